@@ -1,0 +1,130 @@
+"""Where voxels are: every matrix keeps the place of its columns from input to map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from neurolm.checks import bad, check_same_length
+from neurolm.storage import content_hash
+
+
+@runtime_checkable
+class Space(Protocol):
+    """The places of n_voxels columns."""
+
+    @property
+    def n_voxels(self) -> int: ...
+
+    def table(self) -> dict[str, np.ndarray]:
+        """Columns that place each voxel, for CSV: name or coordinates."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """Named regions of interest, one column each."""
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", tuple(self.names))
+        if len(set(self.names)) != len(self.names):
+            raise bad("names", "all differ", self.names)
+
+    @property
+    def n_voxels(self) -> int:
+        return len(self.names)
+
+    def table(self) -> dict[str, np.ndarray]:
+        return {"region": np.array(self.names)}
+
+
+@dataclass(frozen=True, eq=False)
+class VolumeMask:
+    """Voxels inside a brain mask, in C order of the mask's True entries.
+
+    Parameters
+    ----------
+    mask : bool array of shape (nx, ny, nz)
+    affine : array of shape (4, 4)
+        Voxel indices to millimetres, as in NIfTI.
+    """
+
+    mask: np.ndarray
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        mask, affine = np.asarray(self.mask, dtype=bool), np.asarray(self.affine, dtype=np.float64)
+        if mask.ndim != 3 or not mask.any():
+            raise bad("mask", "be a 3-D array with at least one True voxel", f"shape {mask.shape}, {int(mask.sum())} True")
+        if affine.shape != (4, 4):
+            raise bad("affine", "have shape (4, 4)", affine.shape)
+        object.__setattr__(self, "mask", mask)
+        object.__setattr__(self, "affine", affine)
+
+    @property
+    def n_voxels(self) -> int:
+        return int(self.mask.sum())
+
+    def coordinates(self) -> np.ndarray:
+        """(n_voxels, 3) in millimetres."""
+        indices = np.argwhere(self.mask)
+        return indices @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def table(self) -> dict[str, np.ndarray]:
+        return dict(zip(("x_mm", "y_mm", "z_mm"), self.coordinates().T, strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class Surface:
+    """Vertices of a two-hemisphere surface mesh: all of the left, then all of the right."""
+
+    mesh: str
+    n_left: int
+    n_right: int
+
+    @property
+    def n_voxels(self) -> int:
+        return self.n_left + self.n_right
+
+    def table(self) -> dict[str, np.ndarray]:
+        hemisphere = np.repeat(["left", "right"], [self.n_left, self.n_right])
+        return {"hemisphere": hemisphere, "vertex": np.concatenate([np.arange(self.n_left), np.arange(self.n_right)])}
+
+
+def space_arrays(space: Space) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """A space as (arrays, attributes) for HDF5."""
+    if isinstance(space, Regions):
+        return {"space/names": np.array(space.names)}, {"space": "regions"}
+    if isinstance(space, VolumeMask):
+        return {"space/mask": space.mask.astype(np.uint8), "space/affine": space.affine}, {"space": "volume"}
+    if isinstance(space, Surface):
+        return {}, {"space": "surface", "mesh": space.mesh, "n_left": space.n_left, "n_right": space.n_right}
+    raise bad("space", "be Regions, VolumeMask or Surface", type(space).__name__)
+
+
+def space_from_arrays(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> Space:
+    """The space that `space_arrays` took apart."""
+    kind = attributes.get("space")
+    if kind == "regions":
+        return Regions(tuple(str(n) for n in arrays["space/names"]))
+    if kind == "volume":
+        return VolumeMask(arrays["space/mask"].astype(bool), arrays["space/affine"])
+    if kind == "surface":
+        return Surface(attributes["mesh"], attributes["n_left"], attributes["n_right"])
+    raise bad("space", "be regions, volume or surface", kind)
+
+
+def space_hash(space: Space) -> str:
+    """Equal for equal places."""
+    return content_hash(*space_arrays(space))
+
+
+def check_fits(space: Space, n_voxels: int, what: str) -> None:
+    """Refuse a matrix or map whose columns are not the voxels of `space`."""
+    check_same_length(
+        what, n_voxels, "the voxels of its space", space.n_voxels, "Use the mask that the data were extracted with."
+    )

@@ -1,0 +1,81 @@
+"""One wording for every bad-input error.
+
+    InputError (a ValueError)      an argument, a key or a choice that cannot work
+    └── FileError                  a file that is missing, damaged or says something impossible
+
+Every message reads `<argument> must <rule>; got <value>. <what to do next>`; for a file it
+begins with `path:line`. The command line shows these messages alone and exits with code 2;
+any other exception is a defect of neurolm and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class InputError(ValueError):
+    """What the user gave cannot work; the message says what, and what to do next."""
+
+
+class FileError(InputError):
+    """A file is missing, damaged or says something impossible."""
+
+
+def bad(argument: str, rule: str, got: object, hint: str = "") -> InputError:
+    """Word an error: `raise bad("delays", "be >= 0", -1, "Delays are in TRs.")`."""
+    message = f"{argument} must {rule}; got {_short(got)}."
+    return InputError(f"{message} {hint}".rstrip())
+
+
+def bad_file(path: str | Path, problem: str, hint: str = "", *, line: int | None = None) -> FileError:
+    """Word an error about a file: `path:line: problem. hint`."""
+    place = f"{path}:{line}" if line is not None else str(path)
+    return FileError(f"{place}: {problem}. {hint}".rstrip())
+
+
+def check_file(path: str | Path, hint: str = "") -> Path:
+    """Return `path` as a Path, or say that no such file exists."""
+    path = Path(path)
+    if not path.is_file():
+        what = "is a folder, not a file" if path.is_dir() else "no such file"
+        raise bad_file(path, what, hint or "Check the path.")
+    return path
+
+
+def check_choice(argument: str, value: Any, choices: Iterable[Any]) -> Any:
+    """Return `value` if it is one of `choices`; else name the nearest one."""
+    choices = list(choices)
+    if value in choices:
+        return value
+    raise bad(argument, f"be one of {', '.join(map(repr, choices))}", value, nearest(value, choices))
+
+
+def nearest(value: Any, choices: Iterable[Any]) -> str:
+    """`Did you mean 'x'?`, or nothing when no choice is near."""
+    close = difflib.get_close_matches(str(value), [str(c) for c in choices], n=1)
+    return f"Did you mean {close[0]!r}?" if close else ""
+
+
+def check_finite(argument: str, values: Any, hint: str = "") -> None:
+    """Refuse NaN and infinity, saying how many there are and where the first one is."""
+    finite = np.isfinite(np.asarray(values))
+    if not finite.all():
+        where = tuple(int(i) for i in np.argwhere(~finite)[0])
+        count = int((~finite).sum())
+        raise bad(argument, "be finite everywhere", f"{count} NaN or infinite value(s), the first at index {where}", hint)
+
+
+def check_same_length(first: str, n_first: int, second: str, n_second: int, hint: str = "") -> None:
+    """Refuse two things that must go row by row and do not."""
+    if n_first != n_second:
+        raise bad(f"{first} and {second}", "have the same length", f"{n_first} and {n_second}", hint)
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."

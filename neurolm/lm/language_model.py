@@ -1,0 +1,105 @@
+"""A language model is a state machine: `step(ids, state)` gives logits, hidden states and the next state.
+
+The hidden state of an RNN, the (h, c) of an LSTM and the key/value cache of a transformer are
+all *state*: nested tuples of tensors whose first dimension is the batch. So truncated
+back-propagation detaches it, streaming keeps it, generation steps on what was sampled, and a
+beam search reorders it, whatever the model.
+
+Letters: B batch, T tokens, V vocabulary, D_l width of layer l.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from neurolm.checks import bad
+from neurolm.lm.tokenizer import Tokenizer
+
+State = Any  # nested tuples of tensors, batch first; None is the state before anything was read
+
+
+@dataclass(frozen=True)
+class LMOutput:
+    """What one step gives.
+
+    logits : (B, T, V), or None when they were not asked for
+    hidden : tuple of n_layers + 1 entries, (B, T, D_l) for layers asked for, None for others;
+        0 is the embeddings, the last is after the final norm where the model has one
+    state : what `step` needs to go on from here
+    """
+
+    logits: torch.Tensor | None
+    hidden: tuple[torch.Tensor | None, ...]
+    state: State
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """What features, generation and decoding need of a model; nothing else may be assumed."""
+
+    name: str
+    tokenizer: Tokenizer
+    n_layers: int  # hidden states are numbered 0 (embeddings) to n_layers
+    max_context: int | None  # tokens that one state can hold; None is no limit
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def step(
+        self,
+        ids: torch.Tensor,
+        state: State = None,
+        layers: Sequence[int] | None = None,
+        *,
+        logits: bool = True,
+    ) -> LMOutput:
+        """Read tokens and move on.
+
+        Parameters
+        ----------
+        ids : (B, T) int64
+        state : from an earlier step, or None to begin
+        layers : which hidden states to return; None is all. With `logits=False` no block above
+            the highest one is computed.
+        logits : False skips the output head.
+        """
+        ...
+
+    def weights_hash(self) -> str:
+        """SHA-256 of the weights: two models with the same hash give the same numbers."""
+        ...
+
+
+def map_state(function: Callable[[torch.Tensor], torch.Tensor], state: State) -> State:
+    """Apply `function` to every tensor of a state."""
+    if isinstance(state, torch.Tensor):
+        return function(state)
+    if isinstance(state, tuple):
+        return tuple(map_state(function, part) for part in state)
+    return state
+
+
+def detach_state(state: State) -> State:
+    """Cut the gradient: what truncated back-propagation does every k steps."""
+    return map_state(torch.Tensor.detach, state)
+
+
+def reorder_state(state: State, index: torch.Tensor) -> State:
+    """Rows `index` of a state, in that order: what a beam search does after each word."""
+    return map_state(lambda tensor: tensor.index_select(0, index.to(tensor.device)), state)
+
+
+def check_layers(layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]:
+    """`layers` as a sorted tuple; negative numbers count from the last layer."""
+    if layers is None:
+        return tuple(range(n_layers + 1))
+    resolved = []
+    for layer in layers:
+        if not -n_layers - 1 <= layer <= n_layers:
+            raise bad("layer", f"lie in 0..{n_layers}", layer, f"This model has {n_layers} layers; 0 is the embeddings.")
+        resolved.append(layer % (n_layers + 1))
+    return tuple(sorted(set(resolved)))

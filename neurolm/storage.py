@@ -1,0 +1,210 @@
+"""Whole files or none: atomic writes, content hashes, locks that die with their process.
+
+A file is written under a temporary name in the same folder, synced, then renamed, so that
+a reader never sees half of it and a killed writer leaves the old one. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from neurolm.checks import bad_file
+
+_TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)\.part$")
+
+
+@contextlib.contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path to write to; on success sync it and rename it to `path`.
+
+    On any error the temporary file is removed and `path` is as it was before.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise bad_file(path.parent, f"cannot make this folder ({error.strerror})", "Choose a writable place.") from error
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise bad_file(
+            path,
+            f"could not be written ({error.strerror or error})",
+            "Free space or choose a writable place; nothing was changed.",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file as a whole."""
+    with whole_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON as a whole, keys sorted, so that equal content gives equal bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, default=_plain, allow_nan=True) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON; a damaged file is named with its line."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise bad_file(path, "no such file") from None
+    except json.JSONDecodeError as error:
+        raise bad_file(path, f"is not valid JSON ({error.msg})", "Make it anew.", line=error.lineno) from None
+
+
+def write_h5(path: str | Path, arrays: Mapping[str, Any], attributes: Mapping[str, Any] | None = None) -> None:
+    """Write named arrays and JSON-able attributes to an HDF5 file as a whole.
+
+    Names may hold slashes (groups). Equal content gives equal bytes: no time stamps are kept.
+    """
+    with whole_file(path) as part, h5py.File(part, "w", track_order=True) as file:
+        for name, array in arrays.items():
+            array = array.detach().cpu().numpy() if hasattr(array, "detach") else np.asarray(array)
+            text = array.dtype.kind in "UO"
+            file.create_dataset(name, data=array.astype(object) if text else array, dtype=h5py.string_dtype() if text else None)
+        for name, value in (attributes or {}).items():
+            file.attrs[name] = json.dumps(value, sort_keys=True, default=_plain)
+
+
+def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Read back what `write_h5` wrote: (arrays, attributes); only `names` when given.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, is not HDF5 or was cut short.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        with h5py.File(path, "r") as file:
+
+            def collect(name: str, item: Any) -> None:
+                if isinstance(item, h5py.Dataset) and (names is None or name in names):
+                    arrays[name] = np.asarray(item.asstr()[()] if item.dtype.kind == "O" else item[()])
+
+            file.visititems(collect)
+            attributes = {name: json.loads(value) for name, value in file.attrs.items()}
+    except FileNotFoundError:
+        raise bad_file(path, "no such file") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise bad_file(path, f"is not a whole HDF5 file of neurolm ({error})", "Delete it and make it anew.") from None
+    missing = set(names or ()) - set(arrays)
+    if missing:
+        raise bad_file(path, f"lacks {', '.join(sorted(missing))}", "Make it anew with this version of neurolm.")
+    return arrays, attributes
+
+
+def remove_parts(folder: str | Path) -> list[Path]:
+    """Remove temporary files that dead processes left in `folder`; return their paths."""
+    removed = []
+    for part in Path(folder).glob(".*.part"):
+        match = _TEMPORARY.match(part.name)
+        if match and not _is_running(int(match["pid"])):
+            part.unlink(missing_ok=True)
+            removed.append(part)
+    return removed
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold an advisory lock (flock); the kernel frees it when the process dies, so it is never stale.
+
+    Yields True when the lock is held; with `wait=False` yields False if another process holds it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def file_hash(path: str | Path) -> str:
+    """SHA-256 of a file's bytes, as hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content_hash(*parts: Any) -> str:
+    """SHA-256 over arrays, strings, numbers and nested mappings of them, as hex.
+
+    Arrays count by dtype, shape and bytes; mappings by sorted keys. Equal content gives equal
+    hashes on every machine and in every process.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        _update(digest, part)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, part: Any) -> None:
+    if hasattr(part, "detach"):
+        part = part.detach().cpu().numpy()
+    if isinstance(part, np.ndarray) and part.dtype.kind in "biufc":
+        digest.update(f"array{part.dtype.str}{part.shape}".encode())
+        digest.update(np.ascontiguousarray(part).tobytes())
+    elif isinstance(part, Mapping):
+        digest.update(f"map{len(part)}".encode())
+        for key in sorted(part, key=str):
+            _update(digest, str(key))
+            _update(digest, part[key])
+    elif isinstance(part, (list, tuple, np.ndarray)):
+        digest.update(f"list{len(part)}".encode())
+        for item in part:
+            _update(digest, item)
+    else:
+        text = part if isinstance(part, str) else repr(_plain(part))
+        digest.update(f"{type(_plain(part)).__name__}{len(text)}:{text}".encode())
+
+
+def _plain(value: Any) -> Any:
+    """A numpy scalar, path or small array as what JSON knows."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
