@@ -143,6 +143,13 @@ def exclusive_lock(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
         yield True
 
 
+def cache_folder(kind: str = "") -> Path:
+    """The user's cache, or a part of it: NEUROLM_CACHE, else the system's place for caches. Not made here."""
+    import pooch
+
+    return Path(os.environ.get("NEUROLM_CACHE") or pooch.os_cache("neurolm")) / kind
+
+
 def file_hash(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as hex."""
     with open(path, "rb") as file:
