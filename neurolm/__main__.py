@@ -1,0 +1,5 @@
+"""`python -m neurolm` is `neurolm`."""
+
+from neurolm.cli import main
+
+main()

@@ -1,0 +1,168 @@
+"""One YAML file for an analysis: every key checked, and every mistake named with its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from neurolm.checks import bad_file, check_file, nearest
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetConfig(_Section):
+    """Which brain data, of whom, listening to what."""
+
+    name: str = Field(description="A data set of `neurolm data list`.")
+    options: dict[str, Any] = Field({}, description="Options of that data set, for example radius: 10mm.")
+    subjects: Literal["all"] | list[str] = Field("all", description="Subjects to analyse.")
+    stories: Literal["all"] | list[str] = Field("all", description="Stories to analyse.")
+    fallback: str | None = Field(None, description="Data set to use, and say so, where the first cannot be had.")
+
+
+class ContextConfig(_Section):
+    """How much of the past a word may see."""
+
+    n: int | None = Field(256, ge=1, description="Length of the window; leave out for unit: story.")
+    unit: Literal["words", "tokens", "sliding", "story"] = Field("sliding", description="What n counts.")
+
+
+class FeaturesConfig(_Section):
+    """Which hidden states of which language model."""
+
+    model: str = Field("smollm2-135m", description="smollm2-135m, a hub name, neurolm/lstm-small ..., or a folder.")
+    layers: Literal["all"] | list[int] = Field("all", description="Hidden layers; 0 is the embeddings.")
+    context: ContextConfig = ContextConfig()
+    pooling: Literal["last", "mean", "sum"] = Field("last", description="How a word's sub-word tokens become one row.")
+    lowercase: bool = Field(False, description="Read the words in lower case.")
+
+
+class PreprocessConfig(_Section):
+    """Per-run steps on the BOLD, in this order."""
+
+    detrend_degree: int | None = Field(6, ge=0, le=20, description="Degree of the Legendre basis removed; null for none.")
+    zscore: bool = Field(True, description="Give every voxel mean 0 and standard deviation 1 in each run.")
+
+
+class DesignConfig(_Section):
+    """From word time to TR time."""
+
+    delays: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3, 4], min_length=1, description="FIR delays in TRs.")
+    lobes: int = Field(3, ge=1, description="Lobes of the Lanczos kernel.")
+
+
+class AlphasConfig(_Section):
+    """A grid of ridge penalties, evenly spaced in the logarithm."""
+
+    low: float = Field(1e1, gt=0)
+    high: float = Field(1e6, gt=0)
+    count: int = Field(11, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AlphasConfig:
+        if self.high < self.low:
+            raise ValueError(f"high must be at least low; got {self.high:g} < {self.low:g}")
+        return self
+
+
+class EncodeConfig(_Section):
+    """Ridge, its cross-validation and its statistics."""
+
+    alphas: AlphasConfig = AlphasConfig()
+    folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
+    gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
+    inner_folds: int = Field(5, ge=2, description="Blocks within the training part, to choose the penalty.")
+    permutations: int = Field(1000, ge=0, description="Circular shifts of the mean listener's BOLD with the fit repeated.")
+    subject_permutations: int = Field(100, ge=0, description="The same, for every listener by himself.")
+    fdr: float = Field(0.05, gt=0, lt=1, description="False discovery rate over regions or voxels.")
+
+
+class AnalysisConfig(_Section):
+    """Everything that one analysis is; `neurolm run FILE` carries it out."""
+
+    analysis: Literal["encoding"] = Field("encoding", description="Which workflow.")
+    title: str = Field("", description="What stands above the report.")
+    dataset: DatasetConfig
+    features: FeaturesConfig = FeaturesConfig()
+    preprocess: PreprocessConfig = PreprocessConfig()
+    design: DesignConfig = DesignConfig()
+    encode: EncodeConfig = EncodeConfig()
+    override: list[str] = Field([], description="Names of failed alignment checks to go on in spite of.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    device: str = Field("auto", description="auto, cpu or cuda.")
+    threads: int = Field(2, ge=1, description="Threads of each step; results are the same bytes at the same number.")
+    output: str = Field("derivatives/neurolm", description="Folder for results, relative to where the command is started.")
+
+
+def read_config(path: str | Path) -> AnalysisConfig:
+    """Read and check a config.
+
+    Raises
+    ------
+    FileError
+        With file and line: YAML that does not parse, an unknown key (and the nearest valid
+        one), a value of the wrong kind, a key given twice.
+    """
+    path = check_file(path, "Configs that come with neurolm are listed by `neurolm run --list`.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = _key_lines(node, path) if node is not None else {}
+        values = yaml.safe_load(text)
+    except UnicodeDecodeError:
+        raise bad_file(path, "is not UTF-8 text", "Save the config as UTF-8.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        raise bad_file(path, f"is not valid YAML ({problem})", line=mark.line + 1 if mark else None) from None
+    if not isinstance(values, dict):
+        raise bad_file(path, "holds no keys", "Begin with a copy of one of the configs that come with neurolm.")
+    try:
+        return AnalysisConfig.model_validate(values)
+    except ValidationError as error:
+        raise _explain(path, error, lines) from None
+
+
+def _key_lines(node: Any, path: Path, prefix: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], int]:
+    """Line of every key, by its way from the top; a key given twice is an error."""
+    lines: dict[tuple[Any, ...], int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            place = (*prefix, key.value)
+            if place in lines:
+                raise bad_file(path, f"{key.value!r} is given twice", "Keep one.", line=key.start_mark.line + 1)
+            lines[place] = key.start_mark.line + 1
+            lines |= _key_lines(value, path, place)
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            lines[(*prefix, i)] = value.start_mark.line + 1
+            lines |= _key_lines(value, path, (*prefix, i))
+    return lines
+
+
+def _explain(path: Path, error: ValidationError, lines: dict[tuple[Any, ...], int]) -> Exception:
+    """The first mistake, as one sentence with its line."""
+    first = error.errors()[0]
+    place = tuple(first["loc"])
+    line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
+    key = ".".join(str(p) for p in place if not str(p).startswith(("literal[", "list["))) or "the config"
+    if first["type"] == "extra_forbidden":
+        valid = valid_keys(place[:-1])
+        hint = nearest(place[-1], valid) or f"Valid here: {', '.join(valid)}."
+        return bad_file(path, f"unknown key {key!r}", hint, line=line)
+    if first["type"] == "missing":
+        return bad_file(path, f"{key!r} is missing", "Add it.", line=line)
+    return bad_file(path, f"{key!r}: {first['msg'].removeprefix('Value error, ')}; got {first['input']!r}", line=line)
+
+
+def valid_keys(place: tuple[Any, ...]) -> list[str]:
+    """The keys that may stand at a place of the config."""
+    section: Any = AnalysisConfig
+    for part in place:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)

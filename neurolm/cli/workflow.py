@@ -1,0 +1,163 @@
+"""Run a Snakemake workflow in an output folder, so that nothing of a killed run gets in its way.
+
+One lock of ours (flock: it dies with its holder). Children carry the run's id in their
+environment: those that outlived a killed run are found by it and ended before the next begins.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from neurolm.checks import InputError, bad
+from neurolm.cli.terminal import HEARTBEATS
+from neurolm.storage import exclusive_lock, read_json, remove_parts, write_json
+
+RUN_ID = "NEUROLM_RUN"
+ERRORS = "NEUROLM_ERRORS"
+
+
+def run_workflow(
+    name: str, output: Path, *, cores: int, profile: str | None = None, watch: Callable[[WorkflowState], None]
+) -> WorkflowState:
+    """Run pipelines/<name>.smk in `output`, calling `watch` twice a second.
+
+    Raises
+    ------
+    InputError
+        If another run is at work there, or a step failed: with that step's own message.
+    """
+    home = output / ".neurolm"
+    with exclusive_lock(home / "run.lock", wait=False) as held:
+        if not held:
+            raise bad("output", "have one run at a time", str(output), "Another run is at work there: wait for it, or stop it.")
+        _end_orphans(home)
+        for folder in {output, *(p.parent for p in output.rglob(".*.part"))}:
+            remove_parts(folder)
+        return _start(name, output, home, cores, profile, watch)
+
+
+def _start(name: str, output: Path, home: Path, cores: int, profile: str | None, watch: Any) -> WorkflowState:
+    beats = home / "heartbeats"
+    beats.mkdir(parents=True, exist_ok=True)
+    for old in beats.glob("*.json"):
+        old.unlink()
+    log, errors = home / "snakemake.log", home / "errors.txt"
+    errors.write_text("")
+    run_id = uuid.uuid4().hex
+    write_json(home / "run.json", {"id": run_id, "pid": os.getpid(), "started": time.time()})
+    environment = os.environ | {RUN_ID: run_id, HEARTBEATS: str(beats), ERRORS: str(errors), "PYTHONUNBUFFERED": "1"}
+    with open(log, "w") as file:
+        process = subprocess.Popen(
+            snakemake_command(name, output, cores=cores, profile=profile),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=environment,
+        )
+        try:
+            while process.poll() is None:
+                watch(WorkflowState.read(home))
+                time.sleep(0.5)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            _end_orphans(home)
+            raise
+    state = WorkflowState.read(home)
+    watch(state)
+    if process.returncode:
+        raise _failure(errors, log)
+    return state
+
+
+def snakemake_command(name: str, output: Path, *, cores: int, profile: str | None = None) -> list[str]:
+    """The command line that `neurolm run` gives to Snakemake."""
+    command = [
+        *(sys.executable, "-m", "snakemake"),
+        *("--snakefile", str(shipped("pipelines") / f"{name}.smk")),
+        *("--directory", str(output)),
+        *("--configfile", str(output / ".neurolm" / "plan.json")),
+        *("--cores", str(cores)),
+        *("--rerun-triggers", "mtime"),
+        *("--rerun-incomplete", "--nolock", "--nocolor"),
+    ]
+    if profile:
+        folder = shipped("pipelines") / "profiles" / profile
+        command += ["--profile", str(folder if folder.is_dir() else profile)]
+    return command
+
+
+def shipped(kind: str) -> Path:
+    """The folder `pipelines` or `configs`, in the wheel or beside the package in a checkout."""
+    from importlib.resources import files
+
+    package = Path(str(files("neurolm")))
+    installed = package / f"_{kind}"
+    return installed if installed.is_dir() else package.parent / kind
+
+
+class WorkflowState:
+    """What the log and the heartbeats of a run say: steps planned, done, running, failed."""
+
+    def __init__(
+        self, planned: dict[str, int], done: list[str], started: list[str], failed: list[str], beats: list[dict[str, Any]]
+    ):
+        self.planned, self.done, self.started, self.failed, self.beats = planned, done, started, failed, beats
+
+    @classmethod
+    def read(cls, home: Path) -> WorkflowState:
+        log = home / "snakemake.log"
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        table = re.search(r"^Job stats:\n.*\n[- ]+\n((?:\w+ +\d+\n)+)", text, re.MULTILINE)
+        planned = {row.split()[0]: int(row.split()[1]) for row in table[1].splitlines()} if table else {}
+        planned.pop("total", None)
+        planned.pop("all", None)
+        done = [rule for rule in re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", text, re.MULTILINE) if rule != "all"]
+        started = [rule for rule in re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE) if rule != "all"]
+        failed = list(dict.fromkeys(re.findall(r"^Error in rule (\w+):", text, re.MULTILINE)))
+        return cls(planned, done, started, failed, [beat for beat in map(_beat, sorted(home.glob("heartbeats/*.json"))) if beat])
+
+
+def _beat(path: Path) -> dict[str, Any] | None:
+    """A heartbeat of a living process."""
+    try:
+        beat = json.loads(path.read_text())
+        os.kill(beat["pid"], 0)
+    except (OSError, ValueError, KeyError):
+        return None
+    return beat if beat["done"] < beat["total"] else None
+
+
+def _failure(errors: Path, log: Path) -> InputError:
+    messages = list(dict.fromkeys(errors.read_text(encoding="utf-8").splitlines()))
+    if messages:
+        return InputError("\n".join(messages))
+    return InputError(f"A step ended without a message of its own. Look at the end of {log}.")
+
+
+def _end_orphans(home: Path) -> None:
+    """End processes of an earlier run of this folder that outlived it."""
+    try:
+        run_id = read_json(home / "run.json")["id"]
+    except (ValueError, KeyError):
+        return
+    import psutil
+
+    orphans = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get(RUN_ID) == run_id:
+                process.kill()
+                orphans.append(process)
+        except (psutil.Error, OSError):
+            continue
+    psutil.wait_procs(orphans, timeout=10)

@@ -1,0 +1,212 @@
+"""Do the words and the BOLD belong together? Asked before anything is fitted.
+
+A wrong onset, a trimmed volume too many or a file of another story ruins an encoding model
+without any error. The word rate drives the BOLD of language regions some seconds later; where
+that peak lies elsewhere, something is shifted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurolm.arrays import zscore
+from neurolm.brain.bold_run import BoldRun
+from neurolm.stimuli.transcript import Transcript
+from neurolm.temporal import lanczos_matrix, whole_grid
+
+PLAUSIBLE_LAG_S = (0.0, 12.0)  # the haemodynamic response peaks 4 to 8 s after the words
+PLAUSIBLE_RATE = (0.8, 6.0)  # words per second of speech, story pauses included
+LONG_SILENCE_S = 30.0
+N_SHIFTS = 1000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was checked: `status` is "ok", "warning" or "failed"."""
+
+    name: str
+    status: str
+    message: str
+
+
+@dataclass(frozen=True)
+class AlignmentCheck:
+    """What was understood of one story and its BOLD.
+
+    words_per_tr : (n_trs,) words whose middle lies in each measured row
+    mean_bold : (n_trs,) z-scored BOLD, averaged over usable voxels and subjects
+    lags_s : (n_lags,) seconds by which the BOLD follows the words
+    lag_correlation : (n_lags,) correlation of word rate and mean BOLD at each lag
+    null_95 : 95th percentile of the largest correlation over lags, under circular shifts
+    p : probability of so large a peak under those shifts
+    """
+
+    story: str
+    n_words: int
+    words_span_s: tuple[float, float]
+    bold_span_s: tuple[float, float]
+    tr: float
+    n_trs: int
+    subjects: tuple[str, ...]
+    words_per_tr: np.ndarray
+    mean_bold: np.ndarray
+    lags_s: np.ndarray
+    lag_correlation: np.ndarray
+    null_95: float
+    p: float
+    findings: tuple[Finding, ...]
+
+    @property
+    def failed(self) -> tuple[Finding, ...]:
+        return tuple(f for f in self.findings if f.status == "failed")
+
+
+def check_alignment(transcript: Transcript, runs: Sequence[BoldRun], *, seed: int = 0) -> AlignmentCheck:
+    """Check one story against the BOLD of everyone who heard it.
+
+    Parameters
+    ----------
+    transcript : Transcript
+    runs : sequence of BoldRun
+        The same story, one run for each subject, all with the same `tr_times`.
+    seed : int
+        Of the circular shifts.
+    """
+    run = runs[0]
+    edges = np.append(run.tr_times, run.tr_times[-1] + run.tr)
+    words_per_tr = np.histogram(transcript.mid_times, edges)[0]
+    mean_bold = _mean_bold(runs)
+    lags, r, null_95, p = lag_curve(transcript, run, mean_bold, np.random.default_rng(seed))
+    findings = (
+        _coverage(transcript, run),
+        _same_rows(runs),
+        _speech_rate(transcript),
+        _silence(transcript),
+        _bad_voxels(runs),
+        _lag(lags, r, null_95, p),
+    )
+    return AlignmentCheck(
+        transcript.name,
+        len(transcript),
+        (float(transcript.onsets[0]), float(transcript.offsets[-1])),
+        (float(edges[0]), float(edges[-1])),
+        run.tr,
+        run.n_trs,
+        tuple(r.subject for r in runs),
+        words_per_tr,
+        mean_bold,
+        lags,
+        r,
+        null_95,
+        p,
+        findings,
+    )
+
+
+def lag_curve(
+    transcript: Transcript, run: BoldRun, mean_bold: np.ndarray, rng: np.random.Generator, max_lag: int = 15
+) -> tuple[np.ndarray, np.ndarray, float, float]:
+    """Correlation of word rate and BOLD at lags of -max_lag..max_lag TRs, and its null.
+
+    The null shifts the BOLD circularly by more than twice `max_lag`, which keeps its
+    autocorrelation, and takes the largest correlation over all lags each time.
+
+    Returns
+    -------
+    lags_s, r : arrays of shape (2 * max_lag + 1,); positive lags: the BOLD follows the words
+    null_95, p : float; NaN where the run is too short for a null
+    """
+    max_lag = min(max_lag, run.n_trs // 8)
+    grid, n_before = whole_grid(run.tr_times, float(transcript.onsets[0]))
+    grid = np.concatenate([grid, grid[-1] + run.tr * np.arange(1, max_lag + 1)])
+    rate = lanczos_matrix(transcript.mid_times, grid + run.tr / 2).sum(1)
+    lags = np.arange(-max_lag, max_lag + 1)
+    rows = n_before + np.arange(run.n_trs)
+    shifted = np.stack([np.where(rows - lag >= 0, rate[np.maximum(rows - lag, 0)], 0.0) for lag in lags], axis=1)
+    shifted = zscore(shifted) / run.n_trs
+    r = mean_bold @ shifted
+    least = 2 * max_lag + 1
+    if run.n_trs <= 2 * least + 1 or not np.isfinite(r).all():
+        return lags * run.tr, r, float("nan"), float("nan")
+    amounts = rng.integers(least, run.n_trs - least, N_SHIFTS)
+    null = np.array([(np.roll(mean_bold, amount) @ shifted).max() for amount in amounts])
+    return lags * run.tr, r, float(np.quantile(null, 0.95)), float((1 + (null >= r.max()).sum()) / (1 + N_SHIFTS))
+
+
+def _mean_bold(runs: Sequence[BoldRun]) -> np.ndarray:
+    """(n_trs,) z-scored mean over usable voxels and subjects; NaN where there is none."""
+    same = [run for run in runs if run.n_trs == runs[0].n_trs]
+    columns = [zscore(run.data[:, ~run.bad_voxels]).mean(1) for run in same if not run.bad_voxels.all()]
+    if not columns:
+        return np.full(runs[0].n_trs, np.nan)
+    return zscore(np.mean(columns, axis=0)[:, None])[:, 0]
+
+
+def _coverage(transcript: Transcript, run: BoldRun) -> Finding:
+    start, end = run.tr_times[0], run.tr_times[-1] + run.tr
+    after = int((transcript.onsets >= end).sum())
+    before = int((transcript.offsets <= start).sum())
+    spans = (
+        f"BOLD of {run.n_trs} rows covers {start:.1f} to {end:.1f} s, "
+        f"words {transcript.onsets[0]:.1f} to {transcript.offsets[-1]:.1f} s"
+    )
+    inside = len(transcript) - after - before
+    if inside < 0.8 * len(transcript) or end - transcript.offsets[-1] > max(60.0, 0.3 * (end - start)):
+        return Finding("coverage", "failed", f"{spans}: they do not fit. Check the story, the TR and the trimming.")
+    if after or before:
+        return Finding("coverage", "warning", f"{spans}; {before} words lie before it and {after} after it.")
+    return Finding("coverage", "ok", f"{spans}.")
+
+
+def _same_rows(runs: Sequence[BoldRun]) -> Finding:
+    other = [r.subject for r in runs if r.n_trs != runs[0].n_trs or not np.allclose(r.tr_times, runs[0].tr_times)]
+    if other:
+        return Finding("rows", "failed", f"{', '.join(other)}: other row times than {runs[0].subject}. Check the run lengths.")
+    return Finding("rows", "ok", f"all {len(runs)} runs have {runs[0].n_trs} rows at the same times.")
+
+
+def _speech_rate(transcript: Transcript) -> Finding:
+    seconds = transcript.offsets[-1] - transcript.onsets[0]
+    rate = len(transcript) / seconds if seconds > 0 else float("inf")
+    low, high = PLAUSIBLE_RATE
+    if low <= rate <= high:
+        return Finding("speech_rate", "ok", f"{rate:.2f} words/s.")
+    return Finding("speech_rate", "failed", f"{rate:.2f} words/s; speech has {low} to {high}. Check the unit of the word times.")
+
+
+def _silence(transcript: Transcript) -> Finding:
+    gaps = transcript.onsets[1:] - np.maximum.accumulate(transcript.offsets)[:-1]
+    longest = float(gaps.max()) if len(gaps) else 0.0
+    if longest <= LONG_SILENCE_S:
+        return Finding("silence", "ok", f"longest pause {longest:.1f} s.")
+    i = int(gaps.argmax())
+    return Finding(
+        "silence", "warning", f"{longest:.1f} s without words after {transcript.words[i]!r} at {transcript.offsets[i]:.1f} s."
+    )
+
+
+def _bad_voxels(runs: Sequence[BoldRun]) -> Finding:
+    counts = {run.subject: int(run.bad_voxels.sum()) for run in runs if run.bad_voxels.any()}
+    if not counts:
+        return Finding("voxels", "ok", "no constant or NaN voxel.")
+    text = ", ".join(f"{subject}: {count}" for subject, count in counts.items())
+    whole = [run.subject for run in runs if run.bad_voxels.all()]
+    status = "failed" if whole else "warning"
+    return Finding("voxels", status, f"constant or NaN voxels, which give NaN ({text}).")
+
+
+def _lag(lags: np.ndarray, r: np.ndarray, null_95: float, p: float) -> Finding:
+    if not np.isfinite(p):
+        return Finding("lag", "warning", "the run is too short or the BOLD too incomplete for a lag to be found.")
+    best, low, high = float(lags[r.argmax()]), *PLAUSIBLE_LAG_S
+    said = f"word rate and BOLD correlate best at {best:g} s (r = {r.max():.2f}, 95 % of shifted BOLD below {null_95:.2f}, p = {p:.3f})"
+    if p >= 0.05:
+        return Finding("lag", "warning", f"{said}: no clear peak, so this check says nothing.")
+    if not low <= best <= high:
+        return Finding(
+            "lag", "failed", f"{said}; a response follows its words by {low:g} to {high:g} s. Check the onset of the story."
+        )
+    return Finding("lag", "ok", f"{said}.")

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from neurolm.brain import BoldRun, Regions
+from neurolm.datasets.alignment_check import check_alignment
+from neurolm.stimuli import Transcript
+from neurolm.temporal import lanczos_matrix
+
+TR, N_TRS, LAG_S = 2.0, 300, 6.0
+
+
+def story(seed=0):
+    rng = np.random.default_rng(seed)
+    rate = 2.5 + 2 * np.sin(np.cumsum(rng.standard_normal(2000)) / 3)  # speech that hurries and lingers
+    onsets = np.cumsum(1 / rate)
+    onsets = onsets[onsets < TR * N_TRS - 5]
+    return Transcript([f"w{i}" for i in range(len(onsets))], onsets, onsets + 0.1, name="test")
+
+
+def runs(transcript, shift_s=0.0, noise=1.0):
+    rng = np.random.default_rng(1)
+    times = TR * np.arange(N_TRS)
+    signal = lanczos_matrix(transcript.mid_times + LAG_S + shift_s, times + TR / 2).sum(1)
+    signal = (signal - signal.mean()) / signal.std()
+    data = [signal[:, None] + noise * rng.standard_normal((N_TRS, 2)) for _ in range(3)]
+    return [BoldRun(d, times, Regions(("A", "B")), subject=f"s{i}") for i, d in enumerate(data)]
+
+
+def status(check):
+    return {finding.name: finding.status for finding in check.findings}
+
+
+def test_the_planted_lag_is_found_and_everything_passes():
+    check = check_alignment(story(), runs(story()))
+    assert set(status(check).values()) == {"ok"}
+    assert check.lags_s[check.lag_correlation.argmax()] == LAG_S
+    assert check.p < 0.01
+    assert check.words_per_tr.sum() == check.n_words
+
+
+@pytest.mark.parametrize("shift_s", [-20.0, 20.0])
+def test_a_shifted_story_fails_the_lag(shift_s):
+    assert status(check_alignment(story(), runs(story(), shift_s)))["lag"] == "failed"
+
+
+def test_another_storys_bold_has_no_lag_and_says_so():
+    other = check_alignment(story(seed=5), runs(story(seed=9), noise=3.0))
+    assert status(other)["lag"] in {"warning", "failed"}
+
+
+def test_bold_that_is_much_longer_or_shorter_than_the_words_fails():
+    assert status(check_alignment(story()[:200], runs(story())))["coverage"] == "failed"
+    late = story().shifted(400)
+    assert status(check_alignment(late, runs(story())))["coverage"] == "failed"
+
+
+def test_word_times_in_milliseconds_fail_the_speech_rate():
+    s = story()
+    slow = Transcript(s.words, s.onsets * 1000, s.offsets * 1000)
+    assert status(check_alignment(slow, runs(s)))["speech_rate"] == "failed"
+
+
+def test_a_silent_listener_fails_and_a_constant_voxel_warns():
+    listeners = runs(story())
+    zero = BoldRun(np.zeros((N_TRS, 2)), listeners[0].tr_times, listeners[0].space, subject="zero")
+    assert status(check_alignment(story(), [*listeners, zero]))["voxels"] == "failed"
+    data = listeners[0].data.copy()
+    data[:, 1] = 7
+    assert status(check_alignment(story(), [listeners[0].with_data(data)]))["voxels"] == "warning"
+
+
+def test_rows_that_differ_between_subjects_fail():
+    listeners = runs(story())
+    short = BoldRun(listeners[0].data[:-1], listeners[0].tr_times[:-1], listeners[0].space, subject="short")
+    assert status(check_alignment(story(), [*listeners, short]))["rows"] == "failed"
