@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ class Transcript:
         Index of the sentence and the paragraph that each word belongs to; never decreasing.
     name : str
         The story's name, for messages and reports.
+    left_out : mapping of str to int
+        What the file held beside these words, counted: pauses and noises by their label, rows
+        without a time as "untimed". For reports; it does not count as content.
     """
 
     words: tuple[str, ...]
@@ -35,9 +38,11 @@ class Transcript:
     sentences: np.ndarray | None = None
     paragraphs: np.ndarray | None = None
     name: str = field(default="story")
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "words", tuple(self.words))
+        object.__setattr__(self, "left_out", dict(self.left_out))
         for i, word in enumerate(self.words):
             if not isinstance(word, str) or not word.strip():
                 raise bad(f"words[{i}] of {self.name}", "be text with at least one visible character", word)
@@ -84,13 +89,13 @@ class Transcript:
 
     def __getitem__(self, part: slice) -> Transcript:
         """A stretch of the story; times and sentence numbers stay as they are."""
-        return Transcript(
-            self.words[part],
-            self.onsets[part],
-            self.offsets[part],
-            None if self.sentences is None else self.sentences[part],
-            None if self.paragraphs is None else self.paragraphs[part],
-            self.name,
+        return replace(
+            self,
+            words=self.words[part],
+            onsets=self.onsets[part],
+            offsets=self.offsets[part],
+            sentences=None if self.sentences is None else self.sentences[part],
+            paragraphs=None if self.paragraphs is None else self.paragraphs[part],
         )
 
     def __eq__(self, other: object) -> bool:
@@ -111,11 +116,11 @@ class Transcript:
 
     def with_words(self, words: Sequence[str]) -> Transcript:
         """The same times with other words, one for one."""
-        return Transcript(tuple(words), self.onsets, self.offsets, self.sentences, self.paragraphs, self.name)
+        return replace(self, words=tuple(words))
 
     def shifted(self, seconds: float) -> Transcript:
         """The same words, later by `seconds` (earlier when negative)."""
-        return Transcript(self.words, self.onsets + seconds, self.offsets + seconds, self.sentences, self.paragraphs, self.name)
+        return replace(self, onsets=self.onsets + seconds, offsets=self.offsets + seconds)
 
     def content_hash(self) -> str:
         """SHA-256 of words, times and marks; the name does not count."""
