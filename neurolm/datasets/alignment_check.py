@@ -24,7 +24,7 @@ N_SHIFTS = 1000
 
 
 @dataclass(frozen=True)
-class Finding:
+class AlignmentFinding:
     """One thing that was checked: `status` is "ok", "warning" or "failed"."""
 
     name: str
@@ -36,8 +36,9 @@ class Finding:
 class AlignmentCheck:
     """What was understood of one story and its BOLD.
 
+    tr_times : (n_trs,) seconds on the story's clock
     words_per_tr : (n_trs,) words whose middle lies in each measured row
-    mean_bold : (n_trs,) z-scored BOLD, averaged over usable voxels and subjects
+    mean_bold, bold_sd : (n_trs,) z-scored BOLD, over usable voxels and subjects; the mean is z-scored again
     lags_s : (n_lags,) seconds by which the BOLD follows the words
     lag_correlation : (n_lags,) correlation of word rate and mean BOLD at each lag
     null_95 : 95th percentile of the largest correlation over lags, under circular shifts
@@ -45,22 +46,24 @@ class AlignmentCheck:
     """
 
     story: str
-    n_words: int
-    words_span_s: tuple[float, float]
-    bold_span_s: tuple[float, float]
-    tr: float
-    n_trs: int
     subjects: tuple[str, ...]
+    n_words: int
+    n_words_before: int
+    n_words_after: int
+    words_span_s: tuple[float, float]
+    tr: float
+    tr_times: np.ndarray
     words_per_tr: np.ndarray
     mean_bold: np.ndarray
+    bold_sd: np.ndarray
     lags_s: np.ndarray
     lag_correlation: np.ndarray
     null_95: float
     p: float
-    findings: tuple[Finding, ...]
+    findings: tuple[AlignmentFinding, ...]
 
     @property
-    def failed(self) -> tuple[Finding, ...]:
+    def failed(self) -> tuple[AlignmentFinding, ...]:
         return tuple(f for f in self.findings if f.status == "failed")
 
 
@@ -78,7 +81,7 @@ def check_alignment(transcript: Transcript, runs: Sequence[BoldRun], *, seed: in
     run = runs[0]
     edges = np.append(run.tr_times, run.tr_times[-1] + run.tr)
     words_per_tr = np.histogram(transcript.mid_times, edges)[0]
-    mean_bold = _mean_bold(runs)
+    mean_bold, bold_sd = _bold_over_voxels(runs)
     lags, r, null_95, p = lag_curve(transcript, run, mean_bold, np.random.default_rng(seed))
     findings = (
         _coverage(transcript, run),
@@ -90,14 +93,16 @@ def check_alignment(transcript: Transcript, runs: Sequence[BoldRun], *, seed: in
     )
     return AlignmentCheck(
         transcript.name,
-        len(transcript),
-        (float(transcript.onsets[0]), float(transcript.offsets[-1])),
-        (float(edges[0]), float(edges[-1])),
-        run.tr,
-        run.n_trs,
         tuple(r.subject for r in runs),
+        len(transcript),
+        int((transcript.mid_times < edges[0]).sum()),
+        int((transcript.mid_times >= edges[-1]).sum()),
+        (float(transcript.onsets[0]), float(transcript.offsets[-1])),
+        run.tr,
+        run.tr_times,
         words_per_tr,
         mean_bold,
+        bold_sd,
         lags,
         r,
         null_95,
@@ -136,16 +141,18 @@ def lag_curve(
     return lags * run.tr, r, float(np.quantile(null, 0.95)), float((1 + (null >= r.max()).sum()) / (1 + N_SHIFTS))
 
 
-def _mean_bold(runs: Sequence[BoldRun]) -> np.ndarray:
-    """(n_trs,) z-scored mean over usable voxels and subjects; NaN where there is none."""
+def _bold_over_voxels(runs: Sequence[BoldRun]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (z-scored) and standard deviation over usable voxels and subjects: (n_trs,) each; NaN where there is none."""
     same = [run for run in runs if run.n_trs == runs[0].n_trs]
-    columns = [zscore(run.data[:, ~run.bad_voxels]).mean(1) for run in same if not run.bad_voxels.all()]
+    columns = [zscore(run.data[:, ~run.bad_voxels]) for run in same if not run.bad_voxels.all()]
     if not columns:
-        return np.full(runs[0].n_trs, np.nan)
-    return zscore(np.mean(columns, axis=0)[:, None])[:, 0]
+        return np.full(runs[0].n_trs, np.nan), np.full(runs[0].n_trs, np.nan)
+    mean = np.mean([c.mean(1) for c in columns], axis=0)
+    variance = np.mean([((c - mean[:, None]) ** 2).mean(1) for c in columns], axis=0)
+    return zscore(mean[:, None])[:, 0], np.sqrt(variance)
 
 
-def _coverage(transcript: Transcript, run: BoldRun) -> Finding:
+def _coverage(transcript: Transcript, run: BoldRun) -> AlignmentFinding:
     start, end = run.tr_times[0], run.tr_times[-1] + run.tr
     after = int((transcript.onsets >= end).sum())
     before = int((transcript.offsets <= start).sum())
@@ -155,58 +162,58 @@ def _coverage(transcript: Transcript, run: BoldRun) -> Finding:
     )
     inside = len(transcript) - after - before
     if inside < 0.8 * len(transcript) or end - transcript.offsets[-1] > max(60.0, 0.3 * (end - start)):
-        return Finding("coverage", "failed", f"{spans}: they do not fit. Check the story, the TR and the trimming.")
+        return AlignmentFinding("coverage", "failed", f"{spans}: they do not fit. Check the story, the TR and the trimming.")
     if after or before:
-        return Finding("coverage", "warning", f"{spans}; {before} words lie before it and {after} after it.")
-    return Finding("coverage", "ok", f"{spans}.")
+        return AlignmentFinding("coverage", "warning", f"{spans}; {before} words lie before it and {after} after it.")
+    return AlignmentFinding("coverage", "ok", f"{spans}.")
 
 
-def _same_rows(runs: Sequence[BoldRun]) -> Finding:
+def _same_rows(runs: Sequence[BoldRun]) -> AlignmentFinding:
     other = [r.subject for r in runs if r.n_trs != runs[0].n_trs or not np.allclose(r.tr_times, runs[0].tr_times)]
     if other:
-        return Finding("rows", "failed", f"{', '.join(other)}: other row times than {runs[0].subject}. Check the run lengths.")
-    return Finding("rows", "ok", f"all {len(runs)} runs have {runs[0].n_trs} rows at the same times.")
+        return AlignmentFinding("rows", "failed", f"{', '.join(other)}: other row times than {runs[0].subject}. Check the run lengths.")
+    return AlignmentFinding("rows", "ok", f"all {len(runs)} runs have {runs[0].n_trs} rows at the same times.")
 
 
-def _speech_rate(transcript: Transcript) -> Finding:
+def _speech_rate(transcript: Transcript) -> AlignmentFinding:
     seconds = transcript.offsets[-1] - transcript.onsets[0]
     rate = len(transcript) / seconds if seconds > 0 else float("inf")
     low, high = PLAUSIBLE_RATE
     if low <= rate <= high:
-        return Finding("speech_rate", "ok", f"{rate:.2f} words/s.")
-    return Finding("speech_rate", "failed", f"{rate:.2f} words/s; speech has {low} to {high}. Check the unit of the word times.")
+        return AlignmentFinding("speech_rate", "ok", f"{rate:.2f} words/s.")
+    return AlignmentFinding("speech_rate", "failed", f"{rate:.2f} words/s; speech has {low} to {high}. Check the unit of the word times.")
 
 
-def _silence(transcript: Transcript) -> Finding:
+def _silence(transcript: Transcript) -> AlignmentFinding:
     gaps = transcript.onsets[1:] - np.maximum.accumulate(transcript.offsets)[:-1]
     longest = float(gaps.max()) if len(gaps) else 0.0
     if longest <= LONG_SILENCE_S:
-        return Finding("silence", "ok", f"longest pause {longest:.1f} s.")
+        return AlignmentFinding("silence", "ok", f"longest pause {longest:.1f} s.")
     i = int(gaps.argmax())
-    return Finding(
+    return AlignmentFinding(
         "silence", "warning", f"{longest:.1f} s without words after {transcript.words[i]!r} at {transcript.offsets[i]:.1f} s."
     )
 
 
-def _bad_voxels(runs: Sequence[BoldRun]) -> Finding:
+def _bad_voxels(runs: Sequence[BoldRun]) -> AlignmentFinding:
     counts = {run.subject: int(run.bad_voxels.sum()) for run in runs if run.bad_voxels.any()}
     if not counts:
-        return Finding("voxels", "ok", "no constant or NaN voxel.")
+        return AlignmentFinding("voxels", "ok", "no constant or NaN voxel.")
     text = ", ".join(f"{subject}: {count}" for subject, count in counts.items())
     whole = [run.subject for run in runs if run.bad_voxels.all()]
     status = "failed" if whole else "warning"
-    return Finding("voxels", status, f"constant or NaN voxels, which give NaN ({text}).")
+    return AlignmentFinding("voxels", status, f"constant or NaN voxels, which give NaN ({text}).")
 
 
-def _lag(lags: np.ndarray, r: np.ndarray, null_95: float, p: float) -> Finding:
+def _lag(lags: np.ndarray, r: np.ndarray, null_95: float, p: float) -> AlignmentFinding:
     if not np.isfinite(p):
-        return Finding("lag", "warning", "the run is too short or the BOLD too incomplete for a lag to be found.")
+        return AlignmentFinding("lag", "warning", "the run is too short or the BOLD too incomplete for a lag to be found.")
     best, low, high = float(lags[r.argmax()]), *PLAUSIBLE_LAG_S
     said = f"word rate and BOLD correlate best at {best:g} s (r = {r.max():.2f}, 95 % of shifted BOLD below {null_95:.2f}, p = {p:.3f})"
     if p >= 0.05:
-        return Finding("lag", "warning", f"{said}: no clear peak, so this check says nothing.")
+        return AlignmentFinding("lag", "warning", f"{said}: no clear peak, so this check says nothing.")
     if not low <= best <= high:
-        return Finding(
+        return AlignmentFinding(
             "lag", "failed", f"{said}; a response follows its words by {low:g} to {high:g} s. Check the onset of the story."
         )
-    return Finding("lag", "ok", f"{said}.")
+    return AlignmentFinding("lag", "ok", f"{said}.")

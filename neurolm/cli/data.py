@@ -1,0 +1,69 @@
+"""`neurolm data`: which data sets there are, get one, look whether a copy is whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neurolm.cli.main import app
+from neurolm.cli.terminal import progress, say
+
+if TYPE_CHECKING:
+    from neurolm.cli.config import DatasetConfig
+    from neurolm.datasets import Dataset
+
+data = typer.Typer(help="List, fetch and check data sets.", no_args_is_help=True)
+app.add_typer(data, name="data")
+
+
+@data.command("list", epilog="Example: neurolm data list")
+def list_() -> None:
+    """List the data sets that neurolm knows, with their licences and whether they can be fetched."""
+    from neurolm.datasets import available_datasets
+
+    for info in available_datasets():
+        how = "simulated" if info.is_simulated else "neurolm data fetch" if info.is_downloadable else "bring your own copy"
+        say(f"{info.name:<16}{info.description}")
+        say(f"{'':<16}{info.licence}; {how}")
+
+
+@data.command(epilog="Example: neurolm data fetch alice")
+def fetch(
+    name: Annotated[str, typer.Argument(help="A data set of `neurolm data list`.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and where to.")] = False,
+) -> None:
+    """Download a data set into the cache, every file checked; a broken download goes on where it stopped."""
+    from neurolm.datasets import fetch_dataset
+
+    with progress(f"fetch {name}") as report:
+        say(fetch_dataset(name, dry_run=dry_run, progress=report))
+
+
+@data.command(epilog="Example: neurolm data check alice")
+def check(name: Annotated[str, typer.Argument(help="A data set of `neurolm data list`.")]) -> None:
+    """Read the copy at hand and say what is there, what is known, and what is wrong."""
+    from neurolm.datasets import load_dataset
+
+    dataset = load_dataset(name)
+    say(f"{dataset.info.name}: {dataset.info.design}")
+    say(f"from {dataset.folder or 'memory'}; {len(dataset.subjects())} subjects, stories: {', '.join(dataset.stories())}")
+    with progress(f"check {name}") as report:
+        findings = dataset.check(report)
+    for finding in findings:
+        say(str(finding))
+    if any(finding.level == "problem" for finding in findings):
+        raise typer.Exit(2)
+
+
+def open_dataset(config: DatasetConfig) -> tuple[Dataset, str]:
+    """The data set of a config, or its fallback where it cannot be had; and the name of what was opened."""
+    from neurolm.datasets import load_dataset
+    from neurolm.datasets.dataset import DatasetNotFound
+
+    try:
+        return load_dataset(config.name, **config.options), config.name
+    except DatasetNotFound:
+        if config.fallback is None:
+            raise
+        return load_dataset(config.fallback), config.fallback

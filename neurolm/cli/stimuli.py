@@ -1,0 +1,107 @@
+"""`neurolm stimuli`: what a transcript holds, and whether words and BOLD belong together."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neurolm.checks import InputError
+from neurolm.cli.main import app
+from neurolm.cli.terminal import progress, say
+
+if TYPE_CHECKING:
+    from neurolm.brain import BoldRun
+    from neurolm.cli.config import AnalysisConfig
+    from neurolm.cli.plan import Plan
+
+stimuli = typer.Typer(help="Read transcripts; check that words and BOLD belong together.", no_args_is_help=True)
+app.add_typer(stimuli, name="stimuli")
+
+
+@stimuli.command(epilog="Example: neurolm stimuli show story.TextGrid --tier word")
+def show(
+    path: Annotated[Path, typer.Argument(help="TextGrid, BIDS events, CSV or gentle JSON.")],
+    tier: Annotated[str | None, typer.Option(help="Tier of a TextGrid.")] = None,
+) -> None:
+    """Read a transcript and say what was understood."""
+    from neurolm.stimuli import read_textgrid, read_transcript
+
+    story = read_textgrid(path, tier) if tier else read_transcript(path)
+    seconds = story.offsets[-1] - story.onsets[0]
+    say(f"{path}: {len(story)} words from {story.onsets[0]:.2f} to {story.offsets[-1]:.2f} s, {len(story) / seconds:.2f} words/s")
+    for name, marks in (("sentences", story.sentences), ("paragraphs", story.paragraphs)):
+        say(f"{name}: {'not marked' if marks is None else marks[-1] - marks[0] + 1}")
+    say(f"begins: {' '.join(story.words[:20])}")
+
+
+@stimuli.command(epilog="Example: neurolm stimuli check configs/demo.yaml")
+def check(
+    config: Annotated[str, typer.Argument(help="A config of an analysis.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be checked.")] = False,
+) -> None:
+    """Check words against BOLD before anything is fitted; a failed check stops, unless the config overrides it by name."""
+    from neurolm.cli.config import read_config
+    from neurolm.cli.plan import make_plan
+    from neurolm.cli.run import find_config
+    from neurolm.storage import write_json
+
+    plan = make_plan(read_config(find_config(config)))
+    if dry_run:
+        say(f"{len(plan.stories)} stories, {len(plan.subjects)} subjects -> {plan.output / 'stimuli/alignment.json'}")
+        return
+    checks = []
+    with progress("check") as report:
+        for i, story in enumerate(plan.stories):
+            checks.append(_check_story(plan, story))
+            report(i + 1, len(plan.stories), "stories", story)
+    _draw(plan.output / "figures", checks)
+    _stop_on_failures(plan.config, checks)
+    write_json(plan.output / "stimuli" / "alignment.json", [asdict(c) for c in checks])
+    say(f"Words and BOLD fit: {plan.output / 'stimuli/alignment.json'}")
+
+
+def prepared_runs(plan: Plan, story: str) -> list[BoldRun]:
+    """Every subject's run of one story after the config's per-run steps."""
+    from neurolm.brain.preprocess import detrend_legendre, zscore_run
+
+    runs = []
+    for subject in plan.subjects:
+        if story not in plan.dataset.stories(subject):
+            continue
+        run = plan.dataset.bold(subject, story)
+        if plan.config.preprocess.detrend_degree is not None:
+            run = detrend_legendre(run, plan.config.preprocess.detrend_degree)
+        runs.append(zscore_run(run) if plan.config.preprocess.zscore else run)
+    return runs
+
+
+def _check_story(plan: Plan, story: str) -> Any:
+    from neurolm.datasets.alignment_check import check_alignment
+
+    result = check_alignment(plan.dataset.transcript(story), prepared_runs(plan, story), seed=plan.config.seed)
+    for finding in result.findings:
+        say(f"  {story}: {finding.name:<12}{finding.status:<9}{finding.message}")
+    return result
+
+
+def _draw(folder: Path, checks: list[Any]) -> None:
+    """A picture for each story: words over BOLD, and the lag."""
+    from neurolm.cli.report import story_alignment
+    from neurolm.report.alignment_figures import draw_alignment
+
+    for result in checks:
+        draw_alignment(story_alignment(asdict(result)), folder)
+
+
+def _stop_on_failures(config: AnalysisConfig, checks: list[Any]) -> None:
+    failures = [(c.story, f) for c in checks for f in c.failed if f.name not in config.override]
+    if failures:
+        story, first = failures[0]
+        more = f" ({len(failures) - 1} more failed.)" if len(failures) > 1 else ""
+        raise InputError(
+            f"{story}: the check {first.name!r} failed: {first.message}{more} "
+            f"If you know better, put `override: [{first.name}]` into the config."
+        )
