@@ -171,7 +171,9 @@ def _coverage(transcript: Transcript, run: BoldRun) -> AlignmentFinding:
 def _same_rows(runs: Sequence[BoldRun]) -> AlignmentFinding:
     other = [r.subject for r in runs if r.n_trs != runs[0].n_trs or not np.allclose(r.tr_times, runs[0].tr_times)]
     if other:
-        return AlignmentFinding("rows", "failed", f"{', '.join(other)}: other row times than {runs[0].subject}. Check the run lengths.")
+        return AlignmentFinding(
+            "rows", "failed", f"{', '.join(other)}: other row times than {runs[0].subject}. Check the run lengths."
+        )
     return AlignmentFinding("rows", "ok", f"all {len(runs)} runs have {runs[0].n_trs} rows at the same times.")
 
 
@@ -181,7 +183,9 @@ def _speech_rate(transcript: Transcript) -> AlignmentFinding:
     low, high = PLAUSIBLE_RATE
     if low <= rate <= high:
         return AlignmentFinding("speech_rate", "ok", f"{rate:.2f} words/s.")
-    return AlignmentFinding("speech_rate", "failed", f"{rate:.2f} words/s; speech has {low} to {high}. Check the unit of the word times.")
+    return AlignmentFinding(
+        "speech_rate", "failed", f"{rate:.2f} words/s; speech has {low} to {high}. Check the unit of the word times."
+    )
 
 
 def _silence(transcript: Transcript) -> AlignmentFinding:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from neurolm.checks import bad_file
 from neurolm.stimuli.speech_marks import is_sentence_mark, is_speech, strip_label
@@ -80,10 +83,10 @@ def transcript_from_labels(
     has_sentences = sentence.seen or any(label.sentence is not None for label in labels)
     return Transcript(
         tuple(w.text for w in words),
-        [w.onset for w in words],
-        [w.offset for w in words],
-        sentences if has_sentences else None,
-        None if min(paragraphs) < 0 else paragraphs,
+        np.array([w.onset for w in words]),
+        np.array([w.offset for w in words]),
+        np.array(sentences) if has_sentences else None,
+        np.array(paragraphs) if min(paragraphs) >= 0 else None,
         name,
         dict(left_out),
     )
@@ -113,7 +116,7 @@ def _check_times(words: Sequence[_Word], path: str | Path) -> None:
         if word.offset < word.onset:
             problem = f"{word.text!r} ends at {word.offset:g} s, before it begins at {word.onset:g} s"
             raise bad_file(path, problem, "Correct that row.", line=word.line)
-    for before, word in zip(words, words[1:], strict=False):
+    for before, word in itertools.pairwise(words):
         if word.onset < before.onset:
             problem = f"{word.text!r} begins at {word.onset:.3f} s, after {before.text!r} at {before.onset:.3f} s"
             hint = "Words must be in time order: correct that time, or read one part of the file at a time."

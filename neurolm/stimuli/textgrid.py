@@ -220,7 +220,7 @@ def _by_tier(tokens: _Tokens) -> tuple[Tier, ...]:
     if tokens.flag("the flag <exists>") != "exists":
         return ()
     n_tiers = tokens.count("the number of tiers")
-    tiers = []
+    tiers: list[Tier] = []
     while len(tiers) < n_tiers or not tokens.is_at_end():
         tiers.append(_tier(tokens))
     if len(tiers) > n_tiers:

@@ -1,0 +1,107 @@
+"""What a data set is: its facts, its listeners, its stories, and where its files come from.
+
+DatasetInfo    what is known about it, in one place: design, format, licence, known problems
+Dataset        a local copy that can be read: transcript(story), bold(subject, story), check()
+Finding        one thing that `check()` saw
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from neurolm.brain import BoldRun
+from neurolm.checks import FileError
+from neurolm.progress import Progress, silent
+from neurolm.stimuli import Transcript
+
+
+class DatasetNotFound(FileError):
+    """No copy of a data set on this machine, and it could not be downloaded."""
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known about a data set before any file is opened.
+
+    Parameters
+    ----------
+    name : str
+        As `load_dataset` takes it.
+    description, design, format : str
+        What it holds; who heard what; which files hold it.
+    licence, citation, url : str
+    facts : tuple of str
+        Known problems and what neurolm does about each: onset shifts, missing runs, empty files.
+    is_downloadable : bool
+        Whether `fetch` gets it; else `fetch` says how to.
+    is_simulated : bool
+        True if no person was measured.
+    """
+
+    name: str
+    description: str
+    design: str
+    format: str
+    licence: str
+    citation: str
+    url: str
+    facts: tuple[str, ...] = ()
+    is_downloadable: bool = False
+    is_simulated: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One observation about a local copy.
+
+    Parameters
+    ----------
+    level : {"ok", "note", "problem"}
+        A note is a known fact that analyses respect; a problem is not expected.
+    what : str
+        What was seen, with numbers.
+    where : str
+        The file or the part it is about.
+    """
+
+    level: str
+    what: str
+    where: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.level}: {self.where}: {self.what}" if self.where else f"{self.level}: {self.what}"
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """A data set that can be read; every plug-in of `neurolm.datasets` is one."""
+
+    @property
+    def info(self) -> DatasetInfo: ...
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the files are; None for what is made in memory."""
+        ...
+
+    def subjects(self) -> list[str]:
+        """Listeners whose data can be used."""
+        ...
+
+    def stories(self, subject: str | None = None) -> list[str]:
+        """Stories, all or those that one listener heard."""
+        ...
+
+    def transcript(self, story: str) -> Transcript:
+        """What was heard, on the clock of `bold(...).tr_times`."""
+        ...
+
+    def bold(self, subject: str, story: str) -> BoldRun:
+        """What was measured, as published: preprocessing is the caller's explicit step."""
+        ...
+
+    def check(self, progress: Progress = silent) -> list[Finding]:
+        """Read the local copy and say what is there, what is known, and what is wrong."""
+        ...

@@ -1,0 +1,119 @@
+"""Files from their public home: pinned by SHA-256, whole or not at all, continued where they broke off."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from importlib import resources
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from neurolm.checks import bad_file
+from neurolm.progress import Progress, silent
+from neurolm.storage import file_hash
+
+TIMEOUT_S = 30
+N_AT_ONCE = 8
+
+
+def read_registry(name: str) -> dict[str, str]:
+    """The pinned files of a data set, as {path: "sha256:..."}, from `neurolm/datasets/registries/<name>.txt`."""
+    text = (resources.files("neurolm.datasets") / "registries" / f"{name}.txt").read_text(encoding="utf-8")
+    rows = (line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#"))
+    return {path: f"sha256:{digest}" for digest, path in rows}
+
+
+def fetch_files(registry: Mapping[str, str], base_url: str, folder: Path, progress: Progress = silent) -> None:
+    """Download what is missing or wrong in `folder`, several files at once.
+
+    Parameters
+    ----------
+    registry : mapping of str to str
+        Relative path (POSIX) to "sha256:<hex>". Paths that lead out of `folder` are refused.
+    base_url : str
+        What the paths are appended to.
+    folder : path
+        Made if missing. Each file appears whole, under its own name, once its hash is right.
+
+    Raises
+    ------
+    FileError
+        If a download fails, naming its address; what was finished stays and is not fetched again.
+    """
+    missing = [path for path, known in registry.items() if not is_intact(inside(folder, path), known)]
+    done = len(registry) - len(missing)
+    with ThreadPoolExecutor(N_AT_ONCE) as pool, _quiet_pooch():
+        jobs = [pool.submit(fetch_file, base_url + path, registry[path], inside(folder, path)) for path in missing]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                done += 1
+                progress(done, len(registry), "files", "downloading")
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def fetch_file(url: str, known_hash: str, target: Path) -> Path:
+    """Download one file to `target`, continuing an earlier try; a wrong hash is an error and leaves nothing."""
+    import pooch
+    import requests
+
+    try:
+        with _quiet_pooch():
+            pooch.retrieve(url, known_hash, fname=target.name, path=target.parent, downloader=_resume)
+    except requests.RequestException as error:
+        raise bad_file(url, f"could not be downloaded ({type(error).__name__})", "Check the network and try again.") from error
+    except ValueError as error:  # pooch's wrong hash
+        raise bad_file(url, "arrived with a wrong checksum", "The source has changed or the download was damaged.") from error
+    except OSError as error:
+        raise bad_file(target, f"could not be written ({error})", "Free space or set NEUROLM_CACHE.") from error
+    return target
+
+
+def is_intact(path: Path, known_hash: str) -> bool:
+    """True if the file is there with this content."""
+    return path.is_file() and f"sha256:{file_hash(path)}" == known_hash
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """`folder / relative`, refusing absolute paths and `..`: nothing is written outside the folder."""
+    parts = PurePosixPath(relative)
+    if parts.is_absolute() or ".." in parts.parts or "\\" in relative or ":" in relative:
+        raise bad_file(relative, "leads out of its folder", "The registry or archive is not to be trusted.")
+    return folder.joinpath(*parts.parts)
+
+
+def _resume(url: str, output_file: str, _pooch: Any) -> None:
+    """Pooch's downloader: asks for the rest of a part that an earlier try left behind."""
+    import requests
+
+    part = Path(output_file).parent / f".{PurePosixPath(url).name}.partial"
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+        if response.status_code == requests.codes.requested_range_not_satisfiable:
+            part.unlink()
+            return _resume(url, output_file, _pooch)
+        response.raise_for_status()
+        mode = "ab" if response.status_code == requests.codes.partial_content else "wb"
+        with open(part, mode) as file:
+            for chunk in response.iter_content(1 << 20):
+                file.write(chunk)
+    part.replace(output_file)
+
+
+@contextlib.contextmanager
+def _quiet_pooch() -> Iterator[None]:
+    """The library does not print: pooch's own messages are for its own users."""
+    import pooch
+
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

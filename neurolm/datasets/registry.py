@@ -1,0 +1,59 @@
+"""Every data set by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neurolm.checks import bad, check_choice
+from neurolm.datasets import alice
+from neurolm.datasets.dataset import Dataset, DatasetInfo
+from neurolm.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class _Plugin:
+    info: DatasetInfo
+    load: Callable[..., Dataset]
+    fetch: Callable[[Progress], Path] | None = None
+
+
+_PLUGINS = {plugin.info.name: plugin for plugin in (_Plugin(alice.INFO, alice.load_alice, alice.fetch_alice),)}
+
+
+def list_datasets() -> list[DatasetInfo]:
+    """What is known about each data set; opens no file."""
+    return [plugin.info for plugin in _PLUGINS.values()]
+
+
+def load_dataset(name: str, **options: Any) -> Dataset:
+    """Find a data set on this machine, or download it where that is possible.
+
+    Parameters
+    ----------
+    name : str
+        "alice", ...; `list_datasets()` says what each one is.
+    **options
+        The data set's own: `folder=` (where a local copy is), `radius=` for alice.
+
+    Raises
+    ------
+    DatasetNotFound
+        If there is no copy and none can be downloaded.
+    """
+    return _plugin(name).load(**options)
+
+
+def fetch_dataset(name: str, progress: Progress = silent) -> Path:
+    """Download a data set into the user's cache, continuing an earlier try; return its folder."""
+    plugin = _plugin(name)
+    if plugin.fetch is None:
+        hint = "It is made in memory." if plugin.info.is_simulated else f"Get it from {plugin.info.url}; then pass folder=."
+        raise bad("name", "be a data set that neurolm can download", name, hint)
+    return plugin.fetch(progress)
+
+
+def _plugin(name: str) -> _Plugin:
+    return _PLUGINS[check_choice("dataset", name, _PLUGINS)]
