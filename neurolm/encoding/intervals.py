@@ -1,0 +1,84 @@
+"""How sure is a score? Bootstrap intervals over stretches of time and over listeners."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neurolm.arrays import batches
+from neurolm.brain.surrogates import run_slices
+from neurolm.checks import bad
+
+
+def bootstrap_correlation(
+    Y: np.ndarray,
+    Y_pred: np.ndarray,
+    *,
+    run_onsets: Sequence[int] = (0,),
+    block_trs: int | None = None,
+    n_bootstrap: int = 1000,
+    ci: float = 0.95,
+    rng: np.random.Generator | int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of each voxel's held-out correlation over runs, or blocks of a run, drawn with replacement.
+
+    Parameters
+    ----------
+    Y, Y_pred : array of shape (n_trs, n_voxels)
+    run_onsets : sequence of int
+    block_trs : int, optional
+        Length of a block in TRs, longer than the memory of BOLD; None draws whole runs.
+
+    Returns
+    -------
+    low, high : (n_voxels,)
+        Percentiles. Each draw's correlation is exact, from the sums of its blocks.
+    """
+    slices = run_slices(run_onsets, len(Y))
+    if block_trs is not None:
+        slices = [slice(a, min(a + block_trs, s.stop)) for s in slices for a in range(s.start, s.stop, block_trs)]
+    if len(slices) < 3:
+        raise bad("runs or blocks", "be at least 3 to be drawn from", len(slices), "Give block_trs for a single run.")
+    draws = np.random.default_rng(rng).multinomial(len(slices), np.full(len(slices), 1 / len(slices)), size=n_bootstrap)
+    parts = [_percentiles(_drawn_correlation(Y[:, v], Y_pred[:, v], slices, draws), ci) for v in batches(Y.shape[1], 1000)]
+    low, high = (np.concatenate(ends) for ends in zip(*parts))
+    return low, high
+
+
+def _drawn_correlation(Y: np.ndarray, Y_pred: np.ndarray, slices: list[slice], draws: np.ndarray) -> np.ndarray:
+    """(n_bootstrap, n_voxels): correlation over the blocks that each row of `draws` counts."""
+    y, p = (a.astype(np.float64) - a.mean(0) for a in (Y, Y_pred))
+    parts = (y, p, y * y, p * p, y * p, np.ones_like(y))
+    sums = np.stack([[part[s].sum(0) for s in slices] for part in parts])  # (6, n_blocks, n_voxels)
+    sy, sp, syy, spp, syp, n = draws @ sums
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (syp - sy * sp / n) / np.sqrt((syy - sy**2 / n) * (spp - sp**2 / n))
+
+
+def bootstrap_mean(
+    values: np.ndarray, *, n_bootstrap: int = 2000, ci: float = 0.95, rng: np.random.Generator | int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of the mean over the first axis, drawn with replacement: listeners of a group.
+
+    Parameters
+    ----------
+    values : array of shape (n_subjects, ...)
+        Scores, or paired differences of scores. NaN stays NaN.
+
+    Returns
+    -------
+    low, high : arrays of shape (...)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if len(values) < 3:
+        raise bad("values", "hold at least 3 subjects", len(values), "Two say nothing about the next one.")
+    draws = np.random.default_rng(rng).multinomial(len(values), np.full(len(values), 1 / len(values)), size=n_bootstrap)
+    return _percentiles(np.tensordot(draws / len(values), values, axes=1), ci)
+
+
+def _percentiles(draws: np.ndarray, ci: float) -> tuple[np.ndarray, np.ndarray]:
+    if not 0 < ci < 1:
+        raise bad("ci", "lie between 0 and 1", ci, "0.95 is the usual one.")
+    low, high = np.quantile(draws, [(1 - ci) / 2, (1 + ci) / 2], axis=0)
+    return low, high

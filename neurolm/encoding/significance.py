@@ -1,0 +1,198 @@
+"""Could this score have come about by chance? Nulls that keep autocorrelation, and what to do with many voxels.
+
+permutation_test     fixed predictions of responses that the fit never saw: an untouched test story
+refit_test           cross-validated scores: the BOLD is made anew and the whole fit repeated
+fdr                  q values over voxels (Benjamini-Hochberg, Benjamini-Yekutieli)
+
+Moving fixed cross-validated predictions of one short run is anti-conservative; `refit_test` is for
+that. Every p is (1 + #{null >= score}) / (1 + n_permutations): never 0, one-sided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurolm.arrays import constant_columns
+from neurolm.brain.surrogates import surrogates
+from neurolm.checks import bad, check_choice
+from neurolm.encoding.scores import correlation_score
+from neurolm.progress import Progress, silent
+
+
+@dataclass(frozen=True, eq=False)
+class PermutationTest:
+    """Scores beside what chance gives.
+
+    scores : (n_voxels,)
+    null : (n_permutations, n_voxels)
+    null_kind : which surrogates of the BOLD were drawn
+    """
+
+    scores: np.ndarray
+    null: np.ndarray
+    null_kind: str
+
+    @property
+    def n_permutations(self) -> int:
+        return len(self.null)
+
+    @property
+    def p_values(self) -> np.ndarray:
+        """(n_voxels,) one-sided; NaN where the score is."""
+        return permutation_p(self.scores, self.null)
+
+    @property
+    def max_p_values(self) -> np.ndarray:
+        """(n_voxels,) corrected for all voxels at once: against the largest null score of each permutation."""
+        with np.errstate(invalid="ignore"):
+            largest = np.fmax.reduce(self.null, axis=1)
+        return permutation_p(self.scores, largest[:, None])
+
+    def q_values(self, method: str = "bh") -> np.ndarray:
+        """(n_voxels,) false discovery rate over these voxels."""
+        return fdr(self.p_values, method)
+
+    def band(self, level: float = 0.95) -> np.ndarray:
+        """(n_voxels,) the null's quantile: what a figure draws as chance."""
+        return np.quantile(self.null, level, axis=0)
+
+
+def permutation_p(scores: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """(1 + #{null >= score}) / (1 + n_permutations) along the first axis of `null`; NaN where a score is.
+
+    A null that is NaN counts as large: nothing was shown.
+    """
+    p = (1 + (~(null < scores)).sum(0)) / (1 + len(null))
+    return np.where(np.isfinite(scores), p, np.nan)
+
+
+def permutation_test(
+    Y: np.ndarray,
+    Y_pred: np.ndarray,
+    *,
+    null: str = "circular_shift",
+    n_permutations: int = 1000,
+    run_onsets: Sequence[int] = (0,),
+    min_shift: int = 10,
+    block_trs: int = 10,
+    rng: np.random.Generator | int = 0,
+    progress: Progress = silent,
+) -> PermutationTest:
+    """Test the correlation of fixed predictions with responses that the fit never saw.
+
+    Parameters
+    ----------
+    Y, Y_pred : array of shape (n_trs, n_voxels)
+        An untouched test set. For cross-validated predictions use `refit_test`.
+    null : {"circular_shift", "block_permutation", "phase_randomization"}
+        What is done to the predictions, the same for all voxels: each run shifted by its own lag,
+        blocks put in another order, or random phases.
+    n_permutations : int
+        One run has only n_trs - 2 * min_shift + 1 circular shifts; no more are used.
+    run_onsets : sequence of int
+    min_shift, block_trs : int
+        In TRs; longer than the memory of BOLD and delays (10 TRs at a TR of 2 s).
+
+    Returns
+    -------
+    PermutationTest
+    """
+    measured = correlation_score(Y, Y_pred)
+    unusable = constant_columns(Y) | constant_columns(Y_pred)
+    y, prediction = (np.where(unusable, 0, a.astype(np.float64) - a.mean(0)) for a in (Y, Y_pred))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        y = y / np.sqrt((y * y).sum(0))
+        prediction = prediction / np.sqrt((prediction * prediction).sum(0))
+    settings: dict[str, Any] = {"run_onsets": run_onsets, "min_shift": min_shift, "block_trs": block_trs, "rng": rng}
+    values = []
+    for surrogate in surrogates(prediction, n_permutations, null=null, **settings):
+        if null == "phase_randomization" and len(run_onsets) > 1:  # runs' means moved against each other
+            surrogate = surrogate / np.sqrt((surrogate**2).sum(0))
+        values.append(np.einsum("tv,tv->v", y, surrogate))
+        progress(len(values), n_permutations, "permutations")
+    return PermutationTest(measured, np.stack(values), null)
+
+
+def refit_test(
+    score: Callable[[np.ndarray], np.ndarray],
+    Y: np.ndarray,
+    *,
+    null: str = "circular_shift",
+    n_permutations: int = 1000,
+    run_onsets: Sequence[int] = (0,),
+    min_shift: int = 10,
+    block_trs: int = 10,
+    n_targets_batch: int = 20_000,
+    rng: np.random.Generator | int = 0,
+    progress: Progress = silent,
+) -> PermutationTest:
+    """Test cross-validated scores: make surrogates of the BOLD and repeat the whole fit for each.
+
+    Surrogates enter `score` as further targets beside each other, so that everything which depends
+    on the features alone is computed once.
+
+    Parameters
+    ----------
+    score : function of (n_trs, n_targets) returning (n_targets,)
+        The whole procedure, penalties included: for example nested cross-validation.
+    Y : array of shape (n_trs, n_voxels)
+        The measured BOLD, scored first.
+    n_targets_batch : int
+        Most targets that go into one call of `score`.
+
+    Returns
+    -------
+    PermutationTest
+        Other parameters as for `permutation_test`.
+    """
+    if n_permutations < 1:
+        raise bad("n_permutations", "be >= 1", n_permutations)
+    measured = score(Y)
+    per_call = max(1, n_targets_batch // Y.shape[1])
+    settings: dict[str, Any] = {"run_onsets": run_onsets, "min_shift": min_shift, "block_trs": block_trs, "rng": rng}
+    values: list[np.ndarray] = []
+    waiting: list[np.ndarray] = []
+
+    def flush() -> None:
+        if waiting:
+            values.extend(score(np.concatenate(waiting, axis=1)).reshape(len(waiting), -1))
+            waiting.clear()
+            progress(len(values), n_permutations, "permutations")
+
+    for surrogate in surrogates(Y, n_permutations, null=null, **settings):
+        waiting.append(surrogate.astype(Y.dtype, copy=False))
+        if len(waiting) == per_call:
+            flush()
+    flush()
+    return PermutationTest(measured, np.stack(values), null)
+
+
+def fdr(p_values: np.ndarray, method: str = "bh") -> np.ndarray:
+    """False discovery rate over all finite p values: q of the same shape, NaN where p is.
+
+    Parameters
+    ----------
+    p_values : array
+    method : {"bh", "by"}
+        Benjamini-Hochberg, for independent or positively dependent tests; Benjamini-Yekutieli, for
+        any dependence.
+
+    References
+    ----------
+    Benjamini & Hochberg (1995), J R Stat Soc B 57:289-300; Benjamini & Yekutieli (2001), Ann Stat 29:1165-1188.
+    """
+    from scipy.stats import false_discovery_control
+
+    check_choice("method", method, ("bh", "by"))
+    p_values = np.asarray(p_values, dtype=np.float64)
+    known = np.isfinite(p_values)
+    if ((p_values[known] <= 0) | (p_values[known] > 1)).any():
+        raise bad("p_values", "lie in (0, 1]", p_values[known][(p_values[known] <= 0) | (p_values[known] > 1)][0])
+    q = np.full(p_values.shape, np.nan)
+    if known.any():
+        q[known] = false_discovery_control(p_values[known], method=method)
+    return q
