@@ -1,0 +1,68 @@
+"""A small listener with a planted model, and the likelihood computed the long way, in voxel space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from neurolm.brain import BoldRun, Regions
+from neurolm.encoding import Design
+from neurolm.features import Features
+
+TR = 2.0
+
+
+@dataclass
+class Listener:
+    """Planted weights, noise covariance and one run of BOLD driven by random word vectors."""
+
+    design: Design
+    model: SimpleNamespace
+    covariance: np.ndarray
+    run: BoldRun
+    word_times: np.ndarray
+    values: np.ndarray
+
+    @property
+    def precision(self) -> np.ndarray:
+        return np.linalg.inv(self.covariance)
+
+    @property
+    def noise(self) -> SimpleNamespace:
+        return SimpleNamespace(multiply_precision=lambda rows: rows @ self.precision)
+
+
+def random_word_times(rng: np.random.Generator, end: float, per_second: float = 2.5) -> np.ndarray:
+    times = np.cumsum(rng.gamma(2.0, 1 / (2 * per_second), size=int(2 * end * per_second)))
+    return times[times < end]
+
+
+def make_listener(rng: np.random.Generator, *, n_features: int = 12, n_voxels: int = 40, n_trs: int = 40, noise: float = 1.0):
+    times = random_word_times(rng, n_trs * TR)
+    values = rng.normal(size=(len(times), n_features)) + rng.normal(size=n_features)
+    story = Features(values, times)
+    tr_times = np.arange(n_trs) * TR
+    design = Design.from_training([story], [tr_times])
+    coef = rng.normal(size=(len(design.delays) * n_features, n_voxels)) / np.sqrt(n_features)
+    factors = rng.normal(size=(n_voxels, 5))
+    covariance = factors @ factors.T / 5 + np.diag(rng.uniform(0.5, 1.5, n_voxels))
+    errors = rng.multivariate_normal(np.zeros(n_voxels), covariance, size=n_trs)
+    data = design.transform(story, tr_times).astype(float) @ coef + noise * errors
+    run = BoldRun(data, tr_times, Regions(tuple(f"v{i}" for i in range(n_voxels))))
+    return Listener(design, SimpleNamespace(coef_=coef), covariance, run, times, values)
+
+
+def voxel_log_likelihood(listener: Listener, values: np.ndarray, word_times: np.ndarray, rows=slice(None)) -> float:
+    """-1/2 of the weighted squared residual, from the whole stimulus, prediction and residual."""
+    design = listener.design
+    X = design.transform(Features(values, word_times, design.names), listener.run.tr_times)
+    residual = (X.astype(float) @ listener.model.coef_ - listener.run.data)[rows]
+    return -0.5 * float(np.einsum("tv,vw,tw->", residual, listener.precision, residual))
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
