@@ -20,9 +20,9 @@ app.add_typer(data, name="data")
 @data.command("list", epilog="Example: neurolm data list")
 def list_() -> None:
     """List the data sets that neurolm knows, with their licences and whether they can be fetched."""
-    from neurolm.datasets import available_datasets
+    from neurolm.datasets import list_datasets
 
-    for info in available_datasets():
+    for info in list_datasets():
         how = "simulated" if info.is_simulated else "neurolm data fetch" if info.is_downloadable else "bring your own copy"
         say(f"{info.name:<16}{info.description}")
         say(f"{'':<16}{info.licence}; {how}")
@@ -34,10 +34,19 @@ def fetch(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and where to.")] = False,
 ) -> None:
     """Download a data set into the cache, every file checked; a broken download goes on where it stopped."""
-    from neurolm.datasets import fetch_dataset
+    from neurolm.checks import check_choice
+    from neurolm.datasets import fetch_dataset, list_datasets
+    from neurolm.storage import cache_folder
 
+    known = {info.name: info for info in list_datasets()}
+    info = known[check_choice("name", name, known)]
+    say(f"{info.name}: {info.description} ({info.licence})")
+    if dry_run:
+        say(f"from {info.url}" if info.is_downloadable else "cannot be downloaded")
+        say(f"into {cache_folder()}")
+        return
     with progress(f"fetch {name}") as report:
-        say(fetch_dataset(name, dry_run=dry_run, progress=report))
+        say(f"in {fetch_dataset(name, report)}")
 
 
 @data.command(epilog="Example: neurolm data check alice")
