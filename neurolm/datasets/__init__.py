@@ -1,14 +1,27 @@
 """Data sets as plug-ins: one call gives words and responses with what is known about them.
 
-load_dataset        "alice", ...
+load_dataset        "alice", "simulated", ...
 list_datasets       what is known about each, without opening a file
 Dataset             the protocol that every plug-in follows
 DatasetInfo         design, format, licence, citation, known problems
 Finding             what `check()` reports
 DatasetNotFound     no copy here and no download
+simulate_subject    voxels with planted weights in a design matrix
+SimulatedSubject    responses, and everything that is true of them
 """
 
 from neurolm.datasets.dataset import Dataset, DatasetInfo, DatasetNotFound, Finding
 from neurolm.datasets.registry import fetch_dataset, list_datasets, load_dataset
+from neurolm.datasets.simulate import SimulatedSubject, simulate_subject
 
-__all__ = ["Dataset", "DatasetInfo", "DatasetNotFound", "Finding", "fetch_dataset", "list_datasets", "load_dataset"]
+__all__ = [
+    "Dataset",
+    "DatasetInfo",
+    "DatasetNotFound",
+    "Finding",
+    "SimulatedSubject",
+    "fetch_dataset",
+    "list_datasets",
+    "load_dataset",
+    "simulate_subject",
+]

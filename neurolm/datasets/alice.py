@@ -13,8 +13,8 @@ from neurolm.checks import FileError, bad, bad_file, check_choice, check_file
 from neurolm.datasets.dataset import DatasetInfo, DatasetNotFound, Finding
 from neurolm.datasets.fetch import fetch_files, inside, is_intact, read_registry
 from neurolm.progress import Progress, silent
-from neurolm.storage import cache_folder
 from neurolm.stimuli import Transcript, read_textgrid
+from neurolm.storage import cache_folder
 
 ALICE_URL = (
     "https://raw.githubusercontent.com/daandouwe/Thesis/ec54039b6ac5ad7bf8c81b91768108e5be5c1ce0/brain-data/syntax-in-rnng/"
@@ -76,6 +76,7 @@ class Alice:
     """
 
     info = INFO
+    is_simulated = False
 
     def __init__(self, folder: str | Path, radius: str = "10mm") -> None:
         self.folder: Path | None = Path(folder)

@@ -82,6 +82,11 @@ class Dataset(Protocol):
     def info(self) -> DatasetInfo: ...
 
     @property
+    def is_simulated(self) -> bool:
+        """True if no person was measured: say so wherever results are shown."""
+        ...
+
+    @property
     def folder(self) -> Path | None:
         """Where the files are; None for what is made in memory."""
         ...

@@ -94,9 +94,9 @@ def _resume(url: str, output_file: str, _pooch: Any) -> None:
     start = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={start}-"} if start else {}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-        if response.status_code == requests.codes.requested_range_not_satisfiable:
+        if start and response.status_code == requests.codes.requested_range_not_satisfiable:
             part.unlink()
-            return _resume(url, output_file, _pooch)
+            raise requests.ConnectionError("the part of an earlier try does not fit; it was removed")
         response.raise_for_status()
         mode = "ab" if response.status_code == requests.codes.partial_content else "wb"
         with open(part, mode) as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neurolm.checks import bad, check_choice
-from neurolm.datasets import alice
+from neurolm.datasets import alice, simulated
 from neurolm.datasets.dataset import Dataset, DatasetInfo
 from neurolm.progress import Progress, silent
 
@@ -20,7 +20,13 @@ class _Plugin:
     fetch: Callable[[Progress], Path] | None = None
 
 
-_PLUGINS = {plugin.info.name: plugin for plugin in (_Plugin(alice.INFO, alice.load_alice, alice.fetch_alice),)}
+_PLUGINS = {
+    plugin.info.name: plugin
+    for plugin in (
+        _Plugin(alice.INFO, alice.load_alice, alice.fetch_alice),
+        _Plugin(simulated.INFO, simulated.load_simulated),
+    )
+}
 
 
 def list_datasets() -> list[DatasetInfo]:
@@ -34,9 +40,9 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     Parameters
     ----------
     name : str
-        "alice", ...; `list_datasets()` says what each one is.
+        "alice", "simulated", ...; `list_datasets()` says what each one is.
     **options
-        The data set's own: `folder=` (where a local copy is), `radius=` for alice.
+        The data set's own: `folder=` (where a local copy is), `radius=` for alice, `seed=` for simulated.
 
     Raises
     ------
