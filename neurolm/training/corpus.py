@@ -1,0 +1,213 @@
+"""Text for training: read it, clean it as little as possible, split it, turn it into token ids.
+
+What is done to the text, and nothing else:
+
+- `written`: line ends become `\\n`; lines inside a paragraph are joined by a space and
+  paragraphs by one `\\n`; runs of blanks become one blank; curly quotes become straight.
+- `spoken`: the written form in lower case without punctuation, as transcripts of speech are.
+  Letters, digits and the apostrophes inside words stay; everything else parts words.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import os
+import re
+import unicodedata
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from neurolm.checks import bad, bad_file, check_choice
+from neurolm.lm.tokenizer import Tokenizer
+from neurolm.storage import content_hash
+
+FORMS = ("written", "spoken")
+_STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "--"})
+_SPACED_MARK = re.compile(r" ([.,;:!?])(?= |$)")
+_NOT_SPOKEN = re.compile(r"[^\w']+|_+")
+_LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text that hangs together: a story, a speech, a novel or a stretch of one."""
+
+    name: str
+    text: str
+
+    @property
+    def n_words(self) -> int:
+        """Words between white space, what perplexity per word counts."""
+        return len(self.text.split())
+
+
+@dataclass(frozen=True)
+class Split:
+    """Documents for fitting, for choosing when to stop, and for the number that is reported."""
+
+    train: tuple[Document, ...]
+    validation: tuple[Document, ...]
+    test: tuple[Document, ...]
+
+
+def read_documents(
+    files: Sequence[str], *, form: str = "written", root: str | Path | None = None, fallback: str | None = None
+) -> list[Document]:
+    """Read every text file that the patterns name, in the order of their names.
+
+    Parameters
+    ----------
+    files : sequence of str
+        Paths or glob patterns; `archive.zip::pattern` names members of a zip archive.
+        Environment variables (`$NEUROLM_DATA/...`) are filled in.
+    form : {"written", "spoken"}
+        See the module.
+    root : path, optional
+        What relative paths start from; the current folder when left out.
+    fallback : str, optional
+        How to read a file that is not UTF-8, for example "cp1252"; such a file is an error without.
+
+    Raises
+    ------
+    FileError
+        If a pattern names nothing, a variable is not set, or a file is not UTF-8 text.
+    """
+    check_choice("form", form, FORMS)
+    documents = []
+    for pattern in files:
+        for name, content in _matches(pattern, Path(root or "")):
+            documents.append(Document(name, clean(_decode(name, content, fallback), form)))
+    kept = [document for document in documents if document.text]
+    if not kept:
+        raise bad("files", "hold some text", list(files), "An empty corpus trains nothing.")
+    return kept
+
+
+def clean(text: str, form: str = "written") -> str:
+    """Text in one of the two forms that the module describes."""
+    text = unicodedata.normalize("NFC", text.removeprefix("\ufeff")).translate(_STRAIGHT)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace("<eos>", "\n\n")
+    paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n[ \t]*\n", text)]
+    if form == "spoken":
+        paragraphs = [_spoken(paragraph) for paragraph in paragraphs]
+    else:
+        paragraphs = [_SPACED_MARK.sub(r"\1", paragraph) for paragraph in paragraphs]
+    return "\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def split_documents(
+    documents: Sequence[Document],
+    *,
+    validation: float = 0.05,
+    test: float = 0.05,
+    long: int = 20_000,
+    seed: int = 0,
+) -> Split:
+    """Hold out text that the model never sees, in whole stretches.
+
+    Documents of at least `long` words give their last part (cut between paragraphs) to
+    validation and test; of the shorter ones, whole documents are drawn. Fractions count words.
+    Neighbouring words never fall on both sides, as they would if sentences were drawn.
+    """
+    if not (validation > 0 and test > 0 and validation + test < 1):
+        raise bad("validation and test", "be positive fractions that leave something to train on", (validation, test))
+    parts: tuple[list[Document], ...] = ([], [], [])
+    for document in documents:
+        if document.n_words >= long:
+            for part, stretch in zip(parts, _cut(document, validation, test)):
+                part.append(stretch)
+    short = [document for document in documents if document.n_words < long]
+    for part, chosen in zip(parts, _draw(short, validation, test, np.random.default_rng(seed))):
+        part.extend(chosen)
+    for name, part in zip(("train", "validation", "test"), parts):
+        if not part:
+            raise bad("documents", f"leave some for {name}", f"{len(documents)} documents", "Give more text or other fractions.")
+    return Split(*(tuple(part) for part in parts))
+
+
+def encode_documents(documents: Sequence[Document], tokenizer: Tokenizer) -> list[np.ndarray]:
+    """Token ids of every document, (n_tokens,) int64 each, no separators."""
+    return [np.asarray(tokenizer.encode(document.text), dtype=np.int64) for document in documents]
+
+
+def join_documents(ids: Sequence[np.ndarray], separator: int | None) -> np.ndarray:
+    """One stream with the separator before every document and after the last: (n_tokens,) int64."""
+    if separator is None:
+        return np.concatenate(list(ids))
+    mark = np.array([separator], dtype=np.int64)
+    return np.concatenate([part for document in ids for part in (mark, document)] + [mark])
+
+
+def documents_hash(documents: Sequence[Document]) -> str:
+    """SHA-256 of the texts, in order."""
+    return content_hash([document.text for document in documents])
+
+
+def _matches(pattern: str, root: Path) -> list[tuple[str, bytes]]:
+    filled = os.path.expandvars(pattern)
+    if "$" in filled:
+        raise bad_file(pattern, "names an environment variable that is not set", "Set it to the folder of your data.")
+    path, _, members = filled.partition("::")
+    found = sorted(glob.glob(str(root / path)))
+    if not found:
+        raise bad_file(root / path, "no such file", "Check the path in `files`.")
+    if not members:
+        return [(Path(name).stem, Path(name).read_bytes()) for name in found]
+    contents = []
+    for name in found:
+        try:
+            with zipfile.ZipFile(name) as archive:
+                inside = sorted(fnmatch.filter(archive.namelist(), members))
+                contents += [(Path(member).stem, archive.read(member)) for member in inside]
+        except zipfile.BadZipFile as error:
+            raise bad_file(name, f"is not a whole zip archive ({error})", "Fetch it again.") from None
+    if not contents:
+        raise bad_file(pattern, "the archive holds no such member", "List it with `unzip -l`.")
+    return contents
+
+
+def _decode(name: str, content: bytes, fallback: str | None) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if fallback is not None:
+            return content.decode(fallback, errors="strict")
+        line = content.count(b"\n", 0, error.start) + 1
+        hint = 'Convert it, or give the encoding to fall back on, for example "cp1252".'
+        raise bad_file(name, "is not UTF-8 text", hint, line=line) from None
+
+
+def _spoken(paragraph: str) -> str:
+    text = _NOT_SPOKEN.sub(" ", paragraph.lower())
+    return " ".join(_LOOSE_APOSTROPHE.sub(" ", text).split())
+
+
+def _cut(document: Document, validation: float, test: float) -> tuple[Document, Document, Document]:
+    """The document's beginning, its last-but-one and its last stretch, cut between paragraphs."""
+    paragraphs = document.text.split("\n")
+    ends = np.cumsum([len(paragraph.split()) for paragraph in paragraphs])
+    first = int(np.searchsorted(ends, (1 - validation - test) * ends[-1])) + 1
+    second = int(np.searchsorted(ends, (1 - test) * ends[-1])) + 1
+    stretches = (paragraphs[:first], paragraphs[first:second], paragraphs[second:])
+    if not all(stretches):
+        raise bad(f"document {document.name}", "have enough paragraphs to be split", len(paragraphs), "Split it by hand.")
+    train, held, last = (Document(document.name, "\n".join(stretch)) for stretch in stretches)
+    return train, held, last
+
+
+def _draw(
+    documents: Sequence[Document], validation: float, test: float, rng: np.random.Generator
+) -> tuple[list[Document], list[Document], list[Document]]:
+    """Whole documents by chance until each held-out part has its share of the words."""
+    total = sum(document.n_words for document in documents)
+    held: list[list[Document]] = [[], []]
+    order = list(rng.permutation(len(documents)))
+    for part, share in zip(held, (validation, test)):
+        while order and sum(document.n_words for document in part) < share * total:
+            part.append(documents[order.pop()])
+    return [documents[i] for i in sorted(order)], held[0], held[1]
