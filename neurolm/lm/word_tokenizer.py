@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.lm.tokenizer import WordTokens
+from neurolm.lm.tokenizer import WordTokens, join_words
 from neurolm.storage import content_hash
 
 
@@ -86,13 +86,12 @@ class WordTokenizer:
 
     def encode_words(self, words: Sequence[str], *, leading_space: bool = True) -> WordTokens:
         """Ids and spans; an entry of several words ("New York") becomes several ids."""
+        join_words(words, leading_space=leading_space)  # refuses empty words
         parts = [self.encode(word) for word in words]
-        for word, part in zip(words, parts):
-            if not part:
-                raise bad("words", "each hold a letter or a sign", word, "Drop empty words from the transcript.")
-        ends = np.cumsum([len(part) for part in parts], dtype=np.int64)
+        lengths = np.array([len(part) for part in parts], dtype=np.int64)
+        ends = np.cumsum(lengths)
         ids = np.array([i for part in parts for i in part], dtype=np.int64)
-        return WordTokens(ids, np.stack([np.r_[0, ends[:-1]], ends], axis=1) if parts else np.empty((0, 2), np.int64))
+        return WordTokens(ids, np.stack([ends - lengths, ends], axis=1))
 
     def settings(self) -> dict[str, object]:
         return {"kind": self.kind, "vocabulary": content_hash(self.vocabulary), "lowercase": self.lowercase}

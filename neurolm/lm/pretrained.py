@@ -1,0 +1,201 @@
+"""`load` a language model by name or folder.
+
+    load("smollm2-135m")            the model of the demo; no hub needed
+    load("neurolm/lstm-small")      a small model that ships with this package
+    load("gpt2")                    from the Hugging Face hub, or its cache
+    load("path/to/folder")          saved by neurolm or by transformers
+
+What is on this machine is used without asking the network. Weights are read from safetensors
+only and code from the hub is never run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from neurolm.checks import bad, bad_file, check_choice, nearest
+from neurolm.lm.language_model import LanguageModel
+from neurolm.lm.smollm2 import smollm2_folder
+from neurolm.lm.tokenizer import Tokenizer
+from neurolm.progress import Progress, silent
+from neurolm.storage import read_json
+
+HUB_NAMES = {
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+}
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
+SHIPPED = Path(__file__).parent / "weights"
+_NEEDED = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens*"]
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: str = "float32",
+    tokenizer: Tokenizer | None = None,
+    trainable: bool = False,
+    progress: Progress = silent,
+) -> LanguageModel:
+    """Load a language model, ready for use.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        See the top of this file.
+    device : str or torch.device
+        "cpu", "cuda", ..., or "auto": a GPU where there is one.
+    dtype : {"float32", "float64", "float16", "bfloat16"}
+        float32 is what features should be made with.
+    tokenizer : Tokenizer, optional
+        Instead of the one in the folder.
+    trainable : bool
+        True keeps gradients and dropout on; else the model is in evaluation mode, without gradients.
+    progress : Progress
+        Told about downloads and conversions.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be had; the message says what to do.
+    """
+    check_choice("dtype", dtype, DTYPES)
+    name = str(name_or_path)
+    folder = _find_folder(name, progress)
+    model = _load_folder(folder, name, DTYPES[dtype], tokenizer)
+    module = model.model if hasattr(model, "model") else model
+    module.to(pick_device(device), DTYPES[dtype])
+    module.train(trainable).requires_grad_(trainable)
+    return model
+
+
+def pick_device(device: str | torch.device) -> torch.device:
+    """A device that is really there; "auto" is a GPU if there is one.
+
+    Raises
+    ------
+    InputError
+        If the device does not exist on this machine.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise bad("device", "exist on this machine", f"{device} ({reason})", "Use 'auto' or 'cpu'.") from None
+    return torch.device(device)
+
+
+def _find_folder(name: str, progress: Progress) -> Path:
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if name == "smollm2-135m":
+        return smollm2_folder(progress)
+    if name.startswith("neurolm/"):
+        return _shipped_folder(name)
+    if path.is_file() or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        problem = "is a file, not a model folder" if path.is_file() else "no such folder"
+        raise bad_file(path, problem, "Give a folder with config.json and model.safetensors, or a model's name.")
+    return _hub_folder(HUB_NAMES.get(name, name), progress)
+
+
+def _shipped_folder(name: str) -> Path:
+    shipped = sorted(f"neurolm/{folder.name}" for folder in SHIPPED.glob("*/")) if SHIPPED.is_dir() else []
+    if name not in shipped:
+        raise bad("model", f"be one that ships with neurolm ({', '.join(shipped)})", name, nearest(name, shipped))
+    return SHIPPED / name.removeprefix("neurolm/")
+
+
+def _load_folder(folder: Path, name: str, dtype: torch.dtype, tokenizer: Tokenizer | None) -> Any:
+    if not (folder / "config.json").is_file():
+        raise bad_file(folder, "holds no config.json", "A model folder has config.json, model.safetensors and tokenizer.json.")
+    if "model_type" not in read_json(folder / "config.json"):
+        raise bad_file(folder / "config.json", "names no model_type", "It is not a model of transformers.")
+    return _load_transformers(folder, name, dtype, tokenizer)
+
+
+def _load_transformers(folder: Path, name: str, dtype: torch.dtype, tokenizer: Tokenizer | None) -> Any:
+    """A transformers folder, refused where a weight is missing (transformers would draw it at random)."""
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+
+    from neurolm.lm.transformers_model import TransformersModel
+
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+            model, report = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
+            )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise bad_file(
+            folder, f"cannot be read as a causal model of transformers ({reason})", "Save or download it anew."
+        ) from error
+    for key in ("missing_keys", "mismatched_keys"):
+        if report[key]:
+            names = ", ".join(sorted(map(str, report[key]))[:3])
+            raise bad_file(
+                folder, f"lacks weights that its config asks for ({key}: {names} ...)", "It is another architecture's."
+            )
+    return TransformersModel(model, tokenizer or _load_tokenizer(folder), name=name)
+
+
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    from transformers import AutoTokenizer
+
+    from neurolm.lm.transformers_tokenizer import TransformersTokenizer
+
+    try:
+        return TransformersTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise bad_file(
+            folder, f"holds no tokenizer that can be read ({reason})", "Add tokenizer.json, or give `tokenizer`."
+        ) from error
+
+
+def _hub_folder(repository: str, progress: Progress) -> Path:
+    """The snapshot of a hub model: from the local cache, else downloaded."""
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    advice = (
+        "Check the name; without a network give a local model folder, "
+        "or use 'smollm2-135m', which comes from the Python package index."
+    )
+    try:
+        return Path(snapshot_download(repository, allow_patterns=_NEEDED, local_files_only=True))
+    except HFValidationError:
+        raise bad("model", "be a hub name (owner/name), a known name or a folder", repository, advice) from None
+    except LocalEntryNotFoundError:
+        pass
+    if constants.HF_HUB_OFFLINE:
+        raise bad("model", "be in the local cache while HF_HUB_OFFLINE is set", repository, advice)
+    _check_hub(constants.ENDPOINT, repository, advice)
+    progress(0, 1, "", f"downloading {repository}")
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            return Path(snapshot_download(repository, allow_patterns=_NEEDED))
+    except (HfHubHTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise bad("model", "be on the hub and open to you", f"{repository} ({reason})", advice) from error
+
+
+def _check_hub(endpoint: str, repository: str, advice: str) -> None:
+    """One quick knock: the hub's own client would try again and again for half a minute."""
+    from huggingface_hub import get_session
+
+    try:
+        get_session().head(endpoint, timeout=5)
+    except Exception as error:  # which one depends on the HTTP library that the hub's client uses
+        raise bad("model", "be in the local cache while the hub cannot be reached", f"{repository} ({error})", advice) from None

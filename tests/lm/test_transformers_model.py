@@ -1,0 +1,164 @@
+"""The adapter gives what transformers gives, in any chunks, for architectures of every kind."""
+
+import pytest
+import torch
+
+from neurolm.checks import InputError
+from neurolm.lm import LanguageModel, TransformersModel, WordTokenizer
+from neurolm.lm.language_model import map_state, reorder_state
+
+transformers = pytest.importorskip("transformers")
+SIZES = {
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+    "initializer_range": 0.3,  # large weights, so that a mistake shows
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+GROUPED = {"num_key_value_heads": 1, "head_dim": 8}
+CONFIGS = {
+    "gpt2, learned positions": ("GPT2Config", {}),
+    "llama, rotary": ("LlamaConfig", GROUPED),
+    "mistral, sliding window": ("MistralConfig", {**GROUPED, "sliding_window": 4}),
+    "gemma2, alternating windows and soft caps": ("Gemma2Config", {**GROUPED, "sliding_window": 4}),
+    "gpt-neox, parallel residual": ("GPTNeoXConfig", {}),
+    "bloom, linear biases": ("BloomConfig", {}),
+    "opt, nested decoder": ("OPTConfig", {"word_embed_proj_dim": 16, "ffn_dim": 32}),
+    "qwen3-next, linear attention": (
+        "Qwen3NextConfig",
+        {
+            **GROUPED,
+            "linear_num_value_heads": 2,
+            "linear_num_key_heads": 2,
+            "linear_key_head_dim": 8,
+            "linear_value_head_dim": 8,
+            "num_experts": 2,
+            "num_experts_per_tok": 1,
+            "moe_intermediate_size": 8,
+            "shared_expert_intermediate_size": 8,
+        },
+    ),
+}
+TOKENIZER = WordTokenizer([f"word{i}" for i in range(48)])
+
+
+def build(name, **more):
+    config_class, settings = CONFIGS[name]
+    config = getattr(transformers, config_class)(**{**SIZES, **settings, **more})
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(config)
+    return TransformersModel(model.eval().requires_grad_(False), TOKENIZER, name=name)
+
+
+@pytest.fixture
+def ids():
+    return torch.randint(3, 50, (2, 12), generator=torch.Generator().manual_seed(0))
+
+
+def close(actual, expected):
+    scale = expected.abs().max()
+    return float((actual - expected).abs().max() / scale) < 1e-5
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_it_gives_what_transformers_gives(name, ids):
+    lm = build(name)
+    assert isinstance(lm, LanguageModel)
+    ours, theirs = lm.step(ids), lm.model(ids, output_hidden_states=True)
+    assert torch.equal(ours.logits, theirs.logits)
+    assert len(ours.hidden) == lm.n_layers + 1
+    assert all(torch.equal(a, b) for a, b in zip(ours.hidden, theirs.hidden_states, strict=True))
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_chunks_with_state_equal_the_whole(name, ids):
+    lm = build(name)
+    whole, state, parts = lm.step(ids), None, []
+    for start, stop in ((0, 5), (5, 6), (6, 7), (7, 12)):
+        parts.append(lm.step(ids[:, start:stop], state))
+        state = parts[-1].state
+    assert close(torch.cat([part.logits for part in parts], 1), whole.logits)
+    for layer in range(lm.n_layers + 1):
+        assert close(torch.cat([part.hidden[layer] for part in parts], 1), whole.hidden[layer])
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_state_is_never_written_to_and_follows_its_row(name, ids):
+    lm = build(name)
+    state = lm.step(ids[:, :7]).state
+    kept = map_state(torch.clone, state)
+    first = lm.step(ids[:, 7:], state).logits
+    lm.step(ids[:, :3], state)
+    assert torch.equal(lm.step(ids[:, 7:], kept).logits, first)
+    swapped = lm.step(ids[:, 7:].flip(0), reorder_state(state, torch.tensor([1, 0]))).logits
+    assert close(swapped.flip(0), first)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_only_the_blocks_that_are_needed_are_run(name, ids):
+    lm = build(name)
+    whole, ran = lm.step(ids), set()
+    for index, block in enumerate(lm._blocks):
+        block.register_forward_pre_hook(lambda *_, index=index: ran.add(index))
+    for top in (0, 1, 3, 4):
+        ran.clear()
+        first = lm.step(ids[:, :7], None, [top], logits=False)
+        second = lm.step(ids[:, 7:], first.state, [top], logits=False)
+        assert first.logits is None
+        assert [layer for layer, hidden in enumerate(first.hidden) if hidden is not None] == [top]
+        assert close(torch.cat([first.hidden[top], second.hidden[top]], 1), whole.hidden[top])
+        assert ran <= {*range(top), 0}  # block 0 is called, and stopped, for the embeddings
+
+
+def test_attention_rows_sum_to_one_and_see_no_future(ids):
+    lm = build("llama, rotary")
+    before = lm.step(ids).logits
+    weights = lm.attention(ids, layers=[2])
+    assert [w is not None for w in weights] == [False, True, False, False]
+    torch.testing.assert_close(weights[1].sum(-1), torch.ones(2, 2, 12), atol=1e-6, rtol=0)
+    assert (weights[1].triu(1) == 0).all()
+    assert torch.equal(lm.step(ids).logits, before)  # the fused kernel is back
+
+
+def test_reading_past_the_context_is_refused(ids):
+    lm = build("gpt2, learned positions")
+    state = lm.step(ids.repeat(1, 5)).state
+    with pytest.raises(InputError, match="fit in 64 tokens with what was read before; got 72"):
+        lm.step(ids, state)
+
+
+def test_a_shallow_state_cannot_serve_a_deep_layer(ids):
+    lm = build("llama, rotary")
+    state = lm.step(ids, None, [1], logits=False).state
+    with pytest.raises(InputError, match="computed the first 4 blocks"):
+        lm.step(ids, state)
+    assert lm.step(ids, lm.step(ids).state, [1], logits=False).hidden[1] is not None
+
+
+def test_a_state_space_model_is_refused():
+    config = transformers.MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, state_size=4)
+    with pytest.raises(InputError, match="past_key_values; got MambaForCausalLM"):
+        TransformersModel(transformers.MambaForCausalLM(config), TOKENIZER)
+
+
+def test_the_hash_follows_the_weights_and_the_settings_that_matter(ids):
+    lm, same = build("llama, rotary"), build("llama, rotary")
+    same.model.config._name_or_path = "elsewhere"
+    assert lm.weights_hash() == same.weights_hash()
+    assert lm.weights_hash() != build("llama, rotary", rms_norm_eps=1e-3).weights_hash()
+    next(same.model.parameters())[0, 0] += 1
+    assert lm.weights_hash() != same.weights_hash()
+
+
+def test_changing_the_future_changes_no_earlier_bit(ids):
+    lm = build("llama, rotary")
+    other = ids.clone()
+    other[:, 8:] = 7
+    first, second = lm.step(ids), lm.step(other)
+    assert all(torch.equal(a[:, :8], b[:, :8]) for a, b in zip(first.hidden, second.hidden))
+    assert not torch.equal(first.logits[:, 8:], second.logits[:, 8:])
