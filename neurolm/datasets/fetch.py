@@ -12,9 +12,9 @@ from typing import Any
 
 from neurolm.checks import bad_file
 from neurolm.progress import Progress, silent
-from neurolm.storage import file_hash
+from neurolm.storage import exclusive_lock, file_hash
 
-TIMEOUT_S = 30
+TIMEOUT_S = (10, 30)  # to connect, and between two pieces
 N_AT_ONCE = 8
 
 
@@ -42,15 +42,21 @@ def fetch_files(registry: Mapping[str, str], base_url: str, folder: Path, progre
     FileError
         If a download fails, naming its address; what was finished stays and is not fetched again.
     """
-    missing = [path for path, known in registry.items() if not is_intact(inside(folder, path), known)]
-    done = len(registry) - len(missing)
+    with exclusive_lock(folder / ".lock"):
+        missing = [path for path, known in registry.items() if not is_intact(inside(folder, path), known)]
+        if missing:
+            _fetch_all({path: registry[path] for path in missing}, base_url, folder, len(registry), progress)
+
+
+def _fetch_all(missing: Mapping[str, str], base_url: str, folder: Path, n_files: int, progress: Progress) -> None:
+    done = n_files - len(missing)
     with ThreadPoolExecutor(N_AT_ONCE) as pool, _quiet_pooch():
-        jobs = [pool.submit(fetch_file, base_url + path, registry[path], inside(folder, path)) for path in missing]
+        jobs = [pool.submit(fetch_file, base_url + path, known, inside(folder, path)) for path, known in missing.items()]
         try:
             for job in as_completed(jobs):
                 job.result()
                 done += 1
-                progress(done, len(registry), "files", "downloading")
+                progress(done, n_files, "files", "downloading")
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -1,14 +1,36 @@
 """What was heard: words with times.
 
-Transcript                      words, onsets, offsets (s), sentence and paragraph marks
-ContextWindow                   how much of the past a word may see
-read_textgrid, read_tiers       Praat TextGrids: the words, or every tier as it stands
-is_all_caps, lowercase_if_all_caps   transcripts in capitals
+Transcript                              words, onsets, offsets (s), sentence and paragraph marks
+ContextWindow                           how much of the past a word may see
+read_transcript                         any of the files below; the content decides
+read_textgrid, read_tiers               Praat TextGrids: the words, or every tier as it stands
+read_events, read_gentle                BIDS events, CSV with or without a header; gentle's JSON
+mark_sentences, words_of_text           sentences and paragraphs from a plain text
+is_all_caps, lowercase_if_all_caps      transcripts in capitals
 """
 
 from neurolm.stimuli.context_window import ContextWindow
+from neurolm.stimuli.events import read_events
+from neurolm.stimuli.gentle import read_gentle
 from neurolm.stimuli.letter_case import is_all_caps, lowercase_if_all_caps
+from neurolm.stimuli.reader import read_transcript
+from neurolm.stimuli.text_marks import MarkedTranscript, Mismatch, mark_sentences, words_of_text
 from neurolm.stimuli.textgrid import Tier, read_textgrid, read_tiers
 from neurolm.stimuli.transcript import Transcript
 
-__all__ = ["ContextWindow", "Tier", "Transcript", "is_all_caps", "lowercase_if_all_caps", "read_textgrid", "read_tiers"]
+__all__ = [
+    "ContextWindow",
+    "MarkedTranscript",
+    "Mismatch",
+    "Tier",
+    "Transcript",
+    "is_all_caps",
+    "lowercase_if_all_caps",
+    "mark_sentences",
+    "read_events",
+    "read_gentle",
+    "read_textgrid",
+    "read_tiers",
+    "read_transcript",
+    "words_of_text",
+]

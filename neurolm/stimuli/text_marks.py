@@ -154,15 +154,19 @@ def _align(heard: list[str], words: tuple[str, ...], written: list[TextWord]) ->
     import jiwer
 
     result = jiwer.process_words(" ".join(heard), " ".join(_plain(w.word) for w in written))
-    partner, mismatches, n_matched = [0] * len(heard), [], 0
+    partner, n_matched = [0] * len(heard), 0
+    differ: list[tuple[int, int, int, int]] = []
     for chunk in result.alignments[0]:
         i, i_end, j, j_end = chunk.ref_start_idx, chunk.ref_end_idx, chunk.hyp_start_idx, chunk.hyp_end_idx
         for k in range(i, i_end):
             partner[k] = j + (k - i) if j_end > j else max(j - 1, 0)
         if chunk.type == "equal":
             n_matched += i_end - i
+        elif differ and differ[-1][1::2] == (i, j):  # goes on where the last one ended: one mismatch
+            differ[-1] = (differ[-1][0], i_end, differ[-1][2], j_end)
         else:
-            mismatches.append(Mismatch(words[i:i_end], tuple(w.word for w in written[j:j_end]), i, j))
+            differ.append((i, i_end, j, j_end))
+    mismatches = [Mismatch(words[i:i_end], tuple(w.word for w in written[j:j_end]), i, j) for i, i_end, j, j_end in differ]
     return partner, mismatches, n_matched
 
 
