@@ -1,0 +1,209 @@
+"""Run a reading plan: passes sorted by length, batched to a token budget, each word read where it stands.
+
+Batches are padded on the right, which a causal model cannot see. Their order and size depend on
+the plan and the budget alone, so that a run that goes on after a crash computes the same batches,
+and with them the same bits.
+
+Letters: B passes of a batch, T positions, D width.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from neurolm.checks import InputError
+from neurolm.features.reading_plan import ReadingPlan
+from neurolm.lm.language_model import LanguageModel, State
+from neurolm.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Where the words of one batch are: each has positions [first, last) of its row."""
+
+    rows: np.ndarray
+    firsts: np.ndarray
+    lasts: np.ndarray
+    contexts: np.ndarray
+    words: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Sink(Protocol):
+    """Where numbers go as they come, and what it knows of an earlier, interrupted run."""
+
+    def begin(self, budget: int) -> tuple[int, int]:
+        """(passes already done, token budget to go on with)."""
+        ...
+
+    def write(self, name: str, contexts: np.ndarray, words: np.ndarray, values: np.ndarray) -> None: ...
+
+    def done(self, n_passes: int) -> None:
+        """Everything up to this many passes is written."""
+        ...
+
+    def halved(self, budget: int) -> None:
+        """From here on batches have this budget."""
+        ...
+
+
+# What a batch gives: named arrays (n_reads, width), and the state to go on from.
+ReadBatch = Callable[[torch.Tensor, State, Reads], tuple[Mapping[str, np.ndarray], State]]
+
+
+def run_plan(
+    plan: ReadingPlan,
+    ids: np.ndarray,
+    lm: LanguageModel,
+    read: ReadBatch,
+    sink: Sink,
+    *,
+    budget: int,
+    progress: Progress = silent,
+) -> None:
+    """Make every pass of the plan and hand what is read to the sink.
+
+    Parameters
+    ----------
+    plan : ReadingPlan
+    ids : (n_tokens,) the story
+    lm : LanguageModel
+    read : ReadBatch
+        Steps the model on ids (B, T) and returns the numbers of the words in it.
+    sink : Sink
+    budget : int
+        Tokens in one batch. Halved, with a warning, when memory runs out.
+    progress : Progress
+        Told words done (in proportion to the tokens read), words a second and time left.
+
+    Raises
+    ------
+    InputError
+        If memory runs out with a single pass in the batch.
+    """
+    if len(plan.starts) == 1 and plan.lengths[0] > budget:
+        _stream(plan, ids, lm, read, sink, budget, progress)
+        return
+    order = np.argsort(-plan.lengths, kind="stable")
+    lengths = plan.lengths[order]
+    first_read = np.searchsorted(plan.passes, np.arange(len(order) + 1))  # (n_passes + 1,)
+    position, budget = sink.begin(budget)
+    report = _Reporter(progress, lengths, plan.seen.shape[1], position)
+    while position < len(order):
+        stop = min(len(order), position + max(1, budget // int(lengths[position])))
+        values = None
+        try:
+            batch, reads = _gather(plan, ids, order[position:stop], first_read, lm.tokenizer.bos_id)
+            values, _ = read(torch.from_numpy(batch).to(lm.device), None, reads)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if values is None:  # outside `except`, whose traceback would keep the tensors alive
+            budget = _halve(budget, stop - position, int(lengths[position]))
+            sink.halved(budget)
+            continue
+        for name, rows in values.items():
+            sink.write(name, reads.contexts, reads.words, rows)
+        position = stop
+        sink.done(position)
+        report(position)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for what torch raises when memory runs out, on a CPU too."""
+    text = str(error)
+    return (
+        isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        or "not enough memory" in text
+        or "can't allocate memory" in text
+        or "out of memory" in text
+    )
+
+
+def _halve(budget: int, n_passes: int, longest: int) -> int:
+    """Half of what just failed, with a warning."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if n_passes == 1:
+        raise InputError(
+            f"context must fit in memory; one pass of {longest} tokens does not. "
+            "Ask for a shorter context, fewer layers, or another device."
+        )
+    smaller = max(1, n_passes // 2) * longest
+    warnings.warn(f"out of memory at {budget} tokens a batch; going on with {smaller}", stacklevel=3)
+    return smaller
+
+
+def _gather(
+    plan: ReadingPlan, ids: np.ndarray, which: np.ndarray, first_read: np.ndarray, bos_id: int | None
+) -> tuple[np.ndarray, Reads]:
+    """Ids (B, T) of these passes, padded on the right with zeros, and the reads in them."""
+    batch = np.zeros((len(which), int(plan.lengths[which].max())), dtype=np.int64)
+    for row, one in enumerate(which):
+        batch[row, : plan.lengths[one]] = plan.input_ids(ids, one, bos_id)
+    index = np.concatenate([np.arange(first_read[one], first_read[one + 1]) for one in which])
+    rows = np.repeat(np.arange(len(which)), first_read[which + 1] - first_read[which])
+    return batch, Reads(rows, plan.firsts[index], plan.lasts[index], plan.contexts[index], plan.words[index])
+
+
+def _stream(
+    plan: ReadingPlan, ids: np.ndarray, lm: LanguageModel, read: ReadBatch, sink: Sink, budget: int, progress: Progress
+) -> None:
+    """One long pass, in chunks that end with a word, with the state carried from chunk to chunk."""
+    inputs = plan.input_ids(ids, 0, lm.tokenizer.bos_id)
+    report = _Reporter(progress, np.ones(len(plan.words)), plan.seen.shape[1], 0)
+    state: State = None
+    n_read = n_words = 0
+    for stop in _chunk_stops(plan.lasts, budget):
+        last = int(plan.lasts[stop - 1])
+        here = slice(n_words, stop)
+        reads = Reads(
+            np.zeros(stop - n_words, dtype=np.int64),
+            plan.firsts[here] - n_read,
+            plan.lasts[here] - n_read,
+            plan.contexts[here],
+            plan.words[here],
+        )
+        chunk = torch.from_numpy(inputs[None, n_read:last]).to(lm.device)
+        values, state = read(chunk, state, reads)
+        for name, rows in values.items():
+            sink.write(name, reads.contexts, reads.words, rows)
+        n_read, n_words = last, stop
+        report(n_words)
+    sink.done(1)
+
+
+def _chunk_stops(lasts: np.ndarray, budget: int) -> Iterator[int]:
+    """Read indices at which to stop, so that chunks hold at most `budget` tokens and whole words."""
+    begin = 0
+    while begin < len(lasts):
+        so_far = int(lasts[begin - 1]) if begin else 0
+        begin = max(begin + 1, int(np.searchsorted(lasts, so_far + budget, side="right")))
+        yield begin
+
+
+class _Reporter:
+    """Words done in proportion to work done, words a second, and time left."""
+
+    def __init__(self, progress: Progress, work: np.ndarray, n_words: int, already: int) -> None:
+        self.progress, self.n_words = progress, n_words
+        self.share = np.concatenate([[0.0], np.cumsum(work, dtype=np.float64)]) / max(float(work.sum()), 1.0)
+        self.begun, self.already = time.monotonic(), self.share[already]
+
+    def __call__(self, position: int) -> None:
+        done = self.share[position]
+        seconds = time.monotonic() - self.begun
+        rate = (done - self.already) * self.n_words / max(seconds, 1e-9)
+        left = seconds * (1 - done) / max(done - self.already, 1e-9)
+        self.progress(done * self.n_words, self.n_words, "words", f"{rate:.1f} words/s, {left:.0f} s left")
