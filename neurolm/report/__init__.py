@@ -1,1 +1,53 @@
-"""See the module list below."""
+"""What people look at: self-contained HTML reports and the figures in them.
+
+EncodingReport and its parts    what a report of an encoding analysis says
+write_report                    one HTML file that opens offline; figures as SVG, PDF, CSV
+Picture, save_figure            a figure with its numbers
+Reference, references, bibtex   what is cited
+"""
+
+from neurolm.report.alignment import LagCurve, StoryAlignment
+from neurolm.report.encoding_page import encoding_page, report_pictures, write_report
+from neurolm.report.encoding_report import (
+    Baseline,
+    ChosenAlphas,
+    ChosenLayers,
+    DatasetFacts,
+    EncodingReport,
+    LayerScores,
+    Listeners,
+    MethodFacts,
+    Provenance,
+)
+from neurolm.report.figures import Picture, save_figure
+from neurolm.report.methods import methods_paragraph
+from neurolm.report.page import Page, Section
+from neurolm.report.references import Reference, bibtex, references
+from neurolm.report.verdict import lights, verdict
+
+__all__ = [
+    "Baseline",
+    "ChosenAlphas",
+    "ChosenLayers",
+    "DatasetFacts",
+    "EncodingReport",
+    "LagCurve",
+    "LayerScores",
+    "Listeners",
+    "MethodFacts",
+    "Page",
+    "Picture",
+    "Provenance",
+    "Reference",
+    "Section",
+    "StoryAlignment",
+    "bibtex",
+    "encoding_page",
+    "lights",
+    "methods_paragraph",
+    "references",
+    "report_pictures",
+    "save_figure",
+    "verdict",
+    "write_report",
+]

@@ -1,0 +1,281 @@
+"""What a report of an encoding analysis says: plain arrays and texts, checked when made.
+
+    EncodingReport
+    ├── DatasetFacts         who, what, where from, what was left out
+    ├── StoryAlignment ...   one per story: words over TRs, BOLD, lag curve (alignment.py)
+    ├── MethodFacts          what the methods paragraph states
+    ├── LayerScores ...      one per way of scoring (mean listener, single listeners)
+    │   ├── Baseline ...     word rate, content-free
+    │   └── ChosenLayers     one layer per region, chosen without the data it is scored on
+    ├── Listeners            the same scores listener by listener
+    ├── ChosenAlphas         the grid, and what was chosen from it
+    └── Provenance           settings, versions, hashes, run time, machine
+
+"Region" stands for whatever the columns are: regions of interest, or parcels of a voxel map.
+A value that is not known is NaN (arrays) or None (whole fields); it shows as "n/a".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neurolm.checks import bad
+from neurolm.report.alignment import StoryAlignment
+from neurolm.report.references import Reference
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DatasetFacts:
+    """What was measured.
+
+    Parameters
+    ----------
+    name, task, source, licence : str
+        As a reader should see them; `task` says what subjects did.
+    subjects, stories : tuple of str
+    n_words : int
+        Words of all stories.
+    n_trs : int
+        Rows of BOLD per subject, all runs together.
+    tr : float
+        Seconds.
+    left_out : mapping of str to str
+        What was not used, and why.
+    known_problems : tuple of str
+        Documented facts about the data set that a reader must know.
+    is_simulated : bool
+        True for made-up data; the page then says so before anything else.
+    simulated_because : str
+        Why there are no real data, in plain words.
+    """
+
+    name: str
+    task: str
+    subjects: tuple[str, ...]
+    stories: tuple[str, ...]
+    n_words: int
+    n_trs: int
+    tr: float
+    source: str = ""
+    licence: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    known_problems: tuple[str, ...] = ()
+    is_simulated: bool = False
+    simulated_because: str = ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MethodFacts:
+    """What the methods paragraph states. A field left at its default is not mentioned.
+
+    Parameters
+    ----------
+    model : str
+        "SmolLM2-135M".
+    n_model_layers, n_units : int
+        Layers without the embeddings; units per layer.
+    context : str
+        "each word saw up to 256 preceding tokens, in overlapping chunks".
+    word_vector : str
+        "the state at its last sub-word token".
+    lobes : int
+        Of the Lanczos kernel; 0 when another resampling was used (`resampling` then says which).
+    delays : tuple of int
+        TRs.
+    preprocessing : str
+        Of the BOLD, per run.
+    n_folds, gap_trs, n_inner_folds : int
+        Outer contiguous folds, rows left out on either side of each, inner folds for alpha.
+        `n_folds` = 0 with `outer` for other schemes ("one story was held out at a time").
+    null : "shift BOLD" | "shift prediction" | "block" | other text
+    n_null : int
+    interval : str
+        "95% bootstrap over listeners (2,000 draws)".
+    fdr : float
+        Level of the false discovery rate.
+    ceiling : str
+        How the noise ceilings were made; a sentence.
+    """
+
+    model: str
+    n_model_layers: int = 0
+    n_units: int = 0
+    context: str = ""
+    word_vector: str = ""
+    lobes: int = 3
+    resampling: str = ""
+    delays: tuple[int, ...] = ()
+    preprocessing: str = ""
+    n_folds: int = 0
+    gap_trs: int = 0
+    outer: str = ""
+    n_inner_folds: int = 0
+    null: str = ""
+    n_null: int = 0
+    interval: str = ""
+    fdr: float = 0.05
+    ceiling: str = ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Baseline:
+    """What a model without the language model reaches: r (n_regions,), interval (2, n_regions)."""
+
+    name: str
+    r: np.ndarray
+    interval: np.ndarray | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ChosenLayers:
+    """One layer per region, chosen without the data that it is scored on.
+
+    Parameters
+    ----------
+    layer : array of int of shape (n_regions,)
+        Layer numbers (0 = embeddings), not positions.
+    r, p, q : array of shape (n_regions,)
+    interval : array of shape (2, n_regions), optional
+    how : str
+        "inside the training folds", "on the other listeners".
+    """
+
+    layer: np.ndarray
+    r: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    interval: np.ndarray | None = None
+    how: str
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerScores:
+    """Held-out correlations of every layer and region, and what they must be compared with.
+
+    Parameters
+    ----------
+    who : str
+        What was predicted: "mean listener", "single listeners", "sub-UTS03".
+    layers : tuple of int
+        0 = embeddings.
+    r : array of shape (n_layers, n_regions)
+    interval, null : array of shape (2, n_layers, n_regions), optional
+        Lower and upper end of the interval; quantiles of the null.
+    p, q : array of shape (n_layers, n_regions), optional
+    ceiling : array of shape (n_regions,), optional
+        The noise ceiling that belongs to exactly this score.
+    ceiling_name : str
+        "√ρ_N, reliability of the mean of 27 listeners".
+    chosen : ChosenLayers, optional
+        Without it the table shows the best layer of the curve and says that this is optimistic.
+    baselines : tuple of Baseline
+    """
+
+    who: str
+    layers: tuple[int, ...]
+    r: np.ndarray
+    interval: np.ndarray | None = None
+    null: np.ndarray | None = None
+    p: np.ndarray | None = None
+    q: np.ndarray | None = None
+    ceiling: np.ndarray | None = None
+    ceiling_name: str = ""
+    chosen: ChosenLayers | None = None
+    baselines: tuple[Baseline, ...] = ()
+
+    def __post_init__(self) -> None:
+        shape = (len(self.layers), np.asarray(self.r).shape[-1])
+        for name, expected in (("r", shape), ("p", shape), ("q", shape), ("ceiling", shape[1:])):
+            _check_shape(f"{name} of {self.who}", getattr(self, name), expected)
+        for name in ("interval", "null"):
+            _check_shape(f"{name} of {self.who}", getattr(self, name), (2, *shape))
+        for baseline in self.baselines:
+            _check_shape(f"r of {baseline.name}", baseline.r, shape[1:])
+            _check_shape(f"interval of {baseline.name}", baseline.interval, (2, shape[1]))
+        if self.chosen is not None:
+            for name in ("layer", "r", "p", "q"):
+                _check_shape(f"chosen.{name}", getattr(self.chosen, name), shape[1:])
+            _check_shape("chosen.interval", self.chosen.interval, (2, shape[1]))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Listeners:
+    """Scores listener by listener: r (n_subjects, n_layers, n_regions), baselines (n_subjects, n_regions)."""
+
+    names: tuple[str, ...]
+    r: np.ndarray
+    baselines: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ChosenAlphas:
+    """The grid of ridge penalties and every alpha chosen from it (any shape, NaN for none)."""
+
+    grid: np.ndarray
+    chosen: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Provenance:
+    """With what the numbers were made.
+
+    Parameters
+    ----------
+    settings : mapping
+        The resolved config; may be nested.
+    versions, inputs, machine : mapping of str to str
+        Software and its version; file and its SHA-256; hardware.
+    stages_s : mapping of str to float
+        Seconds of each stage.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
+    stages_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class EncodingReport:
+    """Everything that the page of one encoding analysis shows.
+
+    Parameters
+    ----------
+    regions : tuple of str, n_regions
+    scores : tuple of LayerScores
+        The first one makes the verdict. All have the same regions and layers.
+    """
+
+    title: str
+    dataset: DatasetFacts
+    methods: MethodFacts
+    regions: tuple[str, ...]
+    scores: tuple[LayerScores, ...]
+    alignment: tuple[StoryAlignment, ...]
+    listeners: Listeners | None = None
+    alphas: ChosenAlphas | None = None
+    provenance: Provenance = field(default_factory=Provenance)
+    references: tuple[Reference, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.scores:
+            raise bad("scores", "hold at least one LayerScores", "none")
+        for score in self.scores:
+            _check_shape(f"r of {score.who}", score.r, (len(score.layers), len(self.regions)))
+        if self.listeners is not None:
+            shape = (len(self.listeners.names), len(self.scores[0].layers), len(self.regions))
+            _check_shape("listeners.r", self.listeners.r, shape)
+            for name, values in self.listeners.baselines.items():
+                _check_shape(f"listeners.baselines[{name!r}]", values, (shape[0], shape[2]))
+
+
+def _check_shape(name: str, values: Any, expected: tuple[int, ...]) -> None:
+    if values is not None and np.shape(values) != expected:
+        raise bad(name, f"have shape {expected}", np.shape(values))

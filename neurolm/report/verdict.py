@@ -1,0 +1,165 @@
+"""The first line of a report, and the checks behind it, computed from the numbers alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurolm.report.encoding_figures import alpha_counts, best_layers, pick
+from neurolm.report.encoding_report import EncodingReport, LayerScores
+from neurolm.report.markup import interval, number
+
+EDGE_SHARE = 0.1  # more choices than this at one end of the grid: the best penalty may lie outside
+
+
+@dataclass(frozen=True)
+class Light:
+    """One check of a report: `status` is "ok", "warning" or "failed"."""
+
+    name: str
+    status: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the table says of each region: one layer and its statistics, each (n_regions,)."""
+
+    position: np.ndarray
+    r: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    share: np.ndarray  # r / ceiling; NaN where the ceiling is not positive
+
+    def layer(self, scores: LayerScores, region: int) -> str:
+        return str(scores.layers[self.position[region]]) if self.position[region] >= 0 else "n/a"
+
+
+def shown(scores: LayerScores) -> Shown:
+    """The chosen layer of each region, or the best one of the curve where none was chosen."""
+    position, chosen = best_layers(scores), scores.chosen
+    unknown = np.full(len(position), np.nan)
+    if chosen is not None:
+        r, p, q = (np.asarray(a, dtype=np.float64) for a in (chosen.r, chosen.p, chosen.q))
+        low, high = (unknown, unknown) if chosen.interval is None else chosen.interval
+    else:
+        r, p, q = (unknown if a is None else pick(a, position) for a in (scores.r, scores.p, scores.q))
+        low, high = (unknown, unknown) if scores.interval is None else pick(scores.interval, position)
+    ceiling = unknown if scores.ceiling is None else np.asarray(scores.ceiling, dtype=np.float64)
+    share = np.divide(r, ceiling, out=unknown.copy(), where=ceiling > 0)
+    return Shown(position, r, np.asarray(low), np.asarray(high), p, q, share)
+
+
+def verdict(report: EncodingReport) -> str:
+    """What was found, in one or two plain sentences."""
+    if any(story.status == "failed" for story in report.alignment):
+        return "Words and BOLD do not fit together: the alignment check failed, so the scores below mean nothing yet."
+    scores = report.scores[0]
+    now, level, n_regions = shown(scores), report.methods.fdr, len(report.regions)
+    if np.isnan(now.r).all():
+        return "No region could be scored."
+    if np.isnan(now.q).all():
+        first = f"{report.methods.model} was scored in {n_regions} regions; nothing was tested, so no claim is made."
+    else:
+        significant = int((now.q < level).sum())
+        first = (
+            f"{report.methods.model} predicts held-out BOLD of the {scores.who} in {significant} of {n_regions} regions "
+            f"(false discovery rate {level:g})."
+        )
+        if not significant:
+            return first
+    best = int(np.nanargmax(now.r))
+    around = interval(now.low[best], now.high[best])
+    second = f" Best: {report.regions[best]}, layer {now.layer(scores, best)}, r = {number(now.r[best])}"
+    second += f" ({around})" if around != "n/a" else ""
+    second += f", {number(100 * now.share[best], 0)}% of the noise ceiling" if np.isfinite(now.share[best]) else ""
+    return f"{first}{second}.{_against_baselines(scores, now)}"
+
+
+def _against_baselines(scores: LayerScores, now: Shown) -> str:
+    parts = []
+    for baseline in scores.baselines:
+        known = np.isfinite(baseline.r) & np.isfinite(now.r)
+        if known.any():
+            parts.append(f"{baseline.name} in {int((now.r > baseline.r)[known].sum())} of {int(known.sum())}")
+    return f" Higher than {' and than '.join(parts)} regions." if parts else ""
+
+
+def lights(report: EncodingReport) -> tuple[Light, ...]:
+    """The checks that a reader should see before the numbers."""
+    found = [_alignment(report), _unknown(report), _alphas(report), _ceiling(report), _selection(report)]
+    return tuple(light for light in found if light is not None)
+
+
+def _alignment(report: EncodingReport) -> Light:
+    worst = [story for story in report.alignment if story.status == "failed"]
+    warned = [story for story in report.alignment if story.status == "warning"]
+    n = len(report.alignment)
+    if worst:
+        return Light("Alignment", "failed", f"{len(worst)} of {n} stories do not fit their BOLD: {_names(worst)}.")
+    if warned:
+        return Light("Alignment", "warning", f"{len(warned)} of {n} stories have warnings: {_names(warned)}.")
+    if not n or not all(story.findings for story in report.alignment):
+        return Light("Alignment", "warning", "was not checked for every story.")
+    return Light("Alignment", "ok", "words and BOLD fit in every story." if n > 1 else "words and BOLD fit.")
+
+
+def _names(stories: list) -> str:
+    names = [story.story for story in stories]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _unknown(report: EncodingReport) -> Light | None:
+    r = shown(report.scores[0]).r
+    missing = [name for name, value in zip(report.regions, r, strict=True) if not np.isfinite(value)]
+    if not missing:
+        return None
+    listed = ", ".join(missing[:8]) + (" …" if len(missing) > 8 else "")
+    return Light("Missing", "warning", f"{len(missing)} regions are constant or hold NaN and have no score: {listed}.")
+
+
+def _alphas(report: EncodingReport) -> Light | None:
+    if report.alphas is None:
+        return None
+    counts = alpha_counts(report.alphas)
+    total = counts.sum()
+    if not total:
+        return Light("Penalties", "warning", "no chosen alpha is on the grid.")
+    low, high = counts[0] / total, counts[-1] / total
+    grid = report.alphas.grid
+    if low > EDGE_SHARE:
+        return Light(
+            "Penalties", "warning", f"{low:.0%} of choices are the smallest alpha, {grid[0]:.3g}: widen the grid downwards."
+        )
+    if high > EDGE_SHARE:
+        return Light(
+            "Penalties",
+            "warning",
+            f"{high:.0%} of choices are the largest alpha, {grid[-1]:.3g}: widen the grid upwards, unless these regions "
+            "are not predictable.",
+        )
+    return Light("Penalties", "ok", f"{low:.0%} of choices at the lower and {high:.0%} at the upper end of the grid.")
+
+
+def _ceiling(report: EncodingReport) -> Light | None:
+    above = np.asarray(report.regions)[shown(report.scores[0]).share > 1]
+    if report.scores[0].ceiling is None:
+        return Light("Ceiling", "warning", "no noise ceiling was estimated: r alone does not say how good a prediction is.")
+    if len(above):
+        return Light("Ceiling", "warning", f"scores above their ceiling in {', '.join(above)}: the ceiling is an estimate.")
+    return None
+
+
+def _selection(report: EncodingReport) -> Light | None:
+    scores = report.scores[0]
+    if scores.chosen is not None or len(scores.layers) == 1:
+        return None
+    return Light(
+        "Selection",
+        "warning",
+        "the table shows the best layer of each curve, chosen on the scores themselves: slightly optimistic, and its p and q "
+        "are not corrected for the choice.",
+    )

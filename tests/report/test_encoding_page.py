@@ -1,0 +1,149 @@
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from neurolm.report import encoding_page, report_pictures, write_report
+
+ATTACK = "<script>alert('x')</script>\"'><img src=http://example.org/x onerror=alert(1)>"
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and every text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.texts = [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def html(build):
+    return encoding_page(build()).html()
+
+
+def test_equal_reports_give_equal_bytes(build, html):
+    assert encoding_page(build()).html() == html
+
+
+def test_alignment_comes_before_any_result(html):
+    order = [html.index(f'<section id="{name}"') for name in ("analysed", "alignment", "results", "listeners", "methods")]
+    assert order == sorted(order)
+    assert html.index('class="verdict"') < order[0]
+
+
+def test_the_page_asks_for_nothing_outside_itself(html):
+    for tag, attributes in Tags(html).tags:
+        assert tag not in {"script", "iframe", "object", "embed", "link", "base", "form"}, tag
+        for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
+            value = attributes.get(name, "#")
+            assert value.startswith(("#", "data:")), (tag, name, value)
+        assert not [name for name in attributes if name.startswith("on")]
+    assert "url(http" not in html
+    assert "@import" not in html
+    policies = [a["content"] for tag, a in Tags(html).tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert policies[0].startswith("default-src 'none'; style-src 'unsafe-inline'; script-src 'none'; ")
+
+
+def test_ids_are_unique_and_anchors_resolve(html):
+    tags = Tags(html).tags
+    ids = [attributes["id"] for _, attributes in tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    anchors = [a.get("href") or a.get("xlink:href") for tag, a in tags if tag in {"a", "use"}]
+    assert {a[1:] for a in anchors if a.startswith("#")} <= set(ids)
+
+
+def test_every_text_from_outside_is_shown_as_its_characters(build):
+    from neurolm.report import Provenance
+
+    report = build(
+        title=ATTACK,
+        regions=(ATTACK, "B"),
+        layers=(0, 5),
+        notes=(ATTACK,),
+        provenance=Provenance(settings={ATTACK: {ATTACK: ATTACK}}, versions={ATTACK: ATTACK}, inputs={ATTACK: ATTACK}),
+    )
+    story = report.alignment[0]
+    story = replace(story, story=ATTACK, dropped=(ATTACK,), words_by_tr=(ATTACK,) * len(story.tr_times))
+    dataset = replace(
+        report.dataset,
+        **dict.fromkeys(("name", "task", "source", "licence", "simulated_because"), ATTACK),
+        subjects=(ATTACK,) * 27,
+        stories=(ATTACK,),
+        left_out={ATTACK: ATTACK},
+        known_problems=(ATTACK,),
+        is_simulated=True,
+    )
+    methods = replace(report.methods, model=ATTACK, context=ATTACK, null=ATTACK, interval=ATTACK, ceiling=ATTACK)
+    listeners = replace(report.listeners, names=(ATTACK,) * 27)
+    page = encoding_page(replace(report, alignment=(story,), dataset=dataset, methods=methods, listeners=listeners)).html()
+    parsed = Tags(page)
+    assert not [tag for tag, _ in parsed.tags if tag in {"script", "img"}]
+    assert not [a for _, attributes in parsed.tags for a in attributes if a.startswith("on")]
+    assert sum(ATTACK in text for text in parsed.texts) > 20
+
+
+def test_simulated_data_are_said_before_anything_else(build, html):
+    report = build(layers=(0, 5), regions=("A",))
+    dataset = replace(report.dataset, is_simulated=True, simulated_because="The Alice data could not be found or downloaded.")
+    page = encoding_page(replace(report, dataset=dataset)).html()
+    assert page.index("Simulated data. </strong>The Alice data could not be") < page.index("<h1>")
+    assert "Simulated data" not in html
+
+
+def test_unknown_values_are_not_available_and_never_nan(build):
+    report = build()
+    scores = report.scores[0]
+    hollow = {name: np.full_like(getattr(scores, name), np.nan) for name in ("r", "interval", "null", "p", "q", "ceiling")}
+    report = replace(report, scores=(replace(scores, **hollow),), listeners=None, alphas=None)
+    page = encoding_page(report).html()
+    texts = " ".join(Tags(page).texts)
+    assert not re.search(r"\bnan\b", texts)
+    row = page[page.index('<th class="text" scope="row">LATL') :]
+    assert row[: row.index("</tr>")].count("n/a") == 7
+    assert "No region could be scored." in page
+
+
+@pytest.mark.parametrize(("n_regions", "layers"), [(1, (9,)), (40, (0, 1, 2)), (3, tuple(range(81)))], ids=lambda v: str(v)[:12])
+def test_any_number_of_regions_and_layers(build, n_regions, layers, tmp_path):
+    report = build(regions=tuple(f"R{i}" for i in range(n_regions)), layers=layers)
+    page = encoding_page(report).html()
+    assert page.count('<th class="text" scope="row">R0</th>') == 2  # the two tables of scores
+
+
+def test_one_subject_and_many_stories(build):
+    report = build(listeners=None, layers=(0, 5), regions=("A",))
+    stories = tuple(replace(report.alignment[0], story=f"story {i}", words_by_tr=None) for i in range(13))
+    dataset = replace(report.dataset, subjects=("sub-01",), stories=tuple(s.story for s in stories))
+    page = encoding_page(replace(report, alignment=stories, dataset=dataset, scores=report.scores[:1])).html()
+    assert '<section id="listeners"' not in page
+    assert page.count("<details><summary>story ") == 13
+
+
+def test_bare_arrays_make_a_page(build):
+    report = build(layers=(0, 5), regions=("A", "B"))
+    scores = replace(report.scores[0], interval=None, null=None, p=None, q=None, ceiling=None, baselines=())
+    page = encoding_page(replace(report, scores=(scores,), alignment=(), listeners=None, alphas=None)).html()
+    assert "No alignment check was made" in page
+    assert "no noise ceiling was estimated" in page.lower()
+
+
+def test_write_report_writes_the_page_and_every_figure(build, tmp_path):
+    report = build(layers=(0, 5, 10), regions=("A", "B"))
+    path = write_report(report, tmp_path / "sub-01.html", figures=tmp_path / "figures")
+    names = report_pictures(report)
+    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == sorted(
+        f"{n}.{s}" for n in names for s in ("svg", "pdf", "csv")
+    )
+    assert path.stat().st_size < 1_000_000
+    table = (tmp_path / "figures" / "layers-1.csv").read_text().splitlines()
+    assert len(table) == 1 + 3 * 2
+    assert table[0].startswith("layer,region,r,interval_low,interval_high,null_low,null_high,p,q,ceiling,word_rate")

@@ -1,0 +1,98 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from neurolm.checks import InputError
+from neurolm.report import lights, verdict
+from neurolm.report.methods import cited, methods_paragraph
+from neurolm.report.verdict import shown
+
+
+def test_arrays_of_another_shape_are_refused(build):
+    report = build()
+    with pytest.raises(InputError, match=r"interval of mean listener must have shape \(2, 31, 6\); got \(31, 6\)"):
+        replace(report.scores[0], interval=report.scores[0].r)
+    with pytest.raises(InputError, match="r of mean listener must have shape"):
+        replace(report, regions=report.regions[:-1])
+    with pytest.raises(InputError, match="word_rate of alice and tr_times must have the same length"):
+        replace(report.alignment[0], word_rate=np.zeros(3))
+    with pytest.raises(InputError, match=r"listeners\.r must have shape"):
+        replace(report, listeners=replace(report.listeners, r=np.zeros((2, 31, 6))))
+
+
+def test_the_verdict_states_the_numbers_of_the_table(build):
+    report = build()
+    now = shown(report.scores[0])
+    best = int(now.r.argmax())
+    text = verdict(report)
+    assert f"in {(now.q < 0.05).sum()} of 6 regions" in text
+    assert f"Best: {report.regions[best]}, layer {report.scores[0].layers[now.position[best]]}, r = {now.r[best]:.2f}" in text
+    assert "Higher than word rate in 6 of 6 and than content-free in 6 of 6 regions." in text
+
+
+def test_nothing_significant_is_said_plainly(build):
+    report = build()
+    scores = replace(report.scores[0], q=np.ones_like(report.scores[0].r))
+    assert verdict(replace(report, scores=(scores,))) == (
+        "SmolLM2-135M predicts held-out BOLD of the mean listener in 0 of 6 regions (false discovery rate 0.05)."
+    )
+
+
+def test_untested_scores_make_no_claim(build):
+    report = build()
+    scores = replace(report.scores[0], p=None, q=None)
+    assert "nothing was tested, so no claim is made" in verdict(replace(report, scores=(scores,)))
+
+
+def test_a_failed_alignment_outranks_every_score(build):
+    report = build()
+    story = report.alignment[0]
+    failed = replace(story, findings=(*story.findings, type(story.findings[0])("lag", "failed", "shifted")))
+    report = replace(report, alignment=(failed,))
+    assert "mean nothing yet" in verdict(report)
+    assert lights(report)[0].status == "failed"
+
+
+def test_regions_without_a_score_stay_unknown(build):
+    report = build()
+    r = report.scores[0].r.copy()
+    r[:, 1] = np.nan
+    scores = replace(report.scores[0], r=r)
+    now = shown(scores)
+    assert now.position[1] == -1
+    assert np.isnan([now.r[1], now.p[1], now.q[1], now.low[1], now.share[1]]).all()
+    assert any(light.name == "Missing" and "RATL" in light.message for light in lights(replace(report, scores=(scores,))))
+
+
+def test_alphas_at_an_end_of_the_grid_are_warned_of(build):
+    report = build()
+    grid = report.alphas.grid
+    for chosen, words in ((grid[0], "downwards"), (grid[-1], "upwards")):
+        light = next(
+            x for x in lights(replace(report, alphas=replace(report.alphas, chosen=np.full(9, chosen)))) if x.name == "Penalties"
+        )
+        assert light.status == "warning"
+        assert words in light.message
+
+
+def test_the_ceiling_share_is_unknown_where_there_is_no_positive_ceiling(build):
+    scores = build().scores[0]
+    now = shown(replace(scores, ceiling=np.array([0.8, 0.0, -0.1, np.nan, 0.7, 0.6])))
+    assert np.isnan(now.share).tolist() == [False, True, True, True, False, False]
+
+
+def test_the_methods_paragraph_cites_what_it_names_and_nothing_else(build):
+    report = build()
+    paragraph = methods_paragraph(report)
+    assert "27 subjects of the Alice data set (Brennan et al., 2016)" in paragraph
+    assert "copies delayed by 1, 2, 3 and 4 TRs" in paragraph
+    keys = [work.key for work in cited(report)]
+    assert keys == ["brennan2016", "huth2016", "hoerl1970", "benjamini1995", "phipson2010", "spearman1910", "brown1910"]
+    assert all(work.short in paragraph for work in cited(report))
+
+
+def test_simulated_data_are_named_first_in_the_methods(build):
+    report = build()
+    dataset = replace(report.dataset, is_simulated=True)
+    assert methods_paragraph(replace(report, dataset=dataset)).startswith("The data were simulated")
