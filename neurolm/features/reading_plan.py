@@ -146,7 +146,7 @@ def _check_length(
     """lengths : (n_contexts, n_words) positions from the window's start to the word's end."""
     if max_length is None or lengths.size == 0 or lengths.max() <= max_length:
         return
-    row, word = np.unravel_index(int(lengths.argmax()), lengths.shape)
+    row, word = divmod(int(lengths.argmax()), lengths.shape[1])
     context = contexts[row]
     hint = f"Ask for at most {max_length - 1} tokens."
     if context.unit == "story":

@@ -11,11 +11,12 @@ from neurolm.lm.transformers_model import TransformersModel
 from neurolm.lm.transformers_tokenizer import TransformersTokenizer
 from neurolm.stimuli import Transcript
 
-WORDS = (
+TEXT = (
     "Alice was beginning to get very tired of sitting by her sister on the bank and of having nothing to do "
     "once or twice she had peeped into the book her sister was reading but it had no pictures or conversations in it "
     "and what is the use of a book thought Alice without pictures or conversations"
-).split()
+)
+WORDS = TEXT.split()
 
 
 @pytest.fixture(autouse=True, scope="package")
@@ -56,7 +57,7 @@ def bpe():
     trainer = trainers.BpeTrainer(
         vocab_size=330, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator([" ".join(WORDS)], trainer)
+    tokenizer.train_from_iterator([TEXT], trainer)
     return TransformersTokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>"))
 
 
