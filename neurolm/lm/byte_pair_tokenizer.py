@@ -49,13 +49,22 @@ class BytePairTokenizer:
             raise bad("tokenizer", "have a token for each of the 256 bytes", f"one without {len(lacking)} of them")
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int, *, eos: str = END_OF_TEXT) -> BytePairTokenizer:
-        """Learn merges from a corpus. The same texts in the same order give the same vocabulary."""
+    def train(
+        cls, texts: Iterable[str], vocab_size: int, *, lowercase: bool = False, eos: str = END_OF_TEXT
+    ) -> BytePairTokenizer:
+        """Learn merges from a corpus. The same texts in the same order give the same vocabulary.
+
+        With `lowercase` capitals are read as small letters, for models of transcribed speech; a
+        text then comes back in small letters.
+        """
+        from tokenizers.normalizers import Lowercase
         from tokenizers.trainers import BpeTrainer
 
         if vocab_size < 257:
             raise bad("vocab_size", "be at least 257", vocab_size, "256 bytes and the separator come first.")
         tokenizer = _byte_level(None, None)
+        if lowercase:
+            tokenizer.normalizer = Lowercase()
         trainer = BpeTrainer(
             vocab_size=vocab_size, min_frequency=2, show_progress=False, special_tokens=[eos], initial_alphabet=_BYTE_SIGNS
         )
@@ -103,7 +112,7 @@ class BytePairTokenizer:
         return WordTokens(np.array(coded.ids, dtype=np.int64), spans)
 
     def settings(self) -> dict[str, object]:
-        return {"kind": self.kind, "vocabulary": self._vocabulary_hash, "lowercase": False}
+        return {"kind": self.kind, "vocabulary": self._vocabulary_hash, "lowercase": self.tokenizer.normalizer is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Everything that `from_dict` needs, as JSON knows it."""
