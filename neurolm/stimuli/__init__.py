@@ -7,12 +7,14 @@ read_textgrid, read_tiers               Praat TextGrids: the words, or every tie
 read_events, read_gentle                BIDS events, CSV with or without a header; gentle's JSON
 mark_sentences, words_of_text           sentences and paragraphs from a plain text
 is_all_caps, lowercase_if_all_caps      transcripts in capitals
+scramble, truncate, swap, switch        the same story taken apart: Perturbed(transcript, source_index)
 """
 
 from neurolm.stimuli.context_window import ContextWindow
 from neurolm.stimuli.events import read_events
 from neurolm.stimuli.gentle import read_gentle
 from neurolm.stimuli.letter_case import is_all_caps, lowercase_if_all_caps
+from neurolm.stimuli.perturb import Perturbed, scramble, swap, switch, truncate
 from neurolm.stimuli.reader import read_transcript
 from neurolm.stimuli.text_marks import MarkedTranscript, Mismatch, mark_sentences, words_of_text
 from neurolm.stimuli.textgrid import Tier, read_textgrid, read_tiers
@@ -22,6 +24,7 @@ __all__ = [
     "ContextWindow",
     "MarkedTranscript",
     "Mismatch",
+    "Perturbed",
     "Tier",
     "Transcript",
     "is_all_caps",
@@ -32,5 +35,9 @@ __all__ = [
     "read_textgrid",
     "read_tiers",
     "read_transcript",
+    "scramble",
+    "swap",
+    "switch",
+    "truncate",
     "words_of_text",
 ]
