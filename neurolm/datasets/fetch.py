@@ -16,6 +16,7 @@ from neurolm.storage import exclusive_lock, file_hash
 
 TIMEOUT_S = (10, 30)  # to connect, and between two pieces
 N_AT_ONCE = 8
+PIECE = 1 << 16  # bytes; a broken download loses at most its last piece
 
 
 def read_registry(name: str) -> dict[str, str]:
@@ -106,7 +107,7 @@ def _resume(url: str, output_file: str, _pooch: Any) -> None:
         response.raise_for_status()
         mode = "ab" if response.status_code == requests.codes.partial_content else "wb"
         with open(part, mode) as file:
-            for chunk in response.iter_content(1 << 20):
+            for chunk in response.iter_content(PIECE):
                 file.write(chunk)
     part.replace(output_file)
 

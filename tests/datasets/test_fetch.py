@@ -1,0 +1,100 @@
+import hashlib
+
+import pytest
+
+from neurolm.checks import FileError
+from neurolm.datasets.fetch import PIECE, fetch_file, fetch_files, inside, read_registry
+
+
+def pinned(content):
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "home"
+    folder.mkdir()
+    contents = {"a.txt": b"alpha" * 1000, "deep/b.txt": b"beta" * 1000}
+    for name, content in contents.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(content)
+    return folder, {name: pinned(content) for name, content in contents.items()}
+
+
+def names_under(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
+
+
+def test_files_arrive_whole_and_are_not_fetched_twice(home, tmp_path, file_server):
+    folder, registry = home
+    url = file_server(folder)
+    progress = []
+    for _ in range(2):
+        fetch_files(registry, url, tmp_path / "here", lambda done, total, *_: progress.append((done, total)))
+    assert names_under(tmp_path / "here") == ["a.txt", "deep/b.txt"]
+    assert (tmp_path / "here" / "a.txt").read_bytes() == b"alpha" * 1000
+    assert progress == [(1, 2), (2, 2)]
+    assert len(file_server.handler.requested) == 2
+
+
+def test_a_damaged_file_is_fetched_anew(home, tmp_path, file_server):
+    folder, registry = home
+    url = file_server(folder)
+    fetch_files(registry, url, tmp_path / "here")
+    (tmp_path / "here" / "a.txt").write_text("damaged")
+    fetch_files(registry, url, tmp_path / "here")
+    assert (tmp_path / "here" / "a.txt").read_bytes() == b"alpha" * 1000
+
+
+def test_a_broken_download_goes_on_where_it_stopped(home, tmp_path, file_server):
+    folder, _ = home
+    url, content = file_server(folder), bytes(range(256)) * 1000
+    (folder / "big.bin").write_bytes(content)
+    file_server.handler.cut_after = 150_000
+    target = tmp_path / "here" / "big.bin"
+    with pytest.raises(FileError, match=r"big.bin: could not be downloaded \(\w+\). Check the network"):
+        fetch_file(url + "big.bin", pinned(content), target)
+    assert not target.exists()
+    file_server.handler.cut_after = None
+    fetch_file(url + "big.bin", pinned(content), target)
+    assert target.read_bytes() == content
+    assert [start for _, start in file_server.handler.requested] == [0, 2 * PIECE]
+    assert names_under(tmp_path / "here") == ["big.bin"]
+
+
+def test_a_part_that_does_not_fit_is_thrown_away(home, tmp_path, file_server):
+    folder, registry = home
+    target = tmp_path / "here" / "a.txt"
+    target.parent.mkdir()
+    (target.parent / ".a.txt.partial").write_bytes(b"x" * 9000)
+    url = file_server(folder) + "a.txt"
+    with pytest.raises(FileError, match="could not be downloaded"):
+        fetch_file(url, registry["a.txt"], target)
+    assert fetch_file(url, registry["a.txt"], target).read_bytes() == b"alpha" * 1000
+
+
+def test_a_wrong_checksum_is_an_error_and_leaves_nothing(home, tmp_path, file_server):
+    folder, _ = home
+    with pytest.raises(FileError, match=r"a\.txt: arrived with a wrong checksum"):
+        fetch_files({"a.txt": pinned(b"other")}, file_server(folder), tmp_path / "here")
+    assert names_under(tmp_path / "here") == []
+
+
+def test_a_missing_file_is_named(home, tmp_path, file_server):
+    folder, registry = home
+    with pytest.raises(FileError, match=r"none\.txt: could not be downloaded \(HTTPError\)"):
+        fetch_files(registry | {"none.txt": pinned(b"")}, file_server(folder), tmp_path / "here")
+
+
+@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "a/../../evil", "C:\\evil", "a\\..\\evil"])
+def test_nothing_is_written_outside_the_folder(path, tmp_path):
+    with pytest.raises(FileError, match="leads out of its folder"):
+        inside(tmp_path, path)
+    with pytest.raises(FileError, match="leads out of its folder"):
+        fetch_files({path: pinned(b"")}, "http://127.0.0.1:9/", tmp_path)
+
+
+def test_the_registry_pins_every_file_of_alice():
+    registry = read_registry("alice")
+    assert len(registry) == 146
+    assert all(len(known) == len("sha256:") + 64 for known in registry.values())
