@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from neurolm.checks import InputError, bad, check_choice
+from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch
 from neurolm.features.feature_space import Features
 from neurolm.features.memory import choose_budget
-from neurolm.features.memory_sink import MemorySink
-from neurolm.features.reading import Reads, run_plan
+from neurolm.features.reading import Reads, Sink, run_plan
 from neurolm.features.reading_plan import ReadingPlan, plan_reading
 from neurolm.features.text_rules import TextRules
 from neurolm.lm.language_model import LanguageModel, State, check_layers
@@ -21,6 +21,7 @@ from neurolm.lm.tokenizer import WordTokens
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.context_window import ContextWindow
 from neurolm.stimuli.transcript import Transcript
+from neurolm.storage import content_hash
 
 POOLINGS = ("last", "mean", "sum")
 
@@ -44,6 +45,8 @@ class LMStates:
         See `TextRules`.
     batch_tokens : int or None
         Tokens in one batch; None chooses from the free memory. Out of memory, it is halved.
+    cache : FeatureCache or None
+        Where to keep what was computed and find it again; None keeps nothing.
 
     References
     ----------
@@ -61,6 +64,7 @@ class LMStates:
         leading_space: bool = False,
         bos: bool | None = None,
         batch_tokens: int | None = None,
+        cache: FeatureCache | None = None,
     ) -> None:
         self.lm = lm
         self.layers = _resolve_layers(layer, lm.n_layers)
@@ -70,6 +74,7 @@ class LMStates:
         if batch_tokens is not None and batch_tokens < 1:
             raise bad("batch_tokens", "be at least 1", batch_tokens, "None chooses from the free memory.")
         self.batch_tokens = batch_tokens
+        self.cache = cache
 
     def extract(self, transcript: Transcript, progress: Progress = silent) -> Features:
         """States of every word, layers side by side: (n_words, sum of the layers' widths).
@@ -82,15 +87,21 @@ class LMStates:
         by_layer = self.extract_layers(transcript, progress)
         if len(by_layer) == 1:
             return next(iter(by_layer.values()))
-        return _side_by_side(by_layer, self.settings())
+        return _side_by_side(by_layer)
 
     def extract_layers(self, transcript: Transcript, progress: Progress = silent) -> dict[int, Features]:
         """The same, each layer by itself, from one pass."""
         tokens = self.rules.tokens(transcript, self.lm.tokenizer)
         plan = self.plan(tokens, [self.context])
-        sink = MemorySink(len(transcript))
-        self._run(plan, tokens, sink, progress)
-        return {layer: self._features(sink.read(f"layer_{layer:02d}"), layer, transcript, plan) for layer in self.layers}
+        settings = self.settings()
+        key = {k: v for k, v in settings.items() if k not in ("model", "layers")}
+        key["words"] = content_hash(list(self.rules.words(transcript)))
+        label = (transcript.name, self.lm.name, str(self.context))
+        stored = self._fetch(Wanted(key, label, self._names, ("",), len(transcript)), plan, tokens, progress)
+        return {
+            layer: _features(stored.read(name), layer, transcript, plan, settings)
+            for layer, name in zip(self.layers, self._names)
+        }
 
     def settings(self) -> dict[str, Any]:
         """What determines the numbers."""
@@ -111,21 +122,35 @@ class LMStates:
             _check_whole_words(contexts, tokens.spans, self.pooling)
         return plan_reading(tokens, contexts, bos=bos, max_length=self.lm.max_context)
 
-    def _run(self, plan: ReadingPlan, tokens: WordTokens, sink: Any, progress: Progress) -> None:
-        budget = self.batch_tokens or choose_budget(self.lm, len(self.layers))
-        read = functools.partial(_read_states, self.lm, self.layers, self.pooling)
-        run_plan(plan, tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(f"layer_{layer:02d}" for layer in self.layers)
 
-    def _features(self, values: np.ndarray, layer: int, transcript: Transcript, plan: ReadingPlan, row: int = 0) -> Features:
-        return Features(
-            values,
-            transcript.mid_times,
-            tuple(f"layer{layer}_{i}" for i in range(values.shape[1])),
-            {f"layer{layer}": slice(0, values.shape[1])},
-            plan.seen[row],
-            plan.shortened[row],
-            {**self.settings(), "layers": [layer]},
-        )
+    def _fetch(self, wanted: Wanted, plan: ReadingPlan, tokens: WordTokens, progress: Progress) -> Stored:
+        """The arrays, from the cache or computed."""
+
+        def make(names: Sequence[str], sink: Sink) -> None:
+            layers = [layer for layer, name in zip(self.layers, self._names) if name in names]
+            budget = self.batch_tokens or choose_budget(self.lm, len(layers))
+            read = functools.partial(_read_states, self.lm, layers, self.pooling)
+            run_plan(plan, tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
+
+        return fetch(self.cache, wanted, make, progress)
+
+
+def _features(
+    values: np.ndarray, layer: int, transcript: Transcript, plan: ReadingPlan, settings: Mapping[str, Any], row: int = 0
+) -> Features:
+    """One layer's rows for one context (`row` of the plan's contexts)."""
+    return Features(
+        values,
+        transcript.mid_times,
+        tuple(f"layer{layer}_{i}" for i in range(values.shape[1])),
+        {f"layer{layer}": slice(0, values.shape[1])},
+        plan.seen[row],
+        plan.shortened[row],
+        {**settings, "layers": [layer]},
+    )
 
 
 def _read_states(
@@ -188,7 +213,7 @@ def _check_whole_words(contexts: Sequence[ContextWindow], spans: np.ndarray, poo
             )
 
 
-def _side_by_side(by_layer: Mapping[int, Features], settings: Mapping[str, Any]) -> Features:
+def _side_by_side(by_layer: Mapping[int, Features]) -> Features:
     """Layers as bands of one Features."""
     first = next(iter(by_layer.values()))
     slices, begin = {}, 0
@@ -202,5 +227,5 @@ def _side_by_side(by_layer: Mapping[int, Features], settings: Mapping[str, Any])
         slices,
         first.context,
         first.shortened,
-        settings,
+        {**first.settings, "layers": list(by_layer)},
     )

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+
+from neurolm.features.reading import Reads
+from neurolm.features.reading_plan import ReadingPlan
 
 
 class MemorySink:
@@ -12,13 +17,14 @@ class MemorySink:
         self.shape = (n_contexts, n_words)
         self.arrays: dict[str, np.ndarray] = {}
 
-    def begin(self, budget: int) -> tuple[int, int]:
+    def begin(self, plan: ReadingPlan, budget: int) -> tuple[int, int]:
         return 0, budget
 
-    def write(self, name: str, contexts: np.ndarray, words: np.ndarray, values: np.ndarray) -> None:
-        if name not in self.arrays:
-            self.arrays[name] = np.empty((*self.shape, values.shape[1]), dtype=values.dtype)
-        self.arrays[name][contexts, words] = values
+    def write(self, reads: Reads, values: Mapping[str, np.ndarray]) -> None:
+        for name, rows in values.items():
+            if name not in self.arrays:
+                self.arrays[name] = np.empty((*self.shape, rows.shape[1]), dtype=rows.dtype)
+            self.arrays[name][reads.contexts, reads.words] = rows
 
     def done(self, n_passes: int) -> None: ...
 

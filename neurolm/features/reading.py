@@ -42,11 +42,11 @@ class Reads:
 class Sink(Protocol):
     """Where numbers go as they come, and what it knows of an earlier, interrupted run."""
 
-    def begin(self, budget: int) -> tuple[int, int]:
+    def begin(self, plan: ReadingPlan, budget: int) -> tuple[int, int]:
         """(passes already done, token budget to go on with)."""
         ...
 
-    def write(self, name: str, contexts: np.ndarray, words: np.ndarray, values: np.ndarray) -> None: ...
+    def write(self, reads: Reads, values: Mapping[str, np.ndarray]) -> None: ...
 
     def done(self, n_passes: int) -> None:
         """Everything up to this many passes is written."""
@@ -97,7 +97,7 @@ def run_plan(
     order = np.argsort(-plan.lengths, kind="stable")
     lengths = plan.lengths[order]
     first_read = np.searchsorted(plan.passes, np.arange(len(order) + 1))  # (n_passes + 1,)
-    position, budget = sink.begin(budget)
+    position, budget = sink.begin(plan, budget)
     report = _Reporter(progress, lengths, plan.seen.shape[1], position)
     while position < len(order):
         stop = min(len(order), position + max(1, budget // int(lengths[position])))
@@ -112,8 +112,7 @@ def run_plan(
             budget = _halve(budget, stop - position, int(lengths[position]))
             sink.halved(budget)
             continue
-        for name, rows in values.items():
-            sink.write(name, reads.contexts, reads.words, rows)
+        sink.write(reads, values)
         position = stop
         sink.done(position)
         report(position)
@@ -161,6 +160,7 @@ def _stream(
     plan: ReadingPlan, ids: np.ndarray, lm: LanguageModel, read: ReadBatch, sink: Sink, budget: int, progress: Progress
 ) -> None:
     """One long pass, in chunks that end with a word, with the state carried from chunk to chunk."""
+    _, budget = sink.begin(plan, budget)  # a state is not kept: an interrupted stream is read from the beginning
     inputs = plan.input_ids(ids, 0, lm.tokenizer.bos_id)
     report = _Reporter(progress, np.ones(len(plan.words)), plan.seen.shape[1], 0)
     state: State = None
@@ -177,8 +177,7 @@ def _stream(
         )
         chunk = torch.from_numpy(inputs[None, n_read:last]).to(lm.device)
         values, state = read(chunk, state, reads)
-        for name, rows in values.items():
-            sink.write(name, reads.contexts, reads.words, rows)
+        sink.write(reads, values)
         n_read, n_words = last, stop
         report(n_words)
     sink.done(1)

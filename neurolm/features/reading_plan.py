@@ -18,6 +18,7 @@ import numpy as np
 from neurolm.checks import bad
 from neurolm.lm.tokenizer import WordTokens
 from neurolm.stimuli.context_window import ContextWindow
+from neurolm.storage import content_hash
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,10 @@ class ReadingPlan:
     def lengths(self) -> np.ndarray:
         """(n_passes,) positions in each pass."""
         return self.stops - self.starts + int(self.bos)
+
+    def content_hash(self) -> str:
+        """SHA-256 of the passes and of where each word is read in them."""
+        return content_hash(self.starts, self.stops, self.bos, self.passes, self.contexts, self.words, self.firsts, self.lasts)
 
     def input_ids(self, ids: np.ndarray, which: int, bos_id: int | None) -> np.ndarray:
         """The token ids of one pass."""
@@ -100,7 +105,11 @@ def plan_reading(
         pass_starts[kept],
         pass_stops[kept],
         bos,
-        *(part.ravel()[order] for part in (passes, context_index, word_index, firsts, lasts)),
+        passes.ravel()[order],
+        context_index.ravel()[order],
+        word_index.ravel()[order],
+        firsts.ravel()[order],
+        lasts.ravel()[order],
         seen=np.stack([window[1] for window in windows]),
         shortened=np.stack([window[2] for window in windows]),
     )
