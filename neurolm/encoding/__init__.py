@@ -1,12 +1,21 @@
 """Voxelwise encoding models: from features and BOLD to scores that can be trusted.
 
 Design, EncodingData                    word time to delayed TR time, one object for every story
+EncodingModel                           fit, predict new stories, keep in one file
+evaluate, EvaluationSettings            feature sets scored on held-out BOLD, beside ceiling, null and baselines
+nested_folds, held_out_scores           penalties chosen inside the training part
 correlation_score, r2_score             one number for each voxel
 permutation_test, refit_test, fdr       nulls that keep autocorrelation; many voxels
 bootstrap_correlation, bootstrap_mean   intervals over stretches of time and over listeners
+content_free, time_shifted              features that know nothing of what was said
 """
 
+from neurolm.encoding.baseline import content_free, time_shifted
 from neurolm.encoding.design import Design, EncodingData
+from neurolm.encoding.encoding_model import EncodingModel
+from neurolm.encoding.evaluate import evaluate
+from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
+from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds
 from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
 from neurolm.encoding.scores import correlation_score, r2_score
 from neurolm.encoding.significance import PermutationTest, fdr, permutation_test, refit_test
@@ -14,12 +23,21 @@ from neurolm.encoding.significance import PermutationTest, fdr, permutation_test
 __all__ = [
     "Design",
     "EncodingData",
+    "EncodingModel",
+    "Evaluation",
+    "EvaluationSettings",
+    "HeldOutScores",
     "PermutationTest",
     "bootstrap_correlation",
     "bootstrap_mean",
+    "content_free",
     "correlation_score",
+    "evaluate",
     "fdr",
+    "held_out_scores",
+    "nested_folds",
     "permutation_test",
     "r2_score",
     "refit_test",
+    "time_shifted",
 ]

@@ -56,6 +56,43 @@ def _drawn_correlation(Y: np.ndarray, Y_pred: np.ndarray, slices: list[slice], d
         return (syp - sy * sp / n) / np.sqrt((syy - sy**2 / n) * (spp - sp**2 / n))
 
 
+def bootstrap_folds(
+    Y: np.ndarray,
+    Y_pred: np.ndarray,
+    tests: Sequence[np.ndarray],
+    *,
+    block_trs: int,
+    n_bootstrap: int = 1000,
+    ci: float = 0.95,
+    rng: np.random.Generator | int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval of the mean over folds (Fisher z) of each fold's correlation, over blocks within folds.
+
+    Parameters
+    ----------
+    Y, Y_pred : array of shape (n_trs, n_voxels)
+    tests : sequence of index arrays
+        Rows of each fold.
+
+    Returns
+    -------
+    low, high : (n_voxels,)
+    """
+    rng = np.random.default_rng(rng)
+    cut = []
+    for rows in tests:
+        slices = [slice(a, min(a + block_trs, len(rows))) for a in range(0, len(rows), block_trs)]
+        if len(slices) < 3:
+            raise bad("block_trs", f"leave at least 3 blocks in a fold of {len(rows)} rows", block_trs)
+        cut.append((rows, slices, rng.multinomial(len(slices), np.full(len(slices), 1 / len(slices)), size=n_bootstrap)))
+    parts = []
+    for v in batches(Y.shape[1], 1000):
+        r = np.stack([_drawn_correlation(Y[rows, v], Y_pred[rows, v], slices, draws) for rows, slices, draws in cut])
+        parts.append(_percentiles(np.tanh(np.arctanh(r).mean(0)), ci))
+    low, high = (np.concatenate(ends) for ends in zip(*parts))
+    return low, high
+
+
 def bootstrap_mean(
     values: np.ndarray, *, n_bootstrap: int = 2000, ci: float = 0.95, rng: np.random.Generator | int = 0
 ) -> tuple[np.ndarray, np.ndarray]:

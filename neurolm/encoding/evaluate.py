@@ -1,0 +1,111 @@
+"""The main job: how well does each feature set predict held-out BOLD, and is that more than chance and plain words give?
+
+Listeners who heard the same story share the design, so they, their mean and every surrogate of
+their BOLD are targets beside each other in one fit: penalties, null and choice of layer cost one
+set of factorisations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from neurolm.brain import BoldRun
+from neurolm.checks import bad
+from neurolm.encoding.baseline import content_free
+from neurolm.encoding.design import Design
+from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
+from neurolm.encoding.held_out import NestedFold, nested_folds
+from neurolm.encoding.listeners import Listeners
+from neurolm.encoding.target_scores import TargetScores
+from neurolm.features import Features
+from neurolm.progress import Progress, silent
+
+
+def evaluate(
+    feature_sets: Mapping[str, Sequence[Features]],
+    subjects: Mapping[str, Sequence[BoldRun]],
+    *,
+    baselines: Mapping[str, Sequence[Features]] | None = None,
+    settings: EvaluationSettings | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Score every feature set on held-out BOLD, penalties chosen inside the training part.
+
+    Parameters
+    ----------
+    feature_sets : mapping of str to sequence of Features
+        For example one entry per layer; one `Features` per story. Looked up one at a time, so a
+        mapping that reads from disk holds one in memory.
+    subjects : mapping of str to sequence of BoldRun
+        Preprocessed runs of each listener, one per story in the same order, all on the same time grid
+        and in the same space. One subject is welcome; several also give the mean listener.
+    baselines : mapping of str to sequence of Features, optional
+        Plain features to compare with: word rate.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    InputError
+        If stories, runs and subjects do not fit together.
+    """
+    settings = settings or EvaluationSettings()
+    baselines = baselines or {}
+    for name in set(baselines) & set(feature_sets):
+        raise bad("names of feature sets and baselines", "all differ", name)
+    if not feature_sets:
+        raise bad("feature_sets", "hold at least one", list(feature_sets))
+    listeners = Listeners(subjects)
+    folds = nested_folds(listeners.run_onsets, listeners.n_trs, settings.n_folds, settings.n_inner_folds, settings.gap)
+    ways = _ways_of_scoring(listeners, folds, settings, seed)
+    total = len(feature_sets) + len(baselines)
+    for i, name in enumerate([*baselines, *feature_sets]):
+        progress(i, total, "feature sets", name)
+        stories = baselines[name] if name in baselines else feature_sets[name]
+        X = _delayed(stories, listeners, settings)
+        for way in ways:
+            if name in baselines:
+                way.add_baseline(X)
+            else:
+                free = [content_free(story, seed + k) for k, story in enumerate(stories)]
+                way.add_set(X, _delayed(free, listeners, settings))
+    progress(total, total, "feature sets")
+    each = ways[-1]
+    return Evaluation(
+        sets=tuple(feature_sets),
+        baselines=tuple(baselines),
+        subjects=listeners.names,
+        space=listeners.space,
+        scored=tuple(way.scored() for way in ways),
+        listeners=each.subject_scores(),
+        listeners_p=each.subject_p_values(),
+        listener_baselines=each.subject_baselines(),
+        alphas=np.array(settings.alphas),
+        best_alphas=np.concatenate([way.best_alphas() for way in ways], axis=-1),
+        settings={**asdict(settings), "seed": seed},
+    )
+
+
+def _ways_of_scoring(
+    listeners: Listeners, folds: list[NestedFold], settings: EvaluationSettings, seed: int
+) -> list[TargetScores]:
+    """The mean listener and single listeners; of one subject, that subject."""
+    n, m = settings.n_permutations, settings.n_subject_permutations
+    if not listeners.is_group:
+        return [TargetScores(listeners.names[0], listeners.each, listeners, folds, settings, n_null=n, seed=seed)]
+    return [
+        TargetScores("mean listener", listeners.mean, listeners, folds, settings, n_null=n, seed=seed),
+        TargetScores("single listeners", listeners.each, listeners, folds, settings, n_null=m, seed=seed),
+    ]
+
+
+def _delayed(stories: Sequence[Features], listeners: Listeners, settings: EvaluationSettings) -> np.ndarray:
+    times = [run.tr_times for run in listeners.runs]
+    design = Design.from_training(stories, times, settings.delays, lobes=settings.lobes, max_gap_s=settings.max_gap_s)
+    return design.stack(stories, listeners.runs, max_gap_s=settings.max_gap_s).X

@@ -1,0 +1,189 @@
+"""What an evaluation of feature sets says: scores beside ceiling, null, baselines and intervals.
+
+    Evaluation
+    ├── Scored ...    one per way of scoring: "mean listener", "single listeners", or the only subject
+    │   └── Chosen    one feature set per voxel, chosen inside the training folds
+    └── listeners     the same scores listener by listener
+
+Arrays are (n_sets, n_voxels) unless said; a value that is not known is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurolm.brain.space import Space, space_arrays, space_from_arrays
+from neurolm.storage import read_h5, write_h5
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How feature sets are scored.
+
+    Parameters
+    ----------
+    delays : FIR delays in TRs; lobes : of the Lanczos kernel; max_gap_s : see `Design.from_training`.
+    alphas : grid of ridge penalties.
+    n_folds, n_inner_folds, gap : see `nested_folds`.
+    n_permutations, n_subject_permutations : surrogates of the mean listener (or the only subject), and of every
+        listener by himself; the whole fit is repeated for each. 0 is none, and p is NaN.
+    null, min_shift, block_trs : see `surrogates`.
+    n_bootstrap : draws behind intervals; ci : their coverage; interval_block_trs : TRs drawn together.
+    n_targets_batch : surrogate targets fitted at once.
+    device : of `RidgeCV`.
+    """
+
+    delays: tuple[int, ...] = (1, 2, 3, 4)
+    lobes: int = 3
+    max_gap_s: float = 20.0
+    alphas: tuple[float, ...] = tuple(float(a) for a in np.logspace(1, 6, 11))
+    n_folds: int = 5
+    n_inner_folds: int = 5
+    gap: int = 5
+    n_permutations: int = 1000
+    n_subject_permutations: int = 100
+    null: str = "circular_shift"
+    min_shift: int = 10
+    block_trs: int = 10
+    n_bootstrap: int = 2000
+    ci: float = 0.95
+    interval_block_trs: int = 10
+    n_targets_batch: int = 20_000
+    device: str = "auto"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Chosen:
+    """One feature set for each voxel, by its inner score in each fold: never on the rows that are scored.
+
+    Parameters
+    ----------
+    index : array of int of shape (n_voxels,)
+        Position of the set that was chosen most often over folds and listeners.
+    r, p, q : array of shape (n_voxels,)
+        Score with each fold's own choice, against surrogates that went through the same choice.
+    interval : array of shape (2, n_voxels)
+    """
+
+    index: np.ndarray
+    r: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    interval: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Scored:
+    """Held-out correlations of one way of scoring, and what they must be compared with.
+
+    Parameters
+    ----------
+    who : str
+        "mean listener", "single listeners" (the mean of their scores), or a subject's name.
+    r, p, q : array of shape (n_sets, n_voxels)
+        q is the false discovery rate (Benjamini-Hochberg) over voxels, set by set.
+    interval, null : array of shape (2, n_sets, n_voxels)
+        Bootstrap interval; 2.5 % and 97.5 % quantiles of the null.
+    n_null : int
+        Surrogates behind p and null; 0 where none were asked for.
+    baselines : array of shape (n_baselines, n_voxels)
+    baseline_interval : array of shape (2, n_baselines, n_voxels)
+    content_free : array of shape (n_sets, n_voxels)
+        Scores of random features of the same width, smoothness and word times.
+    ceiling : array of shape (n_voxels,)
+        The ceiling that belongs to exactly this score; NaN with a single subject.
+    ceiling_name : str
+    chosen : Chosen
+    """
+
+    who: str
+    r: np.ndarray
+    p: np.ndarray
+    q: np.ndarray
+    interval: np.ndarray
+    null: np.ndarray
+    n_null: int
+    baselines: np.ndarray
+    baseline_interval: np.ndarray
+    content_free: np.ndarray
+    ceiling: np.ndarray
+    ceiling_name: str
+    interval_name: str
+    chosen: Chosen
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Evaluation:
+    """Feature sets scored on held-out BOLD of one or more listeners.
+
+    Parameters
+    ----------
+    sets, baselines : tuple of str
+        Names of the feature sets (layers) and of the plain ones beside them.
+    subjects : tuple of str
+    space : Space
+    scored : tuple of Scored
+        Mean listener and single listeners; with one subject only that one.
+    listeners : array of shape (n_subjects, n_sets, n_voxels)
+        Each listener's held-out correlation; `listeners_p` the p value against own surrogates.
+    listener_baselines : array of shape (n_subjects, n_baselines, n_voxels)
+    alphas : array
+        The grid of penalties; `best_alphas` (n_sets, n_folds, n_targets) what was chosen from it,
+        the mean listener's voxels first, then each subject's.
+    settings : mapping
+    """
+
+    sets: tuple[str, ...]
+    baselines: tuple[str, ...]
+    subjects: tuple[str, ...]
+    space: Space
+    scored: tuple[Scored, ...]
+    listeners: np.ndarray
+    listeners_p: np.ndarray
+    listener_baselines: np.ndarray
+    alphas: np.ndarray
+    best_alphas: np.ndarray
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def save(self, path: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
+        """Write everything to one HDF5 file, as a whole."""
+        arrays, space = space_arrays(self.space)
+        names = {"sets": self.sets, "baselines": self.baselines, "subjects": self.subjects}
+        attributes: dict[str, Any] = {"settings": dict(self.settings), "space": space, "provenance": dict(provenance or {})}
+        arrays |= {name: np.array(values, dtype=object) for name, values in names.items()}
+        for name in ("listeners", "listeners_p", "listener_baselines", "alphas", "best_alphas"):
+            arrays[name] = getattr(self, name)
+        for i, scored in enumerate(self.scored):
+            arrays |= _arrays(scored, f"scored/{i}") | _arrays(scored.chosen, f"scored/{i}/chosen")
+            attributes[f"scored/{i}"] = {f.name: getattr(scored, f.name) for f in fields(scored) if _is_plain(f.name, scored)}
+        write_h5(path, arrays, attributes)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Evaluation:
+        """Read what `save` wrote."""
+        arrays, attributes = read_h5(path)
+        scored = []
+        for i in range(sum(name.startswith("scored/") for name in attributes)):
+            chosen = Chosen(**{f.name: arrays[f"scored/{i}/chosen/{f.name}"] for f in fields(Chosen)})
+            kept: dict[str, Any] = {
+                f.name: arrays[f"scored/{i}/{f.name}"] for f in fields(Scored) if f"scored/{i}/{f.name}" in arrays
+            }
+            scored.append(Scored(**kept, **attributes[f"scored/{i}"], chosen=chosen))
+        names: dict[str, Any] = {n: tuple(str(s) for s in arrays[n]) for n in ("sets", "baselines", "subjects")}
+        rest: dict[str, Any] = {n: arrays[n] for n in ("listeners", "listeners_p", "listener_baselines", "alphas", "best_alphas")}
+        space = space_from_arrays(arrays, attributes["space"])
+        return cls(**names, **rest, space=space, scored=tuple(scored), settings=attributes["settings"])
+
+
+def _is_plain(name: str, holder: Any) -> bool:
+    return isinstance(getattr(holder, name), (str, int))
+
+
+def _arrays(holder: Any, prefix: str) -> dict[str, np.ndarray]:
+    values = {f.name: getattr(holder, f.name) for f in fields(holder)}
+    return {f"{prefix}/{name}": value for name, value in values.items() if isinstance(value, np.ndarray)}

@@ -1,0 +1,145 @@
+"""Held-out scores: every row predicted by a fit that saw neither it nor its neighbours, penalties chosen inside.
+
+Several runs: whole runs are held out. One run: contiguous blocks with a gap on both sides. The
+penalty of a fold is chosen by the same kind of folds within its training rows (nested).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurolm.checks import bad, check_choice
+from neurolm.encoding.crossval import Fold, blocks_of_rows
+from neurolm.encoding.scores import SCORES, score
+
+
+@dataclass(frozen=True, eq=False)
+class NestedFold:
+    """One outer fold: rows to fit and rows to predict, and inner folds as positions within `train`."""
+
+    train: np.ndarray
+    test: np.ndarray
+    inner: list[Fold]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutScores:
+    """What nested cross-validation gives for each target.
+
+    Parameters
+    ----------
+    fold_scores : array of shape (n_folds, n_targets)
+        On the rows of each fold, NaN where the target is constant or not finite.
+    inner_scores : array of shape (n_folds, n_targets)
+        Of the chosen penalty in the inner folds: what may be used to choose between models.
+    best_alphas : array of shape (n_folds, n_targets)
+    scoring : {"correlation", "r2"}
+    predictions : array of shape (n_trs, n_targets), optional
+    """
+
+    fold_scores: np.ndarray
+    inner_scores: np.ndarray
+    best_alphas: np.ndarray
+    scoring: str = "correlation"
+    predictions: np.ndarray | None = None
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(n_targets,) mean over folds; correlations are averaged as Fisher z."""
+        return mean_over_folds(self.fold_scores, self.scoring)
+
+
+def nested_folds(run_onsets: Any, n_trs: int, n_folds: int = 5, n_inner_folds: int = 5, gap: int = 5) -> list[NestedFold]:
+    """Outer folds over whole runs, or blocks of the only run, each with inner folds of the same kind.
+
+    Parameters
+    ----------
+    run_onsets : sequence of int
+        First row of each run.
+    n_folds, n_inner_folds : int
+        With more runs than folds, neighbouring runs are held out together.
+    gap : int
+        TRs left out on both sides of a held-out block of a single run.
+    """
+    run_of_row = _run_of_row(run_onsets, n_trs)
+    folds = []
+    for train, test in _folds(np.arange(n_trs), run_of_row, n_folds, gap):
+        inner = [tuple(np.searchsorted(train, part) for part in pair) for pair in _folds(train, run_of_row, n_inner_folds, gap)]
+        folds.append(NestedFold(train, test, inner))  # type: ignore[arg-type]
+    return folds
+
+
+def held_out_scores(
+    X: np.ndarray,
+    Y: np.ndarray,
+    folds: Sequence[NestedFold],
+    alphas: Sequence[float],
+    *,
+    scoring: str = "correlation",
+    keep_predictions: bool = False,
+    **ridge: Any,
+) -> HeldOutScores:
+    """Ridge with one penalty per target, chosen inside each fold's training rows.
+
+    Parameters
+    ----------
+    X : array of shape (n_trs, n_columns)
+    Y : array of shape (n_trs, n_targets)
+        Listeners and surrogates stand beside each other as further targets: what depends on X alone
+        is computed once for all of them.
+    folds : sequence of NestedFold
+    alphas : sequence of float
+    scoring : {"correlation", "r2"}
+    ridge
+        Further settings of `RidgeCV`: device, dtype, n_targets_batch.
+    """
+    from neurolm.encoding.ridge import RidgeCV
+
+    check_choice("scoring", scoring, SCORES)
+    outer, inner, best = [], [], []
+    predictions = np.full(Y.shape, np.nan, dtype=np.float32) if keep_predictions else None
+    for fold in folds:
+        model = RidgeCV(alphas, cv=fold.inner, scoring=scoring, fit_intercept=True, **ridge)
+        with warnings.catch_warnings():  # penalties at the grid's ends are kept in `best_alphas`, fold by fold
+            warnings.filterwarnings("ignore", message=".*extend alphas in that direction")
+            model.fit(X[fold.train], Y[fold.train])
+        predicted = model.predict(X[fold.test])
+        outer.append(score(Y[fold.test], predicted, scoring))
+        inner.append(model.cv_scores_.max(0))
+        best.append(model.best_alphas_)
+        if predictions is not None:
+            predictions[fold.test] = predicted
+    return HeldOutScores(np.stack(outer), np.stack(inner), np.stack(best), scoring, predictions)
+
+
+def mean_over_folds(fold_scores: np.ndarray, scoring: str = "correlation") -> np.ndarray:
+    """Mean over the first axis; correlations as Fisher z, so that a good fold does not count less."""
+    if scoring != "correlation":
+        return fold_scores.mean(0)
+    return np.tanh(np.arctanh(np.clip(fold_scores, -1 + 1e-12, 1 - 1e-12)).mean(0))
+
+
+def folds_of_runs(run_onsets: Any, n_trs: int, n_folds: int = 5, gap: int = 5) -> list[Fold]:
+    """(train, test) rows: whole runs where there are several, else contiguous blocks with a gap."""
+    return _folds(np.arange(n_trs), _run_of_row(run_onsets, n_trs), n_folds, gap)
+
+
+def _run_of_row(run_onsets: Any, n_trs: int) -> np.ndarray:
+    return np.searchsorted(np.asarray(run_onsets), np.arange(n_trs), side="right") - 1
+
+
+def _folds(rows: np.ndarray, run_of_row: np.ndarray, n_folds: int, gap: int) -> list[Fold]:
+    """Folds of some rows: whole runs where there are several, else blocks with a gap."""
+    runs = np.unique(run_of_row[rows])
+    if n_folds < 2:
+        raise bad("n_folds", "be >= 2", n_folds)
+    if len(runs) == 1:
+        return blocks_of_rows(rows, n_folds, gap)
+    groups = np.array_split(runs, min(n_folds, len(runs)))
+    held = [np.isin(run_of_row[rows], group) for group in groups]
+    return [(rows[~h], rows[h]) for h in held]

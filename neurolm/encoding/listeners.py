@@ -1,0 +1,84 @@
+"""Listeners to the same story as columns beside each other, and the ceilings that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from neurolm.brain import BoldRun, noise_ceiling
+from neurolm.brain.preprocess import mean_run
+from neurolm.brain.space import space_hash
+from neurolm.checks import bad
+
+
+class Listeners:
+    """The BOLD of everyone who heard the same stories, checked to go row by row and voxel by voxel.
+
+    Parameters
+    ----------
+    subjects : mapping of str to sequence of BoldRun
+        Preprocessed (z-scored) runs, one per story in the same order.
+
+    Attributes
+    ----------
+    names : tuple of str
+    runs : list of BoldRun
+        Of the first subject: times and space of all.
+    run_onsets : array of int of shape (n_runs,)
+    each : array of shape (n_trs, n_subjects * n_voxels)
+        One listener after the other.
+    """
+
+    def __init__(self, subjects: Mapping[str, Sequence[BoldRun]]) -> None:
+        if not subjects:
+            raise bad("subjects", "hold at least one listener", {})
+        self.names = tuple(subjects)
+        self.runs = list(subjects[self.names[0]])
+        for name, runs in subjects.items():
+            self._check(name, runs)
+        self.space = self.runs[0].space
+        self.run_onsets = np.cumsum([0, *[run.n_trs for run in self.runs[:-1]]])
+        self._subjects = subjects
+        self.each = np.concatenate([np.concatenate([r.data for r in runs]) for runs in subjects.values()], axis=1)
+        self.each = self.each.astype(np.float32, copy=False)
+
+    @property
+    def n_voxels(self) -> int:
+        return self.space.n_voxels
+
+    @property
+    def n_trs(self) -> int:
+        return len(self.each)
+
+    @property
+    def is_group(self) -> bool:
+        return len(self.names) > 1
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(n_trs, n_voxels) the mean listener."""
+        runs = [mean_run([runs[i] for runs in self._subjects.values()]).data for i in range(len(self.runs))]
+        return np.concatenate(runs).astype(np.float32, copy=False)
+
+    def ceiling(self, scored: str) -> np.ndarray:
+        """(n_voxels,) noise ceiling of a "single" listener or of the "mean" one; NaN for one subject."""
+        if not self.is_group:
+            return np.full(self.n_voxels, np.nan)
+        data = self.each.reshape(self.n_trs, len(self.names), self.n_voxels).swapaxes(0, 1)
+        return noise_ceiling(data, source="subjects", scored=scored)
+
+    def _check(self, name: str, runs: Sequence[BoldRun]) -> None:
+        first = self.names[0]
+        if not runs or len(runs) != len(self.runs):
+            raise bad(f"runs of {name}", f"be as many as those of {first}, {len(self.runs)}", len(runs))
+        for run, other in zip(runs, self.runs):
+            if run.n_trs != other.n_trs or not np.allclose(run.tr_times, other.tr_times, rtol=0, atol=1e-3):
+                raise bad(
+                    f"tr_times of {name}",
+                    f"be those of {first}, {other.n_trs} rows from {other.tr_times[0]:g} s",
+                    f"{run.n_trs} rows from {run.tr_times[0]:g} s",
+                    "Trim runs to the rows that all have, or evaluate this listener alone.",
+                )
+            if space_hash(run.space) != space_hash(other.space):
+                raise bad(f"voxels of {name}", f"be those of {first}", "another space", "Evaluate native spaces one by one.")

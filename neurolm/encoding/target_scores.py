@@ -1,0 +1,202 @@
+"""One way of scoring, fed with one feature set after the other: scores, null, choice and intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neurolm.brain.surrogates import surrogates
+from neurolm.encoding.evaluation import Chosen, EvaluationSettings, Scored
+from neurolm.encoding.held_out import HeldOutScores, NestedFold, held_out_scores, mean_over_folds
+from neurolm.encoding.intervals import bootstrap_folds, bootstrap_mean
+from neurolm.encoding.listeners import Listeners
+from neurolm.encoding.significance import fdr, permutation_p
+
+
+class TargetScores:
+    """Held-out scores of one listener (or the mean one), or of several by themselves.
+
+    Surrogates of the BOLD are the same for every feature set and every listener: choosing between
+    sets and averaging over listeners are repeated on them as they are done on the data.
+
+    Parameters
+    ----------
+    who : str
+    Y : array of shape (n_trs, n_subjects * n_voxels)
+        One listener's voxels after the other's.
+    n_null : int
+        Surrogates; 0 for none.
+    """
+
+    def __init__(
+        self,
+        who: str,
+        Y: np.ndarray,
+        listeners: Listeners,
+        folds: list[NestedFold],
+        settings: EvaluationSettings,
+        *,
+        n_null: int,
+        seed: int,
+    ) -> None:
+        self.who, self.Y, self.listeners, self.folds, self.settings = who, Y, listeners, folds, settings
+        self.n_null, self.seed = n_null, seed
+        self.n_voxels = listeners.n_voxels
+        self.n_subjects = Y.shape[1] // self.n_voxels
+        self._fitted: list[HeldOutScores] = []
+        self._plain: list[HeldOutScores] = []
+        self._free: list[HeldOutScores] = []
+        self._null: list[np.ndarray] = []  # per set (n_null, n_subjects, n_voxels)
+        self._choice, self._null_choice = _Choice(), _Choice()
+
+    def add_baseline(self, X: np.ndarray) -> None:
+        self._plain.append(self._fit(X, self.Y))
+
+    def add_set(self, X: np.ndarray, X_content_free: np.ndarray) -> None:
+        fitted = self._fit(X, self.Y)
+        self._free.append(self._fit(X_content_free, self.Y))
+        self._choice.add(len(self._fitted), fitted.inner_scores, fitted.fold_scores)
+        self._fitted.append(fitted)
+        if self.n_null:
+            outer, inner = self._fit_surrogates(X)
+            self._null_choice.add(len(self._null), inner, outer)
+            self._null.append(self._by_subject(outer))
+
+    def scored(self) -> Scored:
+        """Everything at once, averaged over the listeners."""
+        r = np.stack([mean_scores.mean(0) for mean_scores in self.subject_scores().swapaxes(0, 1)])
+        null = np.stack([one.mean(1) for one in self._null], axis=1) if self._null else np.full((1, *r.shape), np.nan)
+        p = permutation_p(r, null) if self._null else np.full(r.shape, np.nan)
+        plain = self.subject_baselines()
+        single = "single" if self.n_subjects > 1 or not self.listeners.is_group else "mean"
+        n = len(self.listeners.names)
+        names = {"single": "√r̄, from the mean pairwise correlation", "mean": f"√ρ_N, reliability of the mean of {n} listeners"}
+        return Scored(
+            who=self.who,
+            r=r,
+            p=p,
+            q=np.stack([fdr(one) for one in p]),
+            interval=np.stack([self._interval(one) for one in self._fitted], axis=1),
+            null=np.quantile(null, [0.025, 0.975], axis=0),
+            n_null=len(self._null[0]) if self._null else 0,
+            baselines=plain.mean(0),
+            baseline_interval=_stacked([self._interval(one) for one in self._plain], self.n_voxels),
+            content_free=np.stack([self._by_subject(one.fold_scores).mean(0) for one in self._free]),
+            ceiling=self.listeners.ceiling(single),
+            ceiling_name=names[single] if self.listeners.is_group else "",
+            interval_name=self._interval_name(),
+            chosen=self._chosen(),
+        )
+
+    def subject_scores(self) -> np.ndarray:
+        """(n_subjects, n_sets, n_voxels)"""
+        return np.stack([self._by_subject(one.fold_scores) for one in self._fitted], axis=1)
+
+    def subject_p_values(self) -> np.ndarray:
+        """(n_subjects, n_sets, n_voxels), NaN without a null."""
+        r = self.subject_scores()
+        return permutation_p(r, np.stack(self._null, axis=2)) if self._null else np.full(r.shape, np.nan)
+
+    def subject_baselines(self) -> np.ndarray:
+        """(n_subjects, n_baselines, n_voxels)"""
+        empty = np.empty((self.n_subjects, 0, self.n_voxels))
+        return np.stack([self._by_subject(one.fold_scores) for one in self._plain], axis=1) if self._plain else empty
+
+    def best_alphas(self) -> np.ndarray:
+        """(n_sets, n_folds, n_subjects * n_voxels)"""
+        return np.stack([one.best_alphas for one in self._fitted])
+
+    def _fit(self, X: np.ndarray, Y: np.ndarray) -> HeldOutScores:
+        keep = self.n_subjects == 1 and Y is self.Y
+        s = self.settings
+        return held_out_scores(X, Y, self.folds, s.alphas, keep_predictions=keep, device=s.device)
+
+    def _fit_surrogates(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Held-out and inner scores of every surrogate: each (n_null, n_folds, n_targets)."""
+        s, waiting, fitted = self.settings, [], []
+        onsets = self.listeners.run_onsets.tolist()
+        drawn = surrogates(
+            self.Y, self.n_null, null=s.null, run_onsets=onsets, min_shift=s.min_shift, block_trs=s.block_trs, rng=self.seed
+        )
+        per_call = max(1, s.n_targets_batch // self.Y.shape[1])
+        for surrogate in drawn:
+            waiting.append(surrogate.astype(np.float32, copy=False))
+            if len(waiting) == per_call:
+                fitted.append(self._fit(X, np.concatenate(waiting, axis=1)))
+                waiting = []
+        if waiting:
+            fitted.append(self._fit(X, np.concatenate(waiting, axis=1)))
+        shape = (len(self.folds), -1, self.Y.shape[1])
+        outer = np.concatenate([one.fold_scores.reshape(shape).swapaxes(0, 1) for one in fitted])
+        inner = np.concatenate([one.inner_scores.reshape(shape).swapaxes(0, 1) for one in fitted])
+        return outer.astype(np.float32), inner.astype(np.float32)
+
+    def _by_subject(self, fold_scores: np.ndarray) -> np.ndarray:
+        """(..., n_folds, n_targets) to (..., n_subjects, n_voxels), averaged over folds."""
+        mean = mean_over_folds(np.moveaxis(fold_scores, -2, 0))
+        return mean.reshape(*mean.shape[:-1], self.n_subjects, self.n_voxels)
+
+    def _interval(self, fitted: HeldOutScores) -> np.ndarray:
+        """(2, n_voxels): over listeners where there are several, else over stretches of time."""
+        s = self.settings
+        if self.n_subjects > 2:
+            values = self._by_subject(fitted.fold_scores)
+            return np.stack(bootstrap_mean(values, n_bootstrap=s.n_bootstrap, ci=s.ci, rng=self.seed))
+        if fitted.predictions is None:
+            return np.full((2, self.n_voxels), np.nan)
+        tests = [fold.test for fold in self.folds]
+        return np.stack(
+            bootstrap_folds(
+                self.Y,
+                fitted.predictions,
+                tests,
+                block_trs=s.interval_block_trs,
+                n_bootstrap=s.n_bootstrap,
+                ci=s.ci,
+                rng=self.seed,
+            )
+        )
+
+    def _interval_name(self) -> str:
+        draws = f"{self.settings.ci:.0%} bootstrap, {self.settings.n_bootstrap:,} draws"
+        if self.n_subjects > 1:
+            return f"{draws} of listeners"
+        return f"{draws} of blocks of {self.settings.interval_block_trs} TRs within each fold"
+
+    def _chosen(self) -> Chosen:
+        """Each fold's set is the one with the best inner score; on surrogates likewise."""
+        index = self._choice.index  # (n_folds, n_targets)
+        r = self._by_subject(self._choice.outer).mean(0)
+        if self._null:
+            p = permutation_p(r, self._by_subject(self._null_choice.outer).mean(1))
+        else:
+            p = np.full(r.shape, np.nan)
+        predictions = None
+        if self.n_subjects == 1:
+            predictions = np.empty_like(self.Y)
+            for fold, sets in zip(self.folds, index):
+                every = np.stack([one.predictions[fold.test] for one in self._fitted])  # type: ignore[index]
+                predictions[fold.test] = np.take_along_axis(every, sets[None, None].astype(np.int64), 0)[0]
+        whole = HeldOutScores(self._choice.outer, self._choice.inner, np.empty(0), predictions=predictions)
+        counts = np.stack([(index == i).sum(0) for i in range(len(self._fitted))])  # (n_sets, n_targets)
+        often = counts.reshape(len(self._fitted), self.n_subjects, self.n_voxels).sum(1).argmax(0)
+        return Chosen(index=often, r=r, p=p, q=fdr(p), interval=self._interval(whole))
+
+
+class _Choice:
+    """The best inner score so far of each target and fold, and the held-out score that goes with it."""
+
+    inner: np.ndarray
+    outer: np.ndarray
+    index: np.ndarray
+
+    def add(self, index: int, inner: np.ndarray, outer: np.ndarray) -> None:
+        if index == 0:
+            self.inner, self.outer, self.index = inner, outer, np.full(inner.shape, index, dtype=np.int16)
+            return
+        better = inner > self.inner
+        self.inner, self.outer = np.where(better, inner, self.inner), np.where(better, outer, self.outer)
+        self.index[better] = index
+
+
+def _stacked(intervals: list[np.ndarray], n_voxels: int) -> np.ndarray:
+    return np.stack(intervals, axis=1) if intervals else np.empty((2, 0, n_voxels))

@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+
+from neurolm.brain import BoldRun, Regions
+from neurolm.checks import InputError
+from neurolm.encoding.design import Design
+from neurolm.encoding.evaluate import evaluate
+from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
+from neurolm.features import Features
+
+N_TRS, TR, SUBJECTS = 240, 2.0, ("a", "b", "c", "d", "e")
+REGIONS = Regions(("strong", "weak", "none"))
+SIGNAL = np.array([1.0, 0.6, 0.0])  # planted standard deviation over noise of 1
+SETTINGS = EvaluationSettings(alphas=(10.0, 100.0, 1000.0), n_permutations=59, n_subject_permutations=19, n_bootstrap=200)
+
+
+def features(rng, n_features=6):
+    times = np.sort(rng.uniform(0, N_TRS * TR, 1200))
+    return Features(rng.standard_normal((1200, n_features)), times)
+
+
+def slow_noise(rng, n_trs=N_TRS):
+    raw = rng.standard_normal((n_trs + 2, 3))
+    return (raw[2:] + raw[1:-1] + raw[:-2]) / np.sqrt(3)
+
+
+def listeners(rng, driver, tr_times=None):
+    times = TR * np.arange(N_TRS) if tr_times is None else tr_times
+    X = Design.from_training([driver], [times]).transform(driver, times)
+    signal = X @ rng.standard_normal((X.shape[1], 3))
+    signal = (signal - signal.mean(0)) / signal.std(0) * SIGNAL
+    runs = {}
+    for name in SUBJECTS:
+        data = signal + slow_noise(rng)
+        runs[name] = [BoldRun((data - data.mean(0)) / data.std(0), times, REGIONS, name, "story")]
+    return runs
+
+
+@pytest.fixture(scope="module")
+def evaluation():
+    rng = np.random.default_rng(0)
+    truth, other = features(rng), features(rng)
+    rate = Features(np.ones((1200, 1)), truth.times)
+    sets = {"other": [other], "truth": [truth]}
+    return evaluate(sets, listeners(rng, truth), baselines={"word rate": [rate]}, settings=SETTINGS)
+
+
+def test_planted_regions_reach_near_the_ceiling_that_belongs_to_them(evaluation):
+    mean, single = evaluation.scored
+    assert (mean.who, single.who) == ("mean listener", "single listeners")
+    n = len(SUBJECTS)
+    share = SIGNAL**2 / (1 + SIGNAL**2)
+    expected = {"mean listener": np.sqrt(n * share / (1 + (n - 1) * share)), "single listeners": np.sqrt(share)}
+    for scored in (mean, single):
+        np.testing.assert_allclose(scored.ceiling[:2], expected[scored.who][:2], atol=0.08)
+        assert (scored.r[1, :2] > 0.75 * scored.ceiling[:2]).all()
+        assert (scored.r[1, :2] < scored.ceiling[:2] + 0.02).all()
+        assert "ρ_N" in scored.ceiling_name if scored is mean else "r̄" in scored.ceiling_name
+
+
+def test_what_was_not_planted_stays_at_chance(evaluation):
+    for scored in evaluation.scored:
+        assert (np.abs(scored.r[:, 2]) < 0.2).all()
+        assert (scored.p[:, 2] > 0.05).all()
+        assert (scored.p[0] > 0.05).all()
+        assert (np.abs(scored.content_free) < 0.25).all()
+        assert (np.abs(scored.baselines) < 0.25).all()
+        assert (scored.null[0] < 0).all()
+        assert (scored.null[1] > 0).all()
+
+
+def test_planted_regions_have_the_smallest_p_that_the_surrogates_allow(evaluation):
+    mean, single = evaluation.scored
+    assert (mean.n_null, single.n_null) == (59, 19)
+    np.testing.assert_allclose(mean.p[1, :2], 1 / 60)
+    np.testing.assert_allclose(single.p[1, :2], 1 / 20)
+    np.testing.assert_allclose(evaluation.listeners_p[:, 1, 0], 1 / 20)
+
+
+def test_the_true_set_is_chosen_inside_the_folds_and_scores_as_by_itself(evaluation):
+    for scored in evaluation.scored:
+        assert scored.chosen.index[:2].tolist() == [1, 1]
+        np.testing.assert_allclose(scored.chosen.r[:2], scored.r[1, :2], atol=0.03)
+        assert (scored.chosen.p[:2] <= 1 / 20).all()
+        assert scored.chosen.p[2] > 0.05
+
+
+def test_intervals_hold_the_score_and_leave_chance_out_where_signal_was_planted(evaluation):
+    for scored in evaluation.scored:
+        low, high = scored.interval
+        assert ((low[1, :2] < scored.r[1, :2]) & (scored.r[1, :2] < high[1, :2])).all()
+        assert (low[1, :2] > 0).all()
+        assert (high > low).all()
+
+
+def test_the_mean_of_listeners_is_the_score_of_single_listeners(evaluation):
+    np.testing.assert_allclose(evaluation.listeners.mean(0), evaluation.scored[1].r)
+    np.testing.assert_allclose(evaluation.listener_baselines.mean(0), evaluation.scored[1].baselines)
+    assert evaluation.best_alphas.shape == (2, 5, 3 + 15)
+    assert set(np.unique(evaluation.best_alphas)) <= set(SETTINGS.alphas)
+
+
+def test_a_saved_evaluation_is_the_same_after_loading(evaluation, tmp_path):
+    evaluation.save(tmp_path / "scores.h5", {"made_by": "a test"})
+    loaded = Evaluation.load(tmp_path / "scores.h5")
+    assert (loaded.sets, loaded.baselines, loaded.subjects) == (evaluation.sets, evaluation.baselines, evaluation.subjects)
+    assert loaded.space.names == REGIONS.names
+    assert loaded.settings["alphas"] == [10.0, 100.0, 1000.0]
+    np.testing.assert_array_equal(loaded.listeners, evaluation.listeners)
+    for one, again in zip(evaluation.scored, loaded.scored):
+        assert (one.who, one.n_null, one.ceiling_name) == (again.who, again.n_null, again.ceiling_name)
+        np.testing.assert_array_equal(one.interval, again.interval)
+        np.testing.assert_array_equal(one.chosen.p, again.chosen.p)
+
+
+def test_the_same_seed_gives_the_same_numbers_and_the_null_can_be_left_out():
+    rng = np.random.default_rng(0)
+    truth = features(rng)
+    runs = {"a": listeners(rng, truth)["a"]}
+    settings = EvaluationSettings(alphas=(10.0, 100.0), n_permutations=5, n_bootstrap=50)
+    first, again = (evaluate({"t": [truth]}, runs, settings=settings, seed=3) for _ in range(2))
+    np.testing.assert_array_equal(first.scored[0].p, again.scored[0].p)
+    np.testing.assert_array_equal(first.scored[0].interval, again.scored[0].interval)
+    assert [s.who for s in first.scored] == ["a"]
+    assert np.isnan(first.scored[0].ceiling).all()
+    plain = evaluate({"t": [truth]}, runs, settings=EvaluationSettings(alphas=(10.0, 100.0), n_permutations=0))
+    assert np.isnan(plain.scored[0].p).all()
+    np.testing.assert_array_equal(plain.scored[0].r, first.scored[0].r)
+
+
+def test_listeners_who_do_not_go_together_are_refused():
+    rng = np.random.default_rng(0)
+    truth = features(rng)
+    runs = listeners(rng, truth)
+    later = listeners(rng, truth, TR * np.arange(N_TRS) + 4)["a"]
+    with pytest.raises(InputError, match="tr_times of b must be those of a, 240 rows from 0 s; got 240 rows from 4 s"):
+        evaluate({"t": [truth]}, {"a": runs["a"], "b": later})
+    with pytest.raises(InputError, match="runs of b must be as many as those of a, 1; got 2"):
+        evaluate({"t": [truth]}, {"a": runs["a"], "b": runs["b"] * 2})
+    other = BoldRun(runs["b"][0].data, runs["b"][0].tr_times, Regions(("x", "y", "z")))
+    with pytest.raises(InputError, match="Evaluate native spaces one by one"):
+        evaluate({"t": [truth]}, {"a": runs["a"], "b": [other]})
+    with pytest.raises(InputError, match="names of feature sets and baselines must all differ; got t"):
+        evaluate({"t": [truth]}, runs, baselines={"t": [truth]})
