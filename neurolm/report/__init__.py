@@ -2,6 +2,7 @@
 
 EncodingReport and its parts    what a report of an encoding analysis says
 write_report                    one HTML file that opens offline; figures as SVG, PDF, CSV
+SurfaceMaps                     maps on the cortex, which the page shows in a viewer of its own
 Picture, save_figure            a figure with its numbers
 Reference, references, bibtex   what is cited
 """
@@ -23,6 +24,7 @@ from neurolm.report.figures import Picture, save_figure
 from neurolm.report.methods import methods_paragraph
 from neurolm.report.page import Page, Section
 from neurolm.report.references import Reference, bibtex, references
+from neurolm.report.surface import SurfaceMaps
 from neurolm.report.verdict import lights, verdict
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "Reference",
     "Section",
     "StoryAlignment",
+    "SurfaceMaps",
     "bibtex",
     "encoding_page",
     "lights",

@@ -24,7 +24,7 @@ from neurolm.report.figures import (
 )
 from neurolm.report.markup import Markup, element, number
 
-_PANEL = {"left": 0.19, "right": 0.96, "bottom": 0.21, "top": 0.89}
+_PANEL = {"left": 0.19, "right": 0.985, "bottom": 0.21, "top": 0.89}
 _KEY_MARKS = {
     "s": '<rect x="20" y="3" width="8" height="8" fill="{}"/>',
     "D": '<path d="M24 2l5 5-5 5-5-5z" fill="{}"/>',
@@ -91,6 +91,8 @@ def layer_curve(scores: LayerScores, regions: Sequence[str], region: int, limits
 
 
 def _draw_layer_curve(axes: Any, scores: LayerScores, region: int, name: str, limits: tuple[float, float]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     x = np.asarray(scores.layers, dtype=float)
     mark: dict[str, Any] = {"marker": "o", "ms": 3} if len(x) <= 40 else {}
     if scores.null is not None:
@@ -111,6 +113,7 @@ def _draw_layer_curve(axes: Any, scores: LayerScores, region: int, name: str, li
     axes.axhline(0, color=SOFT, lw=0.6)
     axes.set(title=name, xlabel="layer", ylabel="correlation", ylim=limits)
     axes.set_xticks(layer_ticks(scores.layers))
+    axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
 
 
 def curve_key(scores: LayerScores) -> Markup:
@@ -205,7 +208,7 @@ def listener_strip(listeners: Listeners, scores: LayerScores, regions: Sequence[
     n_subjects = len(values)
     spread = np.linspace(-0.26, 0.26, n_subjects) if n_subjects > 1 else np.zeros(1)
     with style():
-        figure, axes = new_figure(max(4.8, 1.0 + 0.9 * len(regions)), 3.3)
+        figure, axes = new_figure(max(4.8, 1.0 + 0.66 * len(regions)), 3.3)
         for i in range(len(regions)):
             order = np.argsort(values[:, i], kind="stable")
             axes.plot(i + spread, values[order, i], "o", color=BLUE, ms=3.5, alpha=0.75, mew=0, label=None if i else "a listener")
@@ -230,12 +233,12 @@ def alpha_histogram(alphas: ChosenAlphas) -> Picture:
         edge = [ORANGE if i in (0, len(counts) - 1) else BLUE for i in range(len(counts))]
         axes.bar(range(len(counts)), counts / max(counts.sum(), 1) * 100, 0.82, color=edge)
         shown = range(0, len(counts), max(1, -(-len(counts) // 6)))
-        axes.set_xticks(list(shown), [_power(alphas.grid[i]) for i in shown])
+        axes.set_xticks(list(shown), [power(alphas.grid[i]) for i in shown])
         axes.set(xlabel="alpha (orange: ends of the grid)", ylabel="chosen (%)")
     return Picture(figure, {"alpha": alphas.grid, "times_chosen": counts}, "How often each ridge penalty was chosen.")
 
 
-def _power(value: float) -> str:
+def power(value: float) -> str:
     """A penalty as it is read: 250, 10⁵, 3.2·10⁴."""
     if not 1e-3 < value < 1e4:
         exponent = int(np.floor(np.log10(value) + 1e-9))

@@ -16,10 +16,14 @@ from neurolm.report.markup import MISSING, Markup, bullets, details, element, fa
 from neurolm.report.methods import cited, methods_paragraph
 from neurolm.report.page import Page, Section, figure, file_link, light_list, panels, paragraphs
 from neurolm.report.references import bibtex
+from neurolm.report.surface import surface_block, viewer_script
+from neurolm.report.surface_figure import still_image, surface_figure
 from neurolm.report.verdict import lights, shown, verdict
 
 MOST_CURVES = 24  # more regions than this are drawn as one map of colours
-MOST_STORIES = 12  # more stories than this have their pictures opened on demand
+MOST_STORIES = 12  # pictures of more stories than this would make the page heavy
+
+_SEVERITY = {"failed": 0, "warning": 1, "ok": 2}
 
 
 def write_report(report: EncodingReport, path: str | Path, *, figures: str | Path | None = None) -> Path:
@@ -56,11 +60,13 @@ def encoding_page(report: EncodingReport) -> Page:
             Section("analysed", "What was analysed", _analysed(report)),
             Section("alignment", "Do words and BOLD fit together?", _alignment(report)),
             Section("results", "How well is each region predicted?", _results(report)),
+            *_cortex(report),
             *_listeners(report),
             *_penalties(report),
             Section("methods", "Methods", _methods(report)),
             Section("provenance", "Settings, versions and inputs", _provenance(report)),
         ),
+        scripts=(viewer_script(),) if report.surface is not None else (),
     )
 
 
@@ -78,6 +84,8 @@ def report_pictures(report: EncodingReport) -> dict[str, Picture]:
         many = len(report.regions) > MOST_CURVES
         draw = encoding_figures.layer_map if many else encoding_figures.layer_curves
         pictures[f"layers-{i + 1}"] = draw(scores, report.regions)
+    if report.surface is not None:
+        pictures["surface"] = surface_figure(report.surface)
     if report.listeners is not None:
         pictures["listeners"] = encoding_figures.listener_strip(report.listeners, report.scores[-1], report.regions)
     if report.alphas is not None:
@@ -122,18 +130,23 @@ def _alignment(report: EncodingReport) -> tuple[Any, ...]:
         return (paragraphs("No alignment check was made. A shifted transcript gives low scores without any error."),)
     spans = alignment_figures.run_spans(report.alignment)
     caption = "Seconds with words and seconds with measured rows. What lies before the first row was heard but not measured."
-    stories = [_story(story, i) for i, story in enumerate(report.alignment)]
-    if len(stories) > MOST_STORIES:
-        stories = [details(s.story, picture) for s, picture in zip(report.alignment, stories, strict=True)]
-    else:
-        stories = [join((element("h3", s.story), picture)) for s, picture in zip(report.alignment, stories, strict=True)]
-    return (figure(spans, "run-spans", caption), _story_table(report.alignment), *stories)
+    # Those with problems first: where there are too many stories, these must not be missed.
+    worst = sorted(enumerate(report.alignment), key=lambda pair: _SEVERITY[pair[1].status])
+    stories = [join((element("h3", story.story), _story(story, i))) for i, story in worst[:MOST_STORIES]]
+    left = (
+        f"{len(worst) - MOST_STORIES} more stories, none of them worse than these, are in the table above; "
+        "the folder of figures has a picture of each."
+        if len(worst) > MOST_STORIES
+        else ""
+    )
+    return (figure(spans, "run-spans", caption), _story_table(report.alignment), *stories, paragraphs(left))
 
 
 def _story_table(stories: tuple[StoryAlignment, ...]) -> Markup:
     rows = (
         (
             s.story,
+            s.status if s.findings else "not checked",
             f"{s.n_words:,}",
             f"{s.n_words_before:,}",
             f"{s.n_words_after:,}",
@@ -146,12 +159,12 @@ def _story_table(stories: tuple[StoryAlignment, ...]) -> Markup:
         )
         for s in stories
     )
-    header = ("Story", "Words", "before", "after", "Rows", "Measured (s)", "Words/TR", "Best lag (s)", "p", "Dropped")
+    header = ("Story", "Check", "Words", "before", "after", "Rows", "Measured (s)", "Words/TR", "Best lag (s)", "p", "Dropped")
     return table(
         header,
         rows,
         caption="Words before the first and after the last measured row; the lag at which BOLD follows the word rate best.",
-        text_columns=(0, 9),
+        text_columns=(0, 1, 10),
     )
 
 
@@ -257,6 +270,19 @@ def _score_table(report: EncodingReport, scores: LayerScores) -> Markup:
     return table(header, rows, caption=f"{_heading(scores.who)}, region by region. {how} q: false discovery rate over regions.")
 
 
+def _cortex(report: EncodingReport) -> tuple[Section, ...]:
+    maps = report.surface
+    if maps is None:
+        return ()
+    text = (
+        f"{_heading(maps.label)} on the {maps.mesh} surface. Grey cortex has no value: nothing was measured "
+        "or nothing is significant there. Values are shown in 254 steps; the map files hold them exactly."
+    )
+    picture = surface_figure(maps)
+    block = surface_block(maps, "cortex-map", still_image(picture))
+    return (Section("cortex", "On the cortex", (paragraphs(text), block)),)
+
+
 def _listeners(report: EncodingReport) -> tuple[Section, ...]:
     listeners = report.listeners
     if listeners is None or len(listeners.names) < 2:
@@ -293,7 +319,7 @@ def _methods(report: EncodingReport) -> tuple[Any, ...]:
     return (
         element("p", methods_paragraph(report)),
         element("h3", "References"),
-        bullets(work.text for work in works),
+        bullets((work.text for work in works), class_="references"),
         details("BibTeX", element("pre", text, tabindex=0), file_link(text, "references.bib", "Save references.bib")),
     )
 

@@ -7,6 +7,7 @@
     ├── LayerScores ...      one per way of scoring (mean listener, single listeners)
     │   ├── Baseline ...     word rate, content-free
     │   └── ChosenLayers     one layer per region, chosen without the data it is scored on
+    ├── SurfaceMaps          maps on the cortex (surface.py)
     ├── Listeners            the same scores listener by listener
     ├── ChosenAlphas         the grid, and what was chosen from it
     └── Provenance           settings, versions, hashes, run time, machine
@@ -26,6 +27,7 @@ import numpy as np
 from neurolm.checks import bad
 from neurolm.report.alignment import StoryAlignment
 from neurolm.report.references import Reference
+from neurolm.report.surface import SurfaceMaps
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -250,6 +252,8 @@ class EncodingReport:
     regions : tuple of str, n_regions
     scores : tuple of LayerScores
         The first one makes the verdict. All have the same regions and layers.
+    surface : SurfaceMaps, optional
+        Maps on the cortex, one per layer.
     """
 
     title: str
@@ -259,6 +263,7 @@ class EncodingReport:
     scores: tuple[LayerScores, ...]
     alignment: tuple[StoryAlignment, ...]
     listeners: Listeners | None = None
+    surface: SurfaceMaps | None = None
     alphas: ChosenAlphas | None = None
     provenance: Provenance = field(default_factory=Provenance)
     references: tuple[Reference, ...] = ()

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 MISSING = "n/a"
-_VOID = frozenset({"br", "hr", "input", "meta", "link"})
+_VOID = frozenset({"br", "hr", "img", "input", "meta", "link"})
 
 
 class Markup(str):
@@ -93,10 +93,10 @@ def facts(pairs: Mapping[str, Any]) -> Markup:
     return element("dl", *rows, class_="facts")
 
 
-def bullets(items: Iterable[Any]) -> Markup | None:
+def bullets(items: Iterable[Any], *, class_: str | None = None) -> Markup | None:
     """A list, or nothing when there are no items."""
     items = list(items)
-    return element("ul", *(element("li", item) for item in items)) if items else None
+    return element("ul", *(element("li", item) for item in items), class_=class_) if items else None
 
 
 def details(summary: Any, *children: Any) -> Markup:

@@ -92,7 +92,8 @@ def _statistics(report: EncodingReport) -> list[str]:
             f"the false discovery rate over regions {_cite('benjamini1995')}."
         )
     interval = f"Intervals: {m.interval}." if m.interval else ""
-    return [m.ceiling, null, interval]
+    maps = f"Maps are shown on the {report.surface.mesh} surface {_cite('fischl1999')}." if report.surface is not None else ""
+    return [m.ceiling, null, interval, maps]
 
 
 def _plural(noun: str, count: int, plural: str = "") -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurolm.report.encoding_figures import alpha_counts, best_layers, pick
+from neurolm.report.encoding_figures import alpha_counts, best_layers, pick, power
 from neurolm.report.encoding_report import EncodingReport, LayerScores
 from neurolm.report.markup import interval, number
 
@@ -132,13 +132,13 @@ def _alphas(report: EncodingReport) -> Light | None:
     grid = report.alphas.grid
     if low > EDGE_SHARE:
         return Light(
-            "Penalties", "warning", f"{low:.0%} of choices are the smallest alpha, {grid[0]:.3g}: widen the grid downwards."
+            "Penalties", "warning", f"{low:.0%} of choices are the smallest alpha, {power(grid[0])}: widen the grid downwards."
         )
     if high > EDGE_SHARE:
         return Light(
             "Penalties",
             "warning",
-            f"{high:.0%} of choices are the largest alpha, {grid[-1]:.3g}: widen the grid upwards, unless these regions "
+            f"{high:.0%} of choices are the largest alpha, {power(grid[-1])}: widen the grid upwards, unless these regions "
             "are not predictable.",
         )
     return Light("Penalties", "ok", f"{low:.0%} of choices at the lower and {high:.0%} at the upper end of the grid.")
