@@ -2,6 +2,8 @@
 
 Design, EncodingData                    word time to delayed TR time, one object for every story
 EncodingModel                           fit, predict new stories, keep in one file
+RidgeCV                                 one cross-validated penalty per voxel, exactly and fast
+contiguous_blocks, leave_one_run_out    which rows are held out
 evaluate, EvaluationSettings            feature sets scored on held-out BOLD, beside ceiling, null and baselines
 nested_folds, held_out_scores           penalties chosen inside the training part
 correlation_score, r2_score             one number for each voxel
@@ -11,12 +13,14 @@ content_free, time_shifted              features that know nothing of what was s
 """
 
 from neurolm.encoding.baseline import content_free, time_shifted
+from neurolm.encoding.crossval import contiguous_blocks, leave_one_run_out
 from neurolm.encoding.design import Design, EncodingData
 from neurolm.encoding.encoding_model import EncodingModel
 from neurolm.encoding.evaluate import evaluate
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
 from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds
 from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
+from neurolm.encoding.ridge import RidgeCV
 from neurolm.encoding.scores import correlation_score, r2_score
 from neurolm.encoding.significance import PermutationTest, fdr, permutation_test, refit_test
 
@@ -28,13 +32,16 @@ __all__ = [
     "EvaluationSettings",
     "HeldOutScores",
     "PermutationTest",
+    "RidgeCV",
     "bootstrap_correlation",
     "bootstrap_mean",
     "content_free",
+    "contiguous_blocks",
     "correlation_score",
     "evaluate",
     "fdr",
     "held_out_scores",
+    "leave_one_run_out",
     "nested_folds",
     "permutation_test",
     "r2_score",

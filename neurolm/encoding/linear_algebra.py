@@ -1,0 +1,217 @@
+"""The few factorisations that ridge needs, on the CPU (numpy, LAPACK) or on a GPU (torch).
+
+Both classes do the same with their own arrays, so that the solvers are written once.
+LAPACK works in place on Fortran-ordered memory; a C-ordered (m, q) hat matrix is a
+Fortran-ordered (q, m) right-hand side, and so nothing is copied.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.linalg import blas, lapack
+
+from neurolm.arrays import is_torch, to_numpy
+from neurolm.checks import bad, check_choice
+
+_TILE = 256  # tiles of a triangle that are copied at once: two of them fit the L2 cache
+
+
+class CpuAlgebra:
+    """numpy arrays, BLAS and LAPACK."""
+
+    xp: Any = np
+    device = "cpu"
+
+    def array(self, x: Any, dtype: str) -> np.ndarray:
+        """`x` as a C-ordered array of `dtype`; copied only where it must be."""
+        return np.ascontiguousarray(to_numpy(x), dtype=dtype)
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+        return np.empty(shape, dtype)
+
+    def columns(self, x: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """x[:, columns] for rising columns: a view where they are contiguous, slabs where nearly so."""
+        slices = as_slices(columns)
+        if len(slices) == 1:
+            return x[:, slices[0]]
+        return x[:, columns] if len(slices) > 8 else np.concatenate([x[:, s] for s in slices], axis=1)
+
+    def rows(self, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """x[rows] for rising rows."""
+        return self.columns(x.T, rows).T
+
+    def astype(self, x: np.ndarray, dtype: Any) -> np.ndarray:
+        return x.astype(dtype, copy=False)
+
+    def copy(self, x: np.ndarray) -> np.ndarray:
+        """A C-ordered copy that may be overwritten."""
+        return np.array(x, order="C")
+
+    def numpy(self, x: np.ndarray) -> np.ndarray:
+        return x
+
+    def cholesky(self, gram: np.ndarray, penalty: Any) -> np.ndarray:
+        """Lower factor of gram + diag(penalty); only the lower triangle means anything."""
+        factor = np.array(gram, order="C").T  # symmetric: the transpose is the Fortran-ordered copy
+        factor[np.diag_indices(len(factor))] += penalty
+        factor, info = _lapack("potrf", factor)(factor, lower=1, clean=0, overwrite_a=1)
+        if info != 0:
+            raise not_positive()
+        return factor
+
+    def inverse(self, factor: np.ndarray) -> np.ndarray:
+        """(L L')^-1, both triangles; overwrites the factor."""
+        inverse, _ = _lapack("potri", factor)(factor, lower=1, overwrite_c=1)
+        _mirror_lower(inverse)
+        return inverse.T
+
+    def divide_right(self, h: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        """h (L L')^-1 for a C-ordered h (m, q), in place."""
+        solution, _ = _lapack("potrs", factor)(factor, h.T, lower=1, overwrite_b=1)
+        return _in_place(h, solution.T)
+
+    def divide_left(self, h: np.ndarray, factor: np.ndarray) -> np.ndarray:
+        """(L L')^-1 h for a C-ordered h (m, q), in place."""
+        trsm = blas.strsm if h.dtype == np.float32 else blas.dtrsm
+        half = trsm(1.0, factor, h.T, side=1, lower=1, trans_a=1, overwrite_b=1)
+        return _in_place(h, trsm(1.0, factor, half, side=1, lower=1, trans_a=0, overwrite_b=1).T)
+
+    def eigh(self, gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Eigenvalues (rising, rounded up to zero) and eigenvectors in columns."""
+        values, vectors = np.linalg.eigh(gram)
+        return values.clip(0), vectors
+
+
+class TorchAlgebra:
+    """The same on a torch device."""
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self.xp: Any = torch
+        self.device = device
+
+    def array(self, x: Any, dtype: str) -> Any:
+        if not is_torch(x):
+            x = np.ascontiguousarray(x)
+            x = self.xp.from_numpy(x if x.flags.writeable else x.copy())
+        return x.detach().to(self.device, getattr(self.xp, dtype)).contiguous()
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
+        return self.xp.empty(shape, dtype=getattr(self.xp, dtype), device=self.device)
+
+    def columns(self, x: Any, columns: np.ndarray) -> Any:
+        slices = as_slices(columns)
+        return x[:, slices[0]] if len(slices) == 1 else x[:, self.xp.as_tensor(columns, device=self.device)]
+
+    def rows(self, x: Any, rows: np.ndarray) -> Any:
+        return self.columns(x.T, rows).T
+
+    def astype(self, x: Any, dtype: Any) -> Any:
+        return x.to(getattr(self.xp, dtype) if isinstance(dtype, str) else dtype)
+
+    def copy(self, x: Any) -> Any:
+        return x.clone(memory_format=self.xp.contiguous_format)
+
+    def numpy(self, x: Any) -> np.ndarray:
+        return x.detach().cpu().numpy()
+
+    def cholesky(self, gram: Any, penalty: Any) -> Any:
+        shifted = gram.clone()
+        shifted.diagonal().add_(self.xp.as_tensor(penalty, dtype=gram.dtype, device=gram.device))
+        factor, info = self.xp.linalg.cholesky_ex(shifted)
+        if int(info) != 0:
+            raise not_positive()
+        return factor
+
+    def inverse(self, factor: Any) -> Any:
+        return self.xp.cholesky_inverse(factor)
+
+    def divide_right(self, h: Any, factor: Any) -> Any:
+        return h.copy_(self.xp.cholesky_solve(h.T.contiguous(), factor).T)
+
+    def divide_left(self, h: Any, factor: Any) -> Any:
+        return h.copy_(self.xp.cholesky_solve(h, factor))
+
+    def eigh(self, gram: Any) -> tuple[Any, Any]:
+        values, vectors = self.xp.linalg.eigh(gram)
+        return values.clamp(min=0), vectors
+
+
+Algebra = CpuAlgebra | TorchAlgebra
+
+
+def algebra_for(device: str, X: Any) -> Algebra:
+    """Where to compute: `device`, or with "auto" where a tensor lives, else a GPU if there is one."""
+    check_choice("device", str(device).split(":")[0], ["auto", "cpu", "cuda"])
+    if device == "auto":
+        device = str(X.device) if is_torch(X) and X.is_cuda else "cuda" if _has_cuda() else "cpu"
+    if device == "cpu":
+        return CpuAlgebra()
+    if not _has_cuda():
+        raise bad("device", "be there", device, 'No CUDA device was found; use device="cpu" or "auto".')
+    return TorchAlgebra(str(device))
+
+
+def like_input(x: Any, example: Any) -> Any:
+    """`x` as the kind (and on the device) of `example`: numpy for numpy, torch for torch."""
+    if is_torch(example):
+        import torch
+
+        return torch.as_tensor(x).to(example.device)
+    return to_numpy(x)
+
+
+def as_slices(rows: np.ndarray) -> list[slice]:
+    """Rising rows as the fewest slices."""
+    ends = np.flatnonzero(np.diff(rows) != 1) + 1
+    return [slice(int(part[0]), int(part[-1]) + 1) for part in np.split(rows, ends) if len(part)]
+
+
+def largest_eigenvalue(gram: Any, n_steps: int = 30) -> float:
+    """By power iteration, to a few per cent: enough to judge the conditioning."""
+    vector = gram.sum(1) + gram.diagonal().max()
+    for _ in range(n_steps):
+        norm = float((vector * vector).sum()) ** 0.5
+        if norm == 0:
+            return 0.0
+        vector = gram @ (vector / norm)
+    return float((vector * vector).sum()) ** 0.5
+
+
+def not_positive() -> Exception:
+    return bad(
+        "alphas",
+        "be large enough that X'X + alpha I can be factorised",
+        "a matrix that is not positive",
+        "Use dtype='float64' or larger penalties.",
+    )
+
+
+def _has_cuda() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def _lapack(name: str, x: np.ndarray) -> Any:
+    return getattr(lapack, ("s" if x.dtype == np.float32 else "d") + name)
+
+
+def _in_place(h: np.ndarray, solution: np.ndarray) -> np.ndarray:
+    if not np.shares_memory(h, solution):
+        h[...] = solution
+    return h
+
+
+def _mirror_lower(a: np.ndarray) -> None:
+    """Copy the lower triangle to the upper one, tile by tile."""
+    n = len(a)
+    for i in range(0, n, _TILE):
+        for j in range(0, i, _TILE):
+            a[j : j + _TILE, i : i + _TILE] = a[i : i + _TILE, j : j + _TILE].T
+        corner = a[i : i + _TILE, i : i + _TILE]
+        upper = np.triu_indices(len(corner), 1)
+        corner[upper] = corner.T[upper]

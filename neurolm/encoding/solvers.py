@@ -1,0 +1,78 @@
+"""Ridge regression and its cross-validation as pure functions of Gram matrices.
+
+A *hat* turns a statistic of the training targets into predictions of a fold's test rows,
+for every penalty: predictions = hat @ statistic. Notation: n TRs, q columns of the design
+(features, and a column of ones where an intercept is fitted), A penalties; T the training
+rows of a fold, E all others, B the test rows (part of E); m test rows.
+
+              statistic          hat                                     once per fold and penalty
+primal        X_T' Y_T  (q)      X_B (G - X_E' X_E + P)^-1               a q x q factor     "downdate"
+primal        Z_T' Y_T  (q)      (I - Z_E D Z_E')^-1 Z_E D, rows B       an E x E factor    "leave out"
+dual          Y_T       (n_T)    K_BT (K_TT + alpha I)^-1                a T x T factor     "downdate"
+dual          Y_T       (n_T)    -C_EE^-1 C_ET, rows B                   an E x E factor    "leave out"
+
+with G = X'X = V diag(d) V', Z = X V, D = (d + alpha)^-1, K = X X', C = (K + alpha I)^-1.
+All four are exact, the intercept included: it is one more column that no penalty touches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from neurolm.encoding.linear_algebra import Algebra
+
+
+def primal_downdate(algebra: Algebra, X_test: Any, gram_train: Any, penalty: Any) -> Any:
+    """Hat (m, q) of one penalty (q,): X_test (gram_train + diag(penalty))^-1."""
+    return algebra.divide_right(algebra.copy(X_test), algebra.cholesky(gram_train, penalty))
+
+
+def primal_leave_out(algebra: Algebra, Z_out: Any, d: Any, test: np.ndarray) -> Any:
+    """Hat (m, q) from the principal axes of the whole design.
+
+    Z_out (n_out, q) holds the rows that are not fitted, d (q,) is 1 / (eigenvalue + alpha),
+    `test` indexes the rows of Z_out that are predicted.
+    """
+    scaled = Z_out * d**0.5
+    factor = algebra.cholesky(-(scaled @ scaled.T), 1.0)
+    return algebra.rows(algebra.divide_left(Z_out * d, factor), test)
+
+
+def dual_downdate(algebra: Algebra, K_train: Any, K_test: Any, alpha: float, fit_intercept: bool) -> Any:
+    """Hat (m, n_T): K_test (K_train + alpha I)^-1, corrected for an unpenalised intercept."""
+    factor = algebra.cholesky(K_train, alpha)
+    hat = algebra.divide_right(algebra.copy(K_test), factor)
+    if fit_intercept:
+        u = algebra.divide_right(algebra.xp.ones_like(K_train[:1]), factor)  # (1, n_T): 1' C
+        hat += (1 - hat.sum(1)[:, None]) * (u / u.sum())
+    return hat
+
+
+def dual_leave_out(
+    algebra: Algebra, K: Any, alpha: float, folds: Sequence[tuple[np.ndarray, ...]], fit_intercept: bool
+) -> Iterator[Any]:
+    """Hats (m, n_T) of one penalty, for each fold (train, out, test within out).
+
+    With an intercept K must be doubly centred: then C 1 = 1 / alpha, and the residual maker is
+    C - 1 1' / (n alpha).
+    """
+    C = algebra.inverse(algebra.cholesky(K, alpha))
+    if fit_intercept:
+        C -= 1 / (len(C) * alpha)
+    for train, out, test in folds:
+        C_out = algebra.rows(C, out)
+        factor = algebra.cholesky(algebra.columns(C_out, out), 0.0)
+        hat = algebra.divide_left(algebra.copy(algebra.columns(C_out, train)), factor)
+        yield algebra.rows(-hat, test)
+
+
+def weights(algebra: Algebra, gram: Any, statistic: Any, penalty: Any) -> Any:
+    """(gram + diag(penalty))^-1 applied to every row of a statistic (n_targets, q).
+
+    Primal: X'X and X'Y give weights. Dual: K and Y give dual weights.
+    """
+    right = algebra.astype(algebra.copy(statistic), gram.dtype)
+    return algebra.astype(algebra.divide_right(right, algebra.cholesky(gram, penalty)), statistic.dtype)

@@ -1,0 +1,63 @@
+"""Targets read a block of voxels at a time, from memory or from an HDF5 file.
+
+Anything with a two-dimensional `shape` and column slicing `Y[:, start:stop]` will do: a numpy
+array, a torch tensor, an open h5py dataset, or an object that makes columns when asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurolm.arrays import constant_columns, is_torch, to_numpy
+from neurolm.checks import bad
+from neurolm.encoding.linear_algebra import Algebra
+
+
+@dataclass(frozen=True)
+class TargetBlock:
+    """Some targets, in rows.
+
+    values : (n_targets, n_trs); undefined targets are zero, the others centred if asked
+    mean : (n_targets,) float64; zero unless centred
+    undefined : bool (n_targets,); True where a target is constant or holds NaN
+    """
+
+    values: Any
+    mean: np.ndarray
+    undefined: np.ndarray
+
+
+def read_targets(Y: Any, columns: slice, *, algebra: Algebra, dtype: str, centre: bool) -> TargetBlock:
+    """Read columns of Y (n_trs, n_targets), one target per row.
+
+    Raises
+    ------
+    InputError
+        If a value is infinite.
+    """
+    block = to_numpy(Y[:, columns]) if is_torch(Y) else np.asarray(Y[:, columns])
+    wanted: Any = np.float32 if block.dtype == np.float32 else np.float64
+    rows: Any = np.array(block.T, dtype=wanted, order="C")
+    mean = rows.mean(1, dtype=np.float64)
+    undefined = _undefined(rows, mean)
+    if undefined.any() and np.isinf(rows[undefined]).any():
+        raise bad("Y", "hold no infinite values", "infinity", "NaN marks voxels that were not measured.")
+    rows[undefined], mean[undefined] = 0, 0
+    if centre:
+        rows -= mean[:, None].astype(rows.dtype)
+    else:
+        mean = np.zeros_like(mean)
+    return TargetBlock(algebra.array(rows, dtype), mean, undefined)
+
+
+def _undefined(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Rows that `constant_columns` calls constant; only the suspicious ones are looked at closely."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        spread = np.einsum("vn,vn->v", rows, rows) / rows.shape[1] - mean**2
+        suspicious = ~(spread > 1e-4 * mean**2)
+    undefined = np.zeros(len(rows), dtype=bool)
+    undefined[suspicious] = constant_columns(rows[suspicious].T)
+    return undefined
