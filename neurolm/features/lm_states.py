@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,10 @@ import torch
 from neurolm.checks import InputError, bad, check_choice
 from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch
 from neurolm.features.feature_space import Features
-from neurolm.features.memory import choose_budget
+from neurolm.features.layer_features import SweptStates, layer_features, layer_name, side_by_side
+from neurolm.features.memory import choose_budget, free_memory, state_width
 from neurolm.features.reading import Reads, Sink, run_plan
-from neurolm.features.reading_plan import ReadingPlan, plan_reading
+from neurolm.features.reading_plan import ReadingPlan, check_context, check_contexts, plan_reading
 from neurolm.features.text_rules import TextRules
 from neurolm.lm.language_model import LanguageModel, State, check_layers
 from neurolm.lm.tokenizer import WordTokens
@@ -68,7 +69,7 @@ class LMStates:
     ) -> None:
         self.lm = lm
         self.layers = _resolve_layers(layer, lm.n_layers)
-        self.context = _check_context(context)
+        self.context = check_context(context)
         self.pooling = check_choice("pooling", pooling, POOLINGS)
         self.rules = TextRules(lowercase, leading_space, bos)
         if batch_tokens is not None and batch_tokens < 1:
@@ -84,24 +85,43 @@ class LMStates:
         InputError
             If a word gives no token, or a window does not fit the model's positions or memory.
         """
-        by_layer = self.extract_layers(transcript, progress)
-        if len(by_layer) == 1:
-            return next(iter(by_layer.values()))
-        return _side_by_side(by_layer)
+        return side_by_side(self.extract_layers(transcript, progress))
 
     def extract_layers(self, transcript: Transcript, progress: Progress = silent) -> dict[int, Features]:
         """The same, each layer by itself, from one pass."""
-        tokens = self.rules.tokens(transcript, self.lm.tokenizer)
-        plan = self.plan(tokens, [self.context])
         settings = self.settings()
-        key = {k: v for k, v in settings.items() if k not in ("model", "layers")}
-        key["words"] = content_hash(list(self.rules.words(transcript)))
-        label = (transcript.name, self.lm.name, str(self.context))
-        stored = self._fetch(Wanted(key, label, self._names, ("",), len(transcript)), plan, tokens, progress)
-        return {
-            layer: _features(stored.read(name), layer, transcript, plan, settings)
-            for layer, name in zip(self.layers, self._names)
-        }
+        plan, stored = self._fetch(transcript, [self.context], [""], settings, progress)
+        return {layer: layer_features(stored.read(layer_name(layer)), layer, transcript, plan, settings) for layer in self.layers}
+
+    def sweep(self, transcript: Transcript, contexts: Iterable[int], progress: Progress = silent) -> SweptStates:
+        """States for many contexts, for the price of the longest alone (the extractor's own context is not used).
+
+        A pass that begins at word s holds, at word s + c - 1, the state with exactly c words of
+        context; so one pass of C words for each starting word holds every context from 1 to C.
+
+        Parameters
+        ----------
+        transcript : Transcript
+        contexts : iterable of int
+            Numbers of words, each counting the word itself.
+        progress : Progress
+
+        Returns
+        -------
+        swept : SweptStates
+            A mapping from context to Features. With a cache they stay on disk until asked for, and
+            memory does not grow with the number of contexts.
+
+        Raises
+        ------
+        InputError
+            If a context does not fit the model, or without a cache all of them do not fit in memory.
+        """
+        words = check_contexts(contexts)
+        settings = {**self.settings(), "context": {"words": words}}
+        groups = [f"context_{n:04d}/" for n in words]
+        plan, stored = self._fetch(transcript, [ContextWindow(n) for n in words], groups, settings, progress)
+        return SweptStates(stored, words, self.layers, transcript, plan, settings)
 
     def settings(self) -> dict[str, Any]:
         """What determines the numbers."""
@@ -122,35 +142,32 @@ class LMStates:
             _check_whole_words(contexts, tokens.spans, self.pooling)
         return plan_reading(tokens, contexts, bos=bos, max_length=self.lm.max_context)
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(f"layer_{layer:02d}" for layer in self.layers)
+    def _fetch(
+        self,
+        transcript: Transcript,
+        contexts: Sequence[ContextWindow],
+        groups: Sequence[str],
+        settings: Mapping[str, Any],
+        progress: Progress,
+    ) -> tuple[ReadingPlan, Stored]:
+        """Where each word is read, and the arrays: from the cache or computed."""
+        tokens = self.rules.tokens(transcript, self.lm.tokenizer)
+        plan = self.plan(tokens, contexts)
+        key = {k: v for k, v in settings.items() if k not in ("model", "layers")}
+        key["words"] = content_hash(list(self.rules.words(transcript)))
+        asked = str(contexts[0]) if len(contexts) == 1 else f"{len(contexts)} contexts to {contexts[-1]}"
+        names = {layer_name(layer): layer for layer in self.layers}
+        wanted = Wanted(key, (transcript.name, self.lm.name, asked), tuple(names), tuple(groups), len(transcript))
+        if self.cache is None and len(contexts) > 1:
+            _check_room(self.lm, wanted)
 
-    def _fetch(self, wanted: Wanted, plan: ReadingPlan, tokens: WordTokens, progress: Progress) -> Stored:
-        """The arrays, from the cache or computed."""
-
-        def make(names: Sequence[str], sink: Sink) -> None:
-            layers = [layer for layer, name in zip(self.layers, self._names) if name in names]
+        def make(missing: Sequence[str], sink: Sink) -> None:
+            layers = [names[name] for name in missing]
             budget = self.batch_tokens or choose_budget(self.lm, len(layers))
             read = functools.partial(_read_states, self.lm, layers, self.pooling)
             run_plan(plan, tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
 
-        return fetch(self.cache, wanted, make, progress)
-
-
-def _features(
-    values: np.ndarray, layer: int, transcript: Transcript, plan: ReadingPlan, settings: Mapping[str, Any], row: int = 0
-) -> Features:
-    """One layer's rows for one context (`row` of the plan's contexts)."""
-    return Features(
-        values,
-        transcript.mid_times,
-        tuple(f"layer{layer}_{i}" for i in range(values.shape[1])),
-        {f"layer{layer}": slice(0, values.shape[1])},
-        plan.seen[row],
-        plan.shortened[row],
-        {**settings, "layers": [layer]},
-    )
+        return plan, fetch(self.cache, wanted, make, progress)
 
 
 def _read_states(
@@ -166,7 +183,7 @@ def _read_states(
             pooled = _pool(hidden, reads, pooling)
             if not bool(torch.isfinite(pooled).all()):
                 raise InputError(f"layer {layer} of {lm.name} holds NaN or infinity; check its weights and number format.")
-            values[f"layer_{layer:02d}"] = pooled.cpu().numpy()
+            values[layer_name(layer)] = pooled.cpu().numpy()
     return values, output.state
 
 
@@ -193,12 +210,6 @@ def _resolve_layers(layer: int | Sequence[int] | str, n_layers: int) -> tuple[in
     return check_layers([int(one) for one in asked], n_layers)
 
 
-def _check_context(context: ContextWindow) -> ContextWindow:
-    if not isinstance(context, ContextWindow):
-        raise bad("context", "be a ContextWindow", context, 'For example ContextWindow(64, "words").')
-    return context
-
-
 def _check_whole_words(contexts: Sequence[ContextWindow], spans: np.ndarray, pooling: str) -> None:
     """Pooling over a word's tokens needs all of them in its window."""
     pieces = spans[:, 1] - spans[:, 0]
@@ -213,19 +224,14 @@ def _check_whole_words(contexts: Sequence[ContextWindow], spans: np.ndarray, poo
             )
 
 
-def _side_by_side(by_layer: Mapping[int, Features]) -> Features:
-    """Layers as bands of one Features."""
-    first = next(iter(by_layer.values()))
-    slices, begin = {}, 0
-    for layer, part in by_layer.items():
-        slices[f"layer{layer}"] = slice(begin, begin + part.n_features)
-        begin += part.n_features
-    return Features(
-        np.concatenate([part.values for part in by_layer.values()], axis=1),
-        first.times,
-        tuple(name for part in by_layer.values() for name in part.names),
-        slices,
-        first.context,
-        first.shortened,
-        {**first.settings, "layers": list(by_layer)},
-    )
+def _check_room(lm: LanguageModel, wanted: Wanted) -> None:
+    """Refuse a sweep that would not fit in memory, before the work."""
+    n_bytes = 4 * state_width(lm) * wanted.n_words * len(wanted.datasets)
+    free = free_memory(torch.device("cpu"))
+    if n_bytes > free:
+        raise bad(
+            "contexts and layers",
+            f"fit in the {free / 1e9:.1f} GB of free memory where there is no cache",
+            f"{n_bytes / 1e9:.1f} GB",
+            "Give `cache`, and they stay on disk; or ask for fewer.",
+        )

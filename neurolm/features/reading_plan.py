@@ -9,7 +9,7 @@ made once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -113,6 +113,23 @@ def plan_reading(
         seen=np.stack([window[1] for window in windows]),
         shortened=np.stack([window[2] for window in windows]),
     )
+
+
+def check_context(context: ContextWindow) -> ContextWindow:
+    """`context`, if it is one."""
+    if not isinstance(context, ContextWindow):
+        raise bad("context", "be a ContextWindow", context, 'For example ContextWindow(64, "words").')
+    return context
+
+
+def check_contexts(contexts: Iterable[int]) -> list[int]:
+    """Numbers of words for a sweep: sorted, each once."""
+    words = sorted({int(n) if isinstance(n, np.integer) else n for n in contexts})
+    if not words:
+        raise bad("contexts", "hold at least one number of words", words)
+    for n in words:
+        ContextWindow(n)
+    return words
 
 
 def _window_starts(context: ContextWindow, spans: np.ndarray, before: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

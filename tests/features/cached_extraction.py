@@ -47,4 +47,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     lm = slow_toy(float(sys.argv[2]))
     states(lm, sys.argv[1]).extract(story())
-    print(lm.n_steps)
+    sys.stdout.write(f"{lm.n_steps}\n")

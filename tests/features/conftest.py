@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurolm.lm.toy import ToyModel
-from neurolm.lm.transformers_model import TransformersModel
-from neurolm.lm.transformers_tokenizer import TransformersTokenizer
+from neurolm.lm import LSTM, RNN, MultiTimescaleLSTM, ToyModel, Transformer, TransformersModel, TransformersTokenizer
 from neurolm.stimuli import Transcript
 
 TEXT = (
@@ -61,6 +59,52 @@ def bpe():
     return TransformersTokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>"))
 
 
+class Counting:
+    """A model that notes what is asked of it, or fails when asked for too much."""
+
+    def __init__(self, lm, *, limit=None, spoil=False, stop_after=None):
+        self.lm, self.limit, self.spoil, self.stop_after = lm, limit, spoil, stop_after
+        self.name, self.tokenizer, self.n_layers, self.max_context = lm.name, lm.tokenizer, lm.n_layers, lm.max_context
+        self.shapes, self.asked = [], set()
+
+    device = property(lambda self: self.lm.device)
+
+    def weights_hash(self):
+        return self.lm.weights_hash()
+
+    def step(self, ids, state=None, layers=None, *, logits=True):
+        if self.limit is not None and ids.numel() > self.limit:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
+        if len(self.shapes) == self.stop_after:
+            raise KeyboardInterrupt
+        self.shapes.append(tuple(ids.shape))
+        self.asked.add((tuple(layers), logits))
+        output = self.lm.step(ids, state, layers, logits=logits)
+        if self.spoil:
+            for hidden in output.hidden:
+                if hidden is not None:
+                    hidden[...] = torch.nan
+        return output
+
+
+@pytest.fixture(scope="session")
+def counting():
+    """Wraps a model so that it notes what is asked of it."""
+    return Counting
+
+
+@pytest.fixture(scope="session")
+def count_tokens():
+    """How many tokens, padding included, an extraction makes a model read."""
+
+    def count(lm, extract):
+        model = Counting(lm)
+        extract(model)
+        return sum(rows * length for rows, length in model.shapes)
+
+    return count
+
+
 def _gpt2(bpe):
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -91,12 +135,18 @@ def models(bpe):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return {
+            "RNN": RNN(bpe, width=32, n_layers=3),
+            "LSTM": LSTM(bpe, width=32, n_layers=3),
+            "multi-timescale LSTM": MultiTimescaleLSTM(bpe, width=32),
+            "transformer": Transformer(bpe, width=32, n_layers=3, n_heads=4, max_context=512),
             "toy": ToyModel(bpe, timescales=(2.0, 8.0, 30.0), width=24),
             "gpt2 of transformers": _gpt2(bpe),
             "llama of transformers": _llama(bpe),
         }
 
 
-@pytest.fixture(params=["toy", "gpt2 of transformers", "llama of transformers"])
+@pytest.fixture(
+    params=["RNN", "LSTM", "multi-timescale LSTM", "transformer", "toy", "gpt2 of transformers", "llama of transformers"]
+)
 def lm(request, models):
     return models[request.param]

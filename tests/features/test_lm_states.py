@@ -138,18 +138,17 @@ def test_sliding_chunks_keep_every_words_true_context(lm, story):
     assert not features.shortened[features.context.cumsum() > 300].any()
 
 
-def test_equal_windows_are_read_once(models, story):
-    lm, widths = models["toy"], []
-    counting = Counting(lm, widths)
-    LMStates(counting, 1, ContextWindow(1)).extract(story)
+def test_equal_windows_are_read_once(models, story, counting):
+    lm = counting(models["toy"])
+    LMStates(lm, 1, ContextWindow(1)).extract(story)
     n_different = len(set(story.words)) + 1  # "Alice" at the start of the story has no leading space
-    assert sum(rows for rows, _ in widths) == n_different + 1  # and one token to learn the width
+    assert sum(rows for rows, _ in lm.shapes) == n_different + 1  # and one token to learn the width
 
 
-def test_no_deeper_block_than_asked_is_computed(models, story):
-    asked = []
-    LMStates(Counting(models["toy"], [], asked), [0, 1], ContextWindow(3)).extract(story)
-    assert {(layers, logits) for layers, logits in asked} == {((0,), False), ((0, 1), False)}
+def test_no_deeper_block_than_asked_is_computed(models, story, counting):
+    lm = counting(models["toy"])
+    LMStates(lm, [0, 1], ContextWindow(3)).extract(story)
+    assert lm.asked == {((0,), False), ((0, 1), False)}
 
 
 def test_layers_come_side_by_side_with_their_slices(lm, story):
@@ -187,18 +186,18 @@ def test_a_story_in_capitals_is_warned_about(lm, story):
         LMStates(lm, 2, ContextWindow(2)).extract(story.with_words([w.upper() for w in story.words]))
 
 
-def test_running_out_of_memory_halves_the_batch_and_says_so(models, story):
+def test_running_out_of_memory_halves_the_batch_and_says_so(models, story, counting):
     lm = models["toy"]
     expected = LMStates(lm, 2, ContextWindow(6)).extract(story).values
     with pytest.warns(UserWarning, match="out of memory at .* tokens a batch; going on with") as told:
-        values = LMStates(Counting(lm, [], limit=300), 2, ContextWindow(6), batch_tokens=2048).extract(story).values
+        values = LMStates(counting(lm, limit=300), 2, ContextWindow(6), batch_tokens=2048).extract(story).values
     assert str(told[0].message).startswith("out of memory at 2048 tokens a batch; going on with")
     assert_close(values, expected)
 
 
-def test_running_out_of_memory_with_a_single_window_is_an_error(models, story):
+def test_running_out_of_memory_with_a_single_window_is_an_error(models, story, counting):
     with pytest.warns(UserWarning, match="out of memory"), pytest.raises(InputError, match="must fit in memory; one pass of"):
-        LMStates(Counting(models["toy"], [], limit=3), 2, ContextWindow(6), batch_tokens=100).extract(story)
+        LMStates(counting(models["toy"], limit=3), 2, ContextWindow(6), batch_tokens=100).extract(story)
 
 
 def test_progress_tells_words_a_second_and_time_left(lm, story):
@@ -260,8 +259,8 @@ def test_an_empty_story_is_refused(models, story):
         LMStates(models["toy"], 1, ContextWindow(2)).extract(story[:0])
 
 
-def test_not_a_number_in_the_states_is_an_error(models, story):
-    broken = Counting(models["toy"], [], spoil=True)
+def test_not_a_number_in_the_states_is_an_error(models, story, counting):
+    broken = counting(models["toy"], spoil=True)
     with pytest.raises(InputError, match="layer 1 of toy holds NaN"):
         LMStates(broken, 1, ContextWindow(2)).extract(story)
 
@@ -270,29 +269,3 @@ def test_states_join_with_other_spaces(lm, story):
     a, b = LMStates(lm, 0, ContextWindow(1)).extract(story), LMStates(lm, 3, ContextWindow(8)).extract(story)
     both = join({"static": a, "contextual": b})
     np.testing.assert_array_equal(both.values[:, both.slices["contextual"]], b.values)
-
-
-class Counting:
-    """A model that notes what is asked of it, or fails when asked for too much."""
-
-    def __init__(self, lm, shapes, asked=None, *, limit=None, spoil=False):
-        self.lm, self.shapes, self.asked, self.limit, self.spoil = lm, shapes, asked, limit, spoil
-        self.name, self.tokenizer, self.n_layers, self.max_context = lm.name, lm.tokenizer, lm.n_layers, lm.max_context
-
-    device = property(lambda self: self.lm.device)
-
-    def weights_hash(self):
-        return self.lm.weights_hash()
-
-    def step(self, ids, state=None, layers=None, *, logits=True):
-        if self.limit is not None and ids.numel() > self.limit:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes.")
-        self.shapes.append(tuple(ids.shape))
-        if self.asked is not None:
-            self.asked.append((tuple(layers), logits))
-        output = self.lm.step(ids, state, layers, logits=logits)
-        if self.spoil:
-            for hidden in output.hidden:
-                if hidden is not None:
-                    hidden[...] = torch.nan
-        return output

@@ -1,0 +1,175 @@
+"""How unexpected each word was, and how uncertain the model was before it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from neurolm.checks import InputError, bad
+from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch
+from neurolm.features.feature_space import Features
+from neurolm.features.memory import choose_budget
+from neurolm.features.reading import Reads, Sink, run_plan
+from neurolm.features.reading_plan import ReadingPlan, check_context, check_contexts, plan_reading
+from neurolm.features.text_rules import TextRules
+from neurolm.lm.language_model import LanguageModel, State
+from neurolm.lm.tokenizer import WordTokens
+from neurolm.progress import Progress, silent
+from neurolm.stimuli.context_window import ContextWindow
+from neurolm.stimuli.transcript import Transcript
+from neurolm.storage import content_hash
+
+_BLOCK = 512  # positions whose scores over the vocabulary are turned into probabilities at a time
+
+
+class Surprisal:
+    """Surprisal of every word, and on request the entropy before it: (n_words, 1 or 2), in nats.
+
+    A word's surprisal is the sum over its tokens of -log p(token | tokens before it); its entropy
+    the sum over its tokens of the entropy of the model's prediction at that place. Every window
+    begins with the beginning-of-text token, so that the first word has a surprisal too.
+
+    Parameters
+    ----------
+    lm : LanguageModel
+    context : ContextWindow
+        What the model sees before the word: n words or tokens before it, a sliding chunk, or all
+        of the story so far. At the start of a story it is shorter, and marked.
+    entropy : bool
+        Add the entropy as a second column.
+    lowercase, leading_space
+        See `TextRules`.
+    batch_tokens, cache
+        See `LMStates`.
+
+    References
+    ----------
+    Hale (2001), A probabilistic Earley parser as a psycholinguistic model, NAACL.
+    Levy (2008), Expectation-based syntactic comprehension, Cognition 106:1126-1177.
+    """
+
+    def __init__(
+        self,
+        lm: LanguageModel,
+        context: ContextWindow,
+        *,
+        entropy: bool = False,
+        lowercase: bool = False,
+        leading_space: bool = False,
+        batch_tokens: int | None = None,
+        cache: FeatureCache | None = None,
+    ) -> None:
+        self.lm, self.context, self.entropy = lm, check_context(context), entropy
+        if lm.tokenizer.bos_id is None:
+            raise bad("lm", "have a beginning-of-text token, from which the first word is predicted", lm.name)
+        self.rules = TextRules(lowercase, leading_space, True)
+        self.batch_tokens, self.cache = batch_tokens, cache
+
+    def extract(self, transcript: Transcript, progress: Progress = silent) -> Features:
+        """Surprisal (and entropy) of every word.
+
+        Raises
+        ------
+        InputError
+            If a word gives no token, or a window does not fit the model's positions.
+        """
+        settings = self.settings()
+        plan, stored = self._fetch(transcript, [self.context], [""], settings, progress)
+        return self._features(stored, transcript, plan, settings)
+
+    def sweep(self, transcript: Transcript, contexts: Iterable[int], progress: Progress = silent) -> dict[int, Features]:
+        """The same for many numbers of words before each word, for the price of the largest.
+
+        See `LMStates.sweep`.
+        """
+        words = check_contexts(contexts)
+        settings = {**self.settings(), "context": {"words": words}}
+        groups = [f"context_{n:04d}/" for n in words]
+        plan, stored = self._fetch(transcript, [ContextWindow(n) for n in words], groups, settings, progress)
+        return {
+            n: self._features(stored, transcript, plan, {**settings, "context": f"{n} words"}, i) for i, n in enumerate(words)
+        }
+
+    def settings(self) -> dict[str, Any]:
+        """What determines the numbers."""
+        return {
+            "kind": "surprisal",
+            "model": self.lm.name,
+            "weights": self.lm.weights_hash(),
+            "columns": list(self._columns),
+            "context": str(self.context),
+            "unit": "nats",
+            **self.rules.settings(self.lm.tokenizer),
+        }
+
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return ("surprisal", "entropy") if self.entropy else ("surprisal",)
+
+    def _features(
+        self, stored: Stored, transcript: Transcript, plan: ReadingPlan, settings: Mapping[str, Any], context: int = 0
+    ) -> Features:
+        values = np.concatenate([stored.read(name, context) for name in self._columns], axis=1)
+        slices = {name: slice(i, i + 1) for i, name in enumerate(self._columns)}
+        seen, shortened = plan.seen[context], plan.shortened[context]
+        return Features(values, transcript.mid_times, self._columns, slices, seen, shortened, settings)
+
+    def _fetch(
+        self,
+        transcript: Transcript,
+        contexts: Sequence[ContextWindow],
+        groups: Sequence[str],
+        settings: Mapping[str, Any],
+        progress: Progress,
+    ) -> tuple[ReadingPlan, Stored]:
+        """Where each word is predicted, and the arrays: from the cache or computed."""
+        tokens = self.rules.tokens(transcript, self.lm.tokenizer)
+        plan = plan_reading(tokens, contexts, bos=True, before=True, max_length=self.lm.max_context)
+        key = {k: v for k, v in settings.items() if k not in ("model", "columns")}
+        key["words"] = content_hash(list(self.rules.words(transcript)))
+        asked = str(contexts[0]) if len(contexts) == 1 else f"{len(contexts)} contexts to {contexts[-1]}"
+        label = (transcript.name, self.lm.name, "surprisal", asked)
+        wanted = Wanted(key, label, ("surprisal", "entropy"), tuple(groups), len(transcript))
+
+        def make(missing: Sequence[str], sink: Sink) -> None:
+            budget = self.batch_tokens or choose_budget(self.lm, 1, self.lm.tokenizer.vocab_size)
+            read = functools.partial(_read_predictions, self.lm, tokens)
+            run_plan(plan, tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
+
+        return plan, fetch(self.cache, wanted, make, progress)
+
+
+def _read_predictions(
+    lm: LanguageModel, tokens: WordTokens, ids: torch.Tensor, state: State, reads: Reads
+) -> tuple[Mapping[str, np.ndarray], State]:
+    """Step the model and score each word's tokens where they are predicted: (n_reads, 1) each."""
+    n_pieces = reads.lasts - reads.firsts
+    begins = np.cumsum(n_pieces) - n_pieces  # where each read's pieces begin
+    piece = np.arange(n_pieces.sum()) - np.repeat(begins, n_pieces)
+    rows, positions = np.repeat(reads.rows, n_pieces), np.repeat(reads.firsts, n_pieces) + piece
+    targets = tokens.ids[np.repeat(tokens.spans[reads.words, 0], n_pieces) + piece]
+    with torch.inference_mode():
+        output = lm.step(ids, state, [], logits=True)
+        assert output.logits is not None
+        surprisal, entropy = _score(output.logits, rows, positions, targets)
+    if not (np.isfinite(surprisal).all() and np.isfinite(entropy).all()):
+        raise InputError(f"predictions of {lm.name} hold NaN or infinity; check its weights and number format.")
+    sums = {"surprisal": np.add.reduceat(surprisal, begins), "entropy": np.add.reduceat(entropy, begins)}
+    return {name: total[:, None].astype(np.float32) for name, total in sums.items()}, output.state
+
+
+def _score(logits: torch.Tensor, rows: np.ndarray, positions: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Surprisal of the targets and entropy of the predictions at these places of (B, T, V), in nats, float64."""
+    device = logits.device
+    surprisal, entropy = np.empty(len(rows)), np.empty(len(rows))
+    for start in range(0, len(rows), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        at = [torch.from_numpy(index[part]).to(device) for index in (rows, positions, targets)]
+        log_p = torch.log_softmax(logits[at[0], at[1]].float(), dim=-1)  # (block, V)
+        surprisal[part] = -log_p.gather(1, at[2][:, None])[:, 0].double().cpu().numpy()
+        entropy[part] = torch.special.entr(log_p.exp()).sum(-1).double().cpu().numpy()
+    return surprisal, entropy
