@@ -1,22 +1,28 @@
 """What was measured: BOLD runs, and where their voxels are.
 
 BoldRun                                 responses, row times, space
-Regions, VolumeMask, Surface            where voxels are
+Regions, VolumeMask, Surface, Unplaced  where voxels are
 intersubject_correlation, isc_test      what listeners share, and whether it is more than chance
 noise_ceiling, explainable_variance     how high a score can be; each ceiling names what it bounds
+VoxelMap                                one number per voxel: NIfTI, GIFTI, CSV
+read_mask, read_bold, read_surface_bold images from disk
 """
 
 from neurolm.brain.bold_run import BoldRun
+from neurolm.brain.images import read_bold, read_mask, read_surface_bold
 from neurolm.brain.intersubject import intersubject_correlation, isc_bootstrap, isc_test, mean_pairwise_isc
 from neurolm.brain.noise_ceiling import cc_max, cc_norm, explainable_variance, noise_ceiling, signal_power
-from neurolm.brain.space import Regions, Space, Surface, VolumeMask
+from neurolm.brain.space import Regions, Space, Surface, Unplaced, VolumeMask
+from neurolm.brain.voxel_map import VoxelMap
 
 __all__ = [
     "BoldRun",
     "Regions",
     "Space",
     "Surface",
+    "Unplaced",
     "VolumeMask",
+    "VoxelMap",
     "cc_max",
     "cc_norm",
     "explainable_variance",
@@ -25,5 +31,8 @@ __all__ = [
     "isc_test",
     "mean_pairwise_isc",
     "noise_ceiling",
+    "read_bold",
+    "read_mask",
+    "read_surface_bold",
     "signal_power",
 ]

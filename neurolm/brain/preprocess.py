@@ -86,7 +86,7 @@ def mean_run(runs: Sequence[BoldRun], subject: str = "mean") -> BoldRun:
             )
         if space_hash(run.space) != space_hash(first.space):
             raise bad("runs", "share one space", f"{first.subject or 'the first'} and {run.subject} differ")
-    mean = np.mean([run.data for run in runs], axis=0, dtype=np.float64)
+    mean = np.stack([run.data for run in runs]).mean(axis=0, dtype=np.float64)
     mean[:, np.any([run.bad_voxels for run in runs], axis=0)] = np.nan
     return BoldRun(mean.astype(_floating(first.data)), first.tr_times, first.space, subject, first.story)
 

@@ -95,6 +95,20 @@ class Surface:
         return {"hemisphere": hemisphere, "vertex": np.concatenate([np.arange(self.n_left), np.arange(self.n_right)])}
 
 
+@dataclass(frozen=True, eq=False)
+class Unplaced:
+    """Voxels of a published matrix that came without coordinates: known by their column alone.
+
+    Scores and tables work; images need the mask that the matrix was extracted with.
+    """
+
+    label: str
+    n_voxels: int
+
+    def table(self) -> dict[str, np.ndarray]:
+        return {"column": np.arange(self.n_voxels)}
+
+
 def space_arrays(space: Space) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """A space as (arrays, attributes) for HDF5."""
     if isinstance(space, Regions):
@@ -103,7 +117,9 @@ def space_arrays(space: Space) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {"space/mask": space.mask.astype(np.uint8), "space/affine": space.affine}, {"space": "volume"}
     if isinstance(space, Surface):
         return {}, {"space": "surface", "mesh": space.mesh, "n_left": space.n_left, "n_right": space.n_right}
-    raise bad("space", "be Regions, VolumeMask or Surface", type(space).__name__)
+    if isinstance(space, Unplaced):
+        return {}, {"space": "unplaced", "label": space.label, "n_voxels": space.n_voxels}
+    raise bad("space", "be Regions, VolumeMask, Surface or Unplaced", type(space).__name__)
 
 
 def space_from_arrays(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> Space:
@@ -115,7 +131,9 @@ def space_from_arrays(arrays: dict[str, np.ndarray], attributes: dict[str, Any])
         return VolumeMask(arrays["space/mask"].astype(bool), arrays["space/affine"])
     if kind == "surface":
         return Surface(attributes["mesh"], attributes["n_left"], attributes["n_right"])
-    raise bad("space", "be regions, volume or surface", kind)
+    if kind == "unplaced":
+        return Unplaced(attributes["label"], attributes["n_voxels"])
+    raise bad("space", "be regions, volume, surface or unplaced", kind)
 
 
 def space_hash(space: Space) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,11 @@ import numpy as np
 from neurolm.brain import BoldRun, Regions
 from neurolm.brain.preprocess import detrend_legendre, mean_run, zscore_run
 from neurolm.checks import FileError, bad, bad_file, check_choice, check_file
-from neurolm.datasets.dataset import DatasetInfo, DatasetNotFound, Finding
-from neurolm.datasets.fetch import fetch_files, inside, is_intact, read_registry
+from neurolm.datasets.dataset import DatasetInfo, Finding
+from neurolm.datasets.fetch import check_files, fetch_files, inside, read_registry
+from neurolm.datasets.places import cached_copy, find_copy, not_found
 from neurolm.progress import Progress, silent
 from neurolm.stimuli import Transcript, read_textgrid
-from neurolm.storage import cache_folder
 
 ALICE_URL = (
     "https://raw.githubusercontent.com/daandouwe/Thesis/ec54039b6ac5ad7bf8c81b91768108e5be5c1ce0/brain-data/syntax-in-rnng/"
@@ -134,17 +133,10 @@ class Alice:
 
     def check(self, progress: Progress = silent) -> list[Finding]:
         """Compare every file with its published hash, read every table, and name the known facts."""
-        findings = []
         registry = read_registry("alice")
-        for i, (path, known) in enumerate(registry.items()):
-            if not is_intact(inside(self._root, path), known):
-                what = "differs from the published file" if (self._root / path).exists() else "is missing"
-                findings.append(Finding("problem", what, path))
-            progress(i + 1, len(registry), "files", "checking hashes")
-        if not findings:
-            findings.append(Finding("ok", f"all {len(registry)} files are as published"))
-        findings += _try_to_read(self)
-        return findings + [Finding("note", fact) for fact in INFO.facts]
+        missing = [Finding("problem", "is missing", path) for path in registry if not inside(self._root, path).exists()]
+        notes = [Finding("note", fact) for fact in INFO.facts]
+        return [*check_files(registry, self._root, progress), *missing, *_try_to_read(self), *notes]
 
     def _check_subject(self, subject: str) -> None:
         if subject in EMPTY_SUBJECTS:
@@ -162,35 +154,26 @@ def load_alice(
     DatasetNotFound
         If none of these has it. The message says what was tried.
     """
-    if folder is not None:
-        return Alice(folder, radius)
-    named = os.environ.get("NEUROLM_DATA")
-    if named and (Path(named) / FOLDER).is_dir():
-        return Alice(Path(named) / FOLDER, radius)
-    cached = cache_folder("datasets") / FOLDER
+    found = find_copy(FOLDER, folder)
+    cached = cached_copy(FOLDER)
+    if found is not None and found != cached:
+        return Alice(found, radius)
     if download:
         fetch_alice(progress)
     elif not (cached / TEXTGRID).is_file():
-        raise DatasetNotFound(f"alice: not in {_places(named, cached)}. Get it with `neurolm data fetch alice`.")
+        raise not_found("alice", FOLDER, "Get it with `neurolm data fetch alice`.")
     return Alice(cached, radius)
 
 
 def fetch_alice(progress: Progress = silent) -> Path:
     """Download the data set into the user's cache; what is already there and intact is kept."""
-    cached = cache_folder("datasets") / FOLDER
+    cached = cached_copy(FOLDER)
     try:
         fetch_files(read_registry("alice"), ALICE_URL, cached, progress)
     except FileError as error:
-        named = os.environ.get("NEUROLM_DATA")
-        raise DatasetNotFound(
-            f"alice: not in {_places(named, cached)}, and the download failed: {error} "
-            "Set NEUROLM_DATA to a folder that holds alice2016, or try again with a network."
-        ) from error
+        hint = f"The download failed: {error} Set NEUROLM_DATA to a folder that holds {FOLDER}, or try again with a network."
+        raise not_found("alice", FOLDER, hint) from error
     return cached
-
-
-def _places(named: str | None, cached: Path) -> str:
-    return f"{Path(named) / FOLDER if named else 'NEUROLM_DATA (not set)'} nor {cached}"
 
 
 def _tr_times() -> np.ndarray:

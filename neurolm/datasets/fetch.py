@@ -1,38 +1,47 @@
-"""Files from their public home: pinned by SHA-256, whole or not at all, continued where they broke off."""
+"""Files from their public home: pinned by hash, whole or not at all, continued where they broke off."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 from neurolm.checks import bad_file
+from neurolm.datasets.dataset import Finding
 from neurolm.progress import Progress, silent
-from neurolm.storage import exclusive_lock, file_hash
+from neurolm.storage import exclusive_lock
 
 TIMEOUT_S = (10, 30)  # to connect, and between two pieces
 N_AT_ONCE = 8
 PIECE = 1 << 16  # bytes; a broken download loses at most its last piece
 
 
-def read_registry(name: str) -> dict[str, str]:
-    """The pinned files of a data set, as {path: "sha256:..."}, from `neurolm/datasets/registries/<name>.txt`."""
+class Pinned(NamedTuple):
+    """What a file must be: its hash ("sha256:..." or, where the publisher gives no other, "md5:...") and its bytes."""
+
+    hash: str
+    n_bytes: int
+
+
+def read_registry(name: str) -> dict[str, Pinned]:
+    """The pinned files of a data set by their paths, from `neurolm/datasets/registries/<name>.txt`."""
     text = (resources.files("neurolm.datasets") / "registries" / f"{name}.txt").read_text(encoding="utf-8")
-    rows = (line.split(maxsplit=1) for line in text.splitlines() if line and not line.startswith("#"))
-    return {path: f"sha256:{digest}" for digest, path in rows}
+    rows = (line.split(maxsplit=2) for line in text.splitlines() if line and not line.startswith("#"))
+    return {path: Pinned(known, int(n_bytes)) for known, n_bytes, path in rows}
 
 
-def fetch_files(registry: Mapping[str, str], base_url: str, folder: Path, progress: Progress = silent) -> None:
+def fetch_files(registry: Mapping[str, Pinned], base_url: str, folder: Path, progress: Progress = silent) -> None:
     """Download what is missing or wrong in `folder`, several files at once.
 
     Parameters
     ----------
-    registry : mapping of str to str
-        Relative path (POSIX) to "sha256:<hex>". Paths that lead out of `folder` are refused.
+    registry : mapping of str to Pinned
+        By relative path (POSIX). Paths that lead out of `folder` are refused.
     base_url : str
         What the paths are appended to.
     folder : path
@@ -49,7 +58,7 @@ def fetch_files(registry: Mapping[str, str], base_url: str, folder: Path, progre
             _fetch_all({path: registry[path] for path in missing}, base_url, folder, len(registry), progress)
 
 
-def _fetch_all(missing: Mapping[str, str], base_url: str, folder: Path, n_files: int, progress: Progress) -> None:
+def _fetch_all(missing: Mapping[str, Pinned], base_url: str, folder: Path, n_files: int, progress: Progress) -> None:
     done = n_files - len(missing)
     with ThreadPoolExecutor(N_AT_ONCE) as pool, _quiet_pooch():
         jobs = [pool.submit(fetch_file, base_url + path, known, inside(folder, path)) for path, known in missing.items()]
@@ -63,14 +72,14 @@ def _fetch_all(missing: Mapping[str, str], base_url: str, folder: Path, n_files:
             raise
 
 
-def fetch_file(url: str, known_hash: str, target: Path) -> Path:
+def fetch_file(url: str, pinned: Pinned, target: Path) -> Path:
     """Download one file to `target`, continuing an earlier try; a wrong hash is an error and leaves nothing."""
     import pooch
     import requests
 
     try:
         with _quiet_pooch():
-            pooch.retrieve(url, known_hash, fname=target.name, path=target.parent, downloader=_resume)
+            pooch.retrieve(url, pinned.hash, fname=target.name, path=target.parent, downloader=_resume)
     except requests.RequestException as error:
         raise bad_file(url, f"could not be downloaded ({type(error).__name__})", "Check the network and try again.") from error
     except ValueError as error:  # pooch's wrong hash
@@ -80,9 +89,26 @@ def fetch_file(url: str, known_hash: str, target: Path) -> Path:
     return target
 
 
-def is_intact(path: Path, known_hash: str) -> bool:
+def is_intact(path: Path, pinned: Pinned) -> bool:
     """True if the file is there with this content."""
-    return path.is_file() and f"sha256:{file_hash(path)}" == known_hash
+    if not path.is_file() or path.stat().st_size != pinned.n_bytes:
+        return False
+    algorithm, digest = pinned.hash.split(":")
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest() == digest
+
+
+def check_files(registry: Mapping[str, Pinned], folder: Path, progress: Progress = silent) -> list[Finding]:
+    """Compare the files that are in `folder` with what is published; missing files are not a problem here."""
+    findings, n_there = [], 0
+    for i, (path, pinned) in enumerate(registry.items()):
+        if inside(folder, path).is_file():
+            n_there += 1
+            if not is_intact(inside(folder, path), pinned):
+                findings.append(Finding("problem", "differs from the published file", path))
+        progress(i + 1, len(registry), "files", "checking hashes")
+    summary = f"{n_there - len(findings)} of {len(registry)} published files are here as published"
+    return [Finding("ok" if n_there and not findings else "problem", summary), *findings]
 
 
 def inside(folder: Path, relative: str) -> Path:

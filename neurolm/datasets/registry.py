@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from neurolm.checks import bad, check_choice
-from neurolm.datasets import alice, simulated
+from neurolm.datasets import alice, lebel2023, simulated
 from neurolm.datasets.dataset import Dataset, DatasetInfo
 from neurolm.progress import Progress, silent
 
@@ -17,13 +17,14 @@ from neurolm.progress import Progress, silent
 class _Plugin:
     info: DatasetInfo
     load: Callable[..., Dataset]
-    fetch: Callable[[Progress], Path] | None = None
+    fetch: Callable[..., Path] | None = None
 
 
 _PLUGINS = {
     plugin.info.name: plugin
     for plugin in (
         _Plugin(alice.INFO, alice.load_alice, alice.fetch_alice),
+        _Plugin(lebel2023.INFO, lebel2023.load_lebel2023, lebel2023.fetch_lebel2023),
         _Plugin(simulated.INFO, simulated.load_simulated),
     )
 }
@@ -52,13 +53,22 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     return _plugin(name).load(**options)
 
 
-def fetch_dataset(name: str, progress: Progress = silent) -> Path:
-    """Download a data set into the user's cache, continuing an earlier try; return its folder."""
+def fetch_dataset(name: str, progress: Progress = silent, **options: Any) -> Path:
+    """Download a data set into the user's cache, continuing an earlier try; return its folder.
+
+    Parameters
+    ----------
+    name : str
+    progress : Progress
+    **options
+        Large data sets come in parts: `subjects=["UTS03"]`, `stories=["life"]` for lebel2023. Without
+        them only words and other small files are fetched.
+    """
     plugin = _plugin(name)
     if plugin.fetch is None:
         hint = "It is made in memory." if plugin.info.is_simulated else f"Get it from {plugin.info.url}; then pass folder=."
         raise bad("name", "be a data set that neurolm can download", name, hint)
-    return plugin.fetch(progress)
+    return plugin.fetch(progress, **options)
 
 
 def _plugin(name: str) -> _Plugin:

@@ -3,11 +3,11 @@ import hashlib
 import pytest
 
 from neurolm.checks import FileError
-from neurolm.datasets.fetch import PIECE, fetch_file, fetch_files, inside, read_registry
+from neurolm.datasets.fetch import PIECE, Pinned, check_files, fetch_file, fetch_files, inside, is_intact, read_registry
 
 
 def pinned(content):
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return Pinned(f"sha256:{hashlib.sha256(content).hexdigest()}", len(content))
 
 
 @pytest.fixture
@@ -94,7 +94,32 @@ def test_nothing_is_written_outside_the_folder(path, tmp_path):
         fetch_files({path: pinned(b"")}, "http://127.0.0.1:9/", tmp_path)
 
 
-def test_the_registry_pins_every_file_of_alice():
-    registry = read_registry("alice")
-    assert len(registry) == 146
-    assert all(len(known) == len("sha256:") + 64 for known in registry.values())
+def test_md5_is_taken_where_the_publisher_gives_no_other(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert is_intact(tmp_path / "a", Pinned("md5:900150983cd24fb0d6963f7d28e17f72", 3))
+    assert not is_intact(tmp_path / "a", Pinned("md5:900150983cd24fb0d6963f7d28e17f72", 4))
+    assert not is_intact(tmp_path / "a", Pinned("md5:" + "0" * 32, 3))
+
+
+def test_check_counts_what_is_there_and_names_what_differs(home, tmp_path):
+    folder, registry = home
+    assert [f.level for f in check_files(registry, folder)] == ["ok"]
+    (folder / "a.txt").write_bytes(b"gamma" * 1000)
+    findings = check_files(registry, folder)
+    assert str(findings[0]) == "problem: 1 of 2 published files are here as published"
+    assert str(findings[1]) == "problem: a.txt: differs from the published file"
+    assert check_files(registry, tmp_path / "nowhere")[0].level == "problem"
+
+
+@pytest.mark.parametrize(
+    ("name", "n_files"),
+    [("alice", 146), ("lebel2023", 534), ("little_prince", 1038), ("narratives", 874), ("narratives_words", 26)],
+)
+def test_registries_pin_every_file(name, n_files, tmp_path):
+    registry = read_registry(name)
+    assert len(registry) == n_files
+    for path, pinned in registry.items():
+        algorithm, digest = pinned.hash.split(":")
+        assert len(digest) == {"md5": 32, "sha256": 64}[algorithm]
+        assert pinned.n_bytes > 0
+        assert inside(tmp_path, path).is_relative_to(tmp_path)
