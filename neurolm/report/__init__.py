@@ -8,7 +8,7 @@ Reference, references, bibtex   what is cited
 """
 
 from neurolm.report.alignment import LagCurve, StoryAlignment
-from neurolm.report.encoding_page import encoding_page, report_pictures, write_report
+from neurolm.report.encoding_page import report_page, report_pictures, write_report
 from neurolm.report.encoding_report import (
     Baseline,
     ChosenAlphas,
@@ -45,10 +45,10 @@ __all__ = [
     "StoryAlignment",
     "SurfaceMaps",
     "bibtex",
-    "encoding_page",
     "lights",
     "methods_paragraph",
     "references",
+    "report_page",
     "report_pictures",
     "save_figure",
     "verdict",

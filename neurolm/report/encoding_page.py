@@ -44,10 +44,10 @@ def write_report(report: EncodingReport, path: str | Path, *, figures: str | Pat
     if figures is not None:
         for name, picture in report_pictures(report).items():
             picture.save(figures, name)
-    return encoding_page(report).write(path)
+    return report_page(report).write(path)
 
 
-def encoding_page(report: EncodingReport) -> Page:
+def report_page(report: EncodingReport) -> Page:
     """The whole page of a report."""
     why = report.dataset.simulated_because or "No real data were analysed."
     return Page(

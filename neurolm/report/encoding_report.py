@@ -205,7 +205,7 @@ class LayerScores:
             _check_shape("chosen.interval", self.chosen.interval, (2, shape[1]))
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Listeners:
     """Scores listener by listener: r (n_subjects, n_layers, n_regions), baselines (n_subjects, n_regions)."""
 

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from neurolm.report import encoding_page, report_pictures, write_report
+from neurolm.report import report_page, report_pictures, write_report
 
 ATTACK = "<script>alert('x')</script>\"'><img src=http://example.org/x onerror=alert(1)>"
 
@@ -27,11 +27,11 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def html(build):
-    return encoding_page(build()).html()
+    return report_page(build()).html()
 
 
 def test_equal_reports_give_equal_bytes(build, html):
-    assert encoding_page(build()).html() == html
+    assert report_page(build()).html() == html
 
 
 def test_alignment_comes_before_any_result(html):
@@ -84,7 +84,7 @@ def test_every_text_from_outside_is_shown_as_its_characters(build):
     )
     methods = replace(report.methods, model=ATTACK, context=ATTACK, null=ATTACK, interval=ATTACK, ceiling=ATTACK)
     listeners = replace(report.listeners, names=(ATTACK,) * 27)
-    page = encoding_page(replace(report, alignment=(story,), dataset=dataset, methods=methods, listeners=listeners)).html()
+    page = report_page(replace(report, alignment=(story,), dataset=dataset, methods=methods, listeners=listeners)).html()
     parsed = Tags(page)
     assert not [tag for tag, _ in parsed.tags if tag in {"script", "img"}]
     assert not [a for _, attributes in parsed.tags for a in attributes if a.startswith("on")]
@@ -94,7 +94,7 @@ def test_every_text_from_outside_is_shown_as_its_characters(build):
 def test_simulated_data_are_said_before_anything_else(build, html):
     report = build(layers=(0, 5), regions=("A",))
     dataset = replace(report.dataset, is_simulated=True, simulated_because="The Alice data could not be found or downloaded.")
-    page = encoding_page(replace(report, dataset=dataset)).html()
+    page = report_page(replace(report, dataset=dataset)).html()
     assert page.index("Simulated data. </strong>The Alice data could not be") < page.index("<h1>")
     assert "Simulated data" not in html
 
@@ -104,7 +104,7 @@ def test_unknown_values_are_not_available_and_never_nan(build):
     scores = report.scores[0]
     hollow = {name: np.full_like(getattr(scores, name), np.nan) for name in ("r", "interval", "null", "p", "q", "ceiling")}
     report = replace(report, scores=(replace(scores, **hollow),), listeners=None, alphas=None)
-    page = encoding_page(report).html()
+    page = report_page(report).html()
     texts = " ".join(Tags(page).texts)
     assert not re.search(r"\bnan\b", texts)
     row = page[page.index('<th class="text" scope="row">LATL') :]
@@ -115,7 +115,7 @@ def test_unknown_values_are_not_available_and_never_nan(build):
 @pytest.mark.parametrize(("n_regions", "layers"), [(1, (9,)), (40, (0, 1, 2)), (3, tuple(range(81)))], ids=lambda v: str(v)[:12])
 def test_any_number_of_regions_and_layers(build, n_regions, layers, tmp_path):
     report = build(regions=tuple(f"R{i}" for i in range(n_regions)), layers=layers)
-    page = encoding_page(report).html()
+    page = report_page(report).html()
     assert page.count('<th class="text" scope="row">R0</th>') == 2  # the two tables of scores
 
 
@@ -127,7 +127,7 @@ def test_one_subject_and_many_stories(build, monkeypatch):
     failed = type(first.findings[0])("rows", "failed", "other row times")
     stories = (*stories[:3], replace(stories[3], findings=(failed,)))
     dataset = replace(report.dataset, subjects=("sub-01",), stories=tuple(s.story for s in stories))
-    page = encoding_page(replace(report, alignment=stories, dataset=dataset, scores=report.scores[:1])).html()
+    page = report_page(replace(report, alignment=stories, dataset=dataset, scores=report.scores[:1])).html()
     assert '<section id="listeners"' not in page
     assert re.findall("<h3>(story .)</h3>", page) == ["story 3", "story 0"]
     assert "2 more stories, none of them worse than these" in page
@@ -136,7 +136,7 @@ def test_one_subject_and_many_stories(build, monkeypatch):
 def test_bare_arrays_make_a_page(build):
     report = build(layers=(0, 5), regions=("A", "B"))
     scores = replace(report.scores[0], interval=None, null=None, p=None, q=None, ceiling=None, baselines=())
-    page = encoding_page(replace(report, scores=(scores,), alignment=(), listeners=None, alphas=None)).html()
+    page = report_page(replace(report, scores=(scores,), alignment=(), listeners=None, alphas=None)).html()
     assert "No alignment check was made" in page
     assert "no noise ceiling was estimated" in page.lower()
 
