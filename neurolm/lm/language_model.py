@@ -107,6 +107,17 @@ def check_layers(layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]
     return tuple(sorted(set(resolved)))
 
 
+def check_state_depth(parts: Sequence[Any] | None, n_run: int) -> None:
+    """Refuse a state that holds fewer layers than are to be computed."""
+    if parts is not None and len(parts) < n_run:
+        raise bad(
+            "state",
+            f"come from a step that computed the first {n_run} layers",
+            f"one with {len(parts)}",
+            "Ask for the same layers in every step.",
+        )
+
+
 def hash_weights(weights: Mapping[str, torch.Tensor], config: Mapping[str, object] | None = None) -> str:
     """SHA-256 over named tensors and the settings that give them meaning (0.4 s for half a gigabyte)."""
     digest = hashlib.sha256(json.dumps(config or {}, sort_keys=True, default=str).encode())

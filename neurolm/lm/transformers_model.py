@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from neurolm.checks import bad
-from neurolm.lm.language_model import LMOutput, State, check_layers, hash_weights
+from neurolm.lm.language_model import LMOutput, State, check_layers, check_state_depth, hash_weights
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.lm.transformers_cache import cache_to_state, state_to_cache
 
@@ -109,13 +109,7 @@ class TransformersModel:
             seen = torch.zeros(ids.shape[0], dtype=torch.int64, device=ids.device)
         else:
             seen, blocks = state
-            if len(blocks) < n_run:
-                raise bad(
-                    "state",
-                    f"come from a step that computed the first {n_run} blocks",
-                    f"one with {len(blocks)}",
-                    "Ask for the same layers in every step.",
-                )
+            check_state_depth(blocks, n_run)
         total = (int(seen[0]) if len(seen) else 0) + ids.shape[1]
         if self.max_context is not None and total > self.max_context:
             raise bad("ids", f"fit in {self.max_context} tokens with what was read before", total, "Begin anew, or shorten.")

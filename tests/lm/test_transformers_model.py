@@ -135,7 +135,7 @@ def test_reading_past_the_context_is_refused(ids):
 def test_a_shallow_state_cannot_serve_a_deep_layer(ids):
     lm = build("llama, rotary")
     state = lm.step(ids, None, [1], logits=False).state
-    with pytest.raises(InputError, match="computed the first 4 blocks"):
+    with pytest.raises(InputError, match="computed the first 4 layers"):
         lm.step(ids, state)
     assert lm.step(ids, lm.step(ids).state, [1], logits=False).hidden[1] is not None
 

@@ -1,0 +1,111 @@
+"""Attention: each token asks (query), every earlier token answers (key) and gives (value).
+
+    output = softmax(q k^T / sqrt(d)) v
+
+References
+----------
+Vaswani et al. (2017), Attention is all you need, NeurIPS.
+
+Letters: B batch, T tokens that ask, S tokens that are asked (past ones included), D width,
+h heads, d = D / h.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from neurolm.checks import bad
+
+KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (B, h, S, d)
+
+
+def scaled_dot_product_attention(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention written out, with its weights.
+
+    Parameters
+    ----------
+    q : (..., T, d)
+    k : (..., S, d)
+    v : (..., S, d_v)
+    mask : bool, broadcastable to (..., T, S), optional
+        True where a token may look; None lets all look everywhere.
+
+    Returns
+    -------
+    output : (..., T, d_v)
+    weights : (..., T, S)
+        Each row sums to 1; exactly 0 where the mask is False.
+
+    Raises
+    ------
+    InputError
+        If a token may look nowhere: its weights would be 0 / 0.
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    if mask is not None:
+        if mask.dtype != torch.bool:
+            raise bad("mask", "be boolean, True where a token may look", mask.dtype)
+        if not bool(mask.any(-1).all()):
+            raise bad("mask", "let every token look at one at least", "a row without any", "Let padding see itself.")
+        scores = scores.masked_fill(~mask, -math.inf)
+    weights = scores.softmax(dim=-1)
+    return weights @ v, weights
+
+
+def causal_mask(n_queries: int, n_keys: int, device: torch.device | None = None) -> torch.Tensor:
+    """(T, S) True where key s is not later than query t; the queries are the last of the keys."""
+    return torch.ones(n_queries, n_keys, dtype=torch.bool, device=device).tril(n_keys - n_queries)
+
+
+class CausalSelfAttention(nn.Module):
+    """Several heads side by side, none of which sees the future.
+
+    Parameters
+    ----------
+    width, n_heads : int
+        D and h; each head is D / h wide.
+    bias : bool
+    dropout : float
+        Of the attention weights while training.
+    """
+
+    def __init__(self, width: int, n_heads: int, *, bias: bool = True, dropout: float = 0.0) -> None:
+        super().__init__()
+        if width % n_heads:
+            raise bad("width", f"be a multiple of n_heads, here {n_heads}", width)
+        self.n_heads, self.dropout = n_heads, dropout
+        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.out = nn.Linear(width, width, bias=bias)
+
+    def forward(self, x: torch.Tensor, past: KeysValues | None = None) -> tuple[torch.Tensor, KeysValues]:
+        """x (B, T, D) and what was read before -> (B, T, D) and all keys and values (B, h, S, d); torch's fused kernel."""
+        q, k, v = self._project(x, past)
+        n_queries, n_keys = q.shape[2], k.shape[2]
+        y = F.scaled_dot_product_attention(
+            q,
+            k,
+            v,
+            attn_mask=causal_mask(n_queries, n_keys, x.device) if 1 < n_queries < n_keys else None,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=1 < n_queries == n_keys,
+        )
+        return self.out(y.transpose(1, 2).flatten(2)), (k, v)
+
+    def weights(self, x: torch.Tensor, past: KeysValues | None = None) -> torch.Tensor:
+        """Who looks where, (B, h, T, S); the explicit equation."""
+        q, k, v = self._project(x, past)
+        return scaled_dot_product_attention(q, k, v, causal_mask(q.shape[2], k.shape[2], x.device))[1]
+
+    def _project(self, x: torch.Tensor, past: KeysValues | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        n_rows, n_tokens, width = x.shape
+        qkv = self.qkv(x).view(n_rows, n_tokens, 3, self.n_heads, width // self.n_heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, h, T, d) each
+        if past is not None:
+            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+        return q, k, v

@@ -1,0 +1,202 @@
+"""The transformer, decoder only: GPT-2's design.
+
+    x = token embedding + position embedding
+    x = x + attention(norm(x))          } n_layers times
+    x = x + mlp(norm(x))                }
+    logits = norm(x) E^T                E are the token embeddings (tied)
+
+References
+----------
+Vaswani et al. (2017), Attention is all you need, NeurIPS. Radford et al. (2019), Language models
+are unsupervised multitask learners.
+
+Letters: B batch, T tokens, S tokens seen so far with these, V vocabulary, D width, h heads, d = D / h.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from neurolm.checks import bad
+from neurolm.lm.attention import CausalSelfAttention, KeysValues
+from neurolm.lm.language_model import LMOutput, State, check_layers, check_state_depth, hash_weights
+from neurolm.lm.tokenizer import Tokenizer
+
+
+class Block(nn.Module):
+    """Attention between tokens, then a small network within each; both add to the stream."""
+
+    def __init__(self, width: int, n_heads: int, *, mlp_width: int, bias: bool, eps: float, dropout: float) -> None:
+        super().__init__()
+        self.norm_1 = nn.LayerNorm(width, eps=eps, bias=bias)
+        self.attention = CausalSelfAttention(width, n_heads, bias=bias, dropout=dropout)
+        self.norm_2 = nn.LayerNorm(width, eps=eps, bias=bias)
+        self.mlp_in = nn.Linear(width, mlp_width, bias=bias)
+        self.mlp_out = nn.Linear(mlp_width, width, bias=bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: torch.Tensor, past: KeysValues | None = None) -> tuple[torch.Tensor, KeysValues]:
+        """(B, T, D) -> (B, T, D), and the keys and values (B, h, S, d)."""
+        y, kept = self.attention(self.norm_1(x), past)
+        x = x + self.dropout(y)
+        y = self.mlp_out(F.gelu(self.mlp_in(self.norm_2(x)), approximate="tanh"))
+        return x + self.dropout(y), kept
+
+
+class Transformer(nn.Module):
+    """A decoder-only transformer as a `LanguageModel`.
+
+    State: (tokens read (B,) int64, (keys, values) of each block, each (B, h, S, d)).
+
+    Parameters
+    ----------
+    tokenizer : Tokenizer
+    width, n_layers, n_heads : int
+    max_context : int
+        Positions that are learned: no state can hold more tokens.
+    mlp_width : int, optional
+        4 * width if not given.
+    dropout : float
+        Of embeddings, attention weights and what each block adds, while training.
+    bias : bool
+        Whether linear maps and norms have biases; GPT-2 has them.
+    eps : float
+        Of the layer norms.
+    seed : int
+        Of the initial weights.
+    name : str
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        width: int = 256,
+        n_layers: int = 4,
+        n_heads: int = 4,
+        max_context: int = 256,
+        *,
+        mlp_width: int | None = None,
+        dropout: float = 0.0,
+        bias: bool = True,
+        eps: float = 1e-5,
+        seed: int = 0,
+        name: str = "transformer",
+    ) -> None:
+        super().__init__()
+        if min(width, n_layers, n_heads, max_context) < 1:
+            raise bad("width, n_layers, n_heads and max_context", "be at least 1", (width, n_layers, n_heads, max_context))
+        self.name, self.tokenizer, self.n_layers, self.max_context = name, tokenizer, n_layers, max_context
+        mlp_width = mlp_width or 4 * width
+        self.config: dict[str, Any] = {
+            "kind": "Transformer",
+            "vocab_size": tokenizer.vocab_size,
+            "width": width,
+            "n_layers": n_layers,
+            "n_heads": n_heads,
+            "max_context": max_context,
+            "mlp_width": mlp_width,
+            "dropout": dropout,
+            "bias": bias,
+            "eps": eps,
+        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.embedding = nn.Embedding(tokenizer.vocab_size, width)
+            self.positions = nn.Embedding(max_context, width)
+            self.dropout = nn.Dropout(dropout)
+            self.blocks = nn.ModuleList(
+                Block(width, n_heads, mlp_width=mlp_width, bias=bias, eps=eps, dropout=dropout) for _ in range(n_layers)
+            )
+            self.norm = nn.LayerNorm(width, eps=eps, bias=bias)
+            self._draw_weights()
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    def step(
+        self,
+        ids: torch.Tensor,
+        state: State = None,
+        layers: Sequence[int] | None = None,
+        *,
+        logits: bool = True,
+    ) -> LMOutput:
+        """See `LanguageModel.step`."""
+        wanted = check_layers(layers, self.n_layers)
+        n_run = self.n_layers if logits else max(wanted, default=0)
+        seen, past = self._past(ids, state, n_run)
+        x = self._embed(ids, seen)
+        hidden: list[torch.Tensor | None] = [x if 0 in wanted else None]
+        kept = []
+        for index in range(n_run):
+            x, keys_values = self.blocks[index](x, past[index])
+            kept.append(keys_values)
+            hidden.append(x if index + 1 in wanted else None)
+        if n_run == self.n_layers:
+            x = self.norm(x)
+            hidden[-1] = x if self.n_layers in wanted else None
+        hidden += [None] * (self.n_layers - n_run)
+        scores = F.linear(x, self.embedding.weight) if logits else None
+        return LMOutput(scores, tuple(hidden), (seen + ids.shape[1], tuple(kept)))
+
+    def attention(
+        self, ids: torch.Tensor, layers: Sequence[int] | None = None, state: State = None
+    ) -> tuple[torch.Tensor | None, ...]:
+        """Attention weights while reading ids (B, T).
+
+        Parameters
+        ----------
+        ids : (B, T) int64
+        layers : blocks 1..n_layers to return; None is all
+        state : from an earlier step
+
+        Returns
+        -------
+        weights : n_layers entries, (B, h, T, S) for blocks asked for, else None; entry l - 1 is
+            what block l looked at: [b, h, t, s] is how much token t takes from token s
+        """
+        wanted = range(1, self.n_layers + 1) if layers is None else check_layers(layers, self.n_layers)
+        seen, past = self._past(ids, state, self.n_layers)
+        x = self._embed(ids, seen)
+        maps: list[torch.Tensor | None] = []
+        for index, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            maps.append(block.attention.weights(block.norm_1(x), past[index]) if index + 1 in wanted else None)
+            x, _ = block(x, past[index])
+        return tuple(maps)
+
+    def weights_hash(self) -> str:
+        return hash_weights(self.state_dict(), self.config)
+
+    def _embed(self, ids: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        at = seen[:, None] + torch.arange(ids.shape[1], device=ids.device)  # (B, T)
+        return self.dropout(self.embedding(ids) + self.positions(at))
+
+    def _past(self, ids: torch.Tensor, state: State, n_run: int) -> tuple[torch.Tensor, Sequence[KeysValues | None]]:
+        """Tokens read before (B,), and keys and values per block."""
+        if state is None:
+            seen, past, n_before = ids.new_zeros(ids.shape[0]), [None] * n_run, 0
+        else:
+            seen, past = state
+            check_state_depth(past, n_run)
+            n_before = past[0][0].shape[2] if past else int(seen.max())
+        if n_before + ids.shape[1] > self.max_context:
+            total = n_before + ids.shape[1]
+            raise bad("ids", f"fit in {self.max_context} tokens with what was read before", total, "Begin anew, or shorten.")
+        return seen, past
+
+    def _draw_weights(self) -> None:
+        """GPT-2's initial weights: 0.02, and less where the blocks add to the stream."""
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                nn.init.zeros_(parameter)
+            elif parameter.dim() > 1:
+                adds = name.endswith(("attention.out.weight", "mlp_out.weight"))
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * self.n_layers) if adds else 0.02)
