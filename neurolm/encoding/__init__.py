@@ -5,6 +5,7 @@ EncodingModel                           fit, predict new stories, keep in one fi
 RidgeCV                                 one cross-validated penalty per voxel, exactly and fast
 contiguous_blocks, leave_one_run_out    which rows are held out
 evaluate, EvaluationSettings            feature sets scored on held-out BOLD, beside ceiling, null and baselines
+NestedRidge, nested_cv_scores           stored hats for many versions of Y: nulls that repeat the fit
 nested_folds, held_out_scores           penalties chosen inside the training part
 correlation_score, r2_score             one number for each voxel
 permutation_test, refit_test, fdr       nulls that keep autocorrelation; many voxels
@@ -20,6 +21,7 @@ from neurolm.encoding.evaluate import evaluate
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
 from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds
 from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
+from neurolm.encoding.nested import NestedRidge, NestedScores, nested_cv_scores
 from neurolm.encoding.ridge import RidgeCV
 from neurolm.encoding.scores import correlation_score, r2_score
 from neurolm.encoding.significance import PermutationTest, fdr, permutation_test, refit_test
@@ -31,6 +33,8 @@ __all__ = [
     "Evaluation",
     "EvaluationSettings",
     "HeldOutScores",
+    "NestedRidge",
+    "NestedScores",
     "PermutationTest",
     "RidgeCV",
     "bootstrap_correlation",
@@ -42,6 +46,7 @@ __all__ = [
     "fdr",
     "held_out_scores",
     "leave_one_run_out",
+    "nested_cv_scores",
     "nested_folds",
     "permutation_test",
     "r2_score",

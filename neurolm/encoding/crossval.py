@@ -149,7 +149,7 @@ def resolve_folds(cv: Any, X: Any, Y: Any = None) -> list[Fold]:
     n_trs = X.shape[0]
     if isinstance(cv, (int, np.integer)) and not isinstance(cv, bool):
         return contiguous_blocks(n_trs, int(cv))
-    if hasattr(cv, "split"):
+    if hasattr(cv, "split") and not isinstance(cv, str):
         pairs = list(cv.split(X, Y))
     elif hasattr(cv, "__iter__") and not isinstance(cv, str):
         pairs = list(cv)

@@ -37,7 +37,7 @@ def score_fold(algebra: Algebra, fold: FoldHat, statistic: Any, y_test: Any, sco
     centred = y_test - y_test.mean(1)[:, None]
     variance = xp.einsum("vm,vm->v", centred, centred)
     target = centred if scoring == "correlation" else y_test
-    rest = 0.0  # sum of squares of the target outside the span of the test design
+    rest = xp.zeros_like(variance)  # sum of squares of the target outside the span of the test design
     if fold.projector is not None:
         whole = xp.einsum("vm,vm->v", target, target)
         target = target @ fold.projector.T
@@ -61,7 +61,7 @@ def _reduce(xp: Any, predictions: Any, target: Any, variance: Any, rest: Any, sc
         else:
             predictions -= target[:, None, :]
             error = xp.einsum("vam,vam->va", predictions, predictions)
-            score = 1 - (error + (rest[:, None] if rest is not 0.0 else 0.0)) / variance[:, None]  # noqa: F632
+            score = 1 - (error + rest[:, None]) / variance[:, None]
     return xp.where(xp.isfinite(score), score, xp.full_like(score, float("nan")))
 
 

@@ -20,7 +20,7 @@ def test_no_training_row_lies_within_the_gap():
     for train, test in contiguous_blocks(100, 4, gap=6):
         distance = np.abs(train[:, None] - test[None]).min(1)
         assert distance.min() == 7
-        assert len(train) + len(test) == 100 - 6 * ((test[0] > 0) + (test[-1] < 99))
+        assert len(train) + len(test) == 100 - 6 * (int(test[0] > 0) + int(test[-1] < 99))
 
 
 def test_gap_is_counted_in_trs_of_the_whole_run():
