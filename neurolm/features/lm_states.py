@@ -16,13 +16,11 @@ from neurolm.features.layer_features import SweptStates, layer_features, layer_n
 from neurolm.features.memory import choose_budget, free_memory, state_width
 from neurolm.features.reading import Reads, Sink, run_plan
 from neurolm.features.reading_plan import ReadingPlan, check_context, check_contexts, plan_reading
-from neurolm.features.text_rules import TextRules
+from neurolm.features.text_rules import StoryTokens, TextRules
 from neurolm.lm.language_model import LanguageModel, State, check_layers
-from neurolm.lm.tokenizer import WordTokens
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.context_window import ContextWindow
 from neurolm.stimuli.transcript import Transcript
-from neurolm.storage import content_hash
 
 POOLINGS = ("last", "mean", "sum")
 
@@ -61,7 +59,7 @@ class LMStates:
         context: ContextWindow,
         pooling: str = "last",
         *,
-        lowercase: bool = False,
+        lowercase: bool | None = None,
         leading_space: bool = False,
         bos: bool | None = None,
         batch_tokens: int | None = None,
@@ -89,8 +87,8 @@ class LMStates:
 
     def extract_layers(self, transcript: Transcript, progress: Progress = silent) -> dict[int, Features]:
         """The same, each layer by itself, from one pass."""
-        settings = self.settings()
-        plan, stored = self._fetch(transcript, [self.context], [""], settings, progress)
+        story, plan, settings = self._prepare(transcript, [self.context])
+        stored = self._fetch(story, plan, [""], str(self.context), settings, progress)
         return {layer: layer_features(stored.read(layer_name(layer)), layer, transcript, plan, settings) for layer in self.layers}
 
     def sweep(self, transcript: Transcript, contexts: Iterable[int], progress: Progress = silent) -> SweptStates:
@@ -118,9 +116,12 @@ class LMStates:
             If a context does not fit the model, or without a cache all of them do not fit in memory.
         """
         words = check_contexts(contexts)
-        settings = {**self.settings(), "context": {"words": words}}
+        story, plan, settings = self._prepare(transcript, [ContextWindow(n) for n in words])
+        settings["context"] = {"words": words}
         groups = [f"context_{n:04d}/" for n in words]
-        plan, stored = self._fetch(transcript, [ContextWindow(n) for n in words], groups, settings, progress)
+        if self.cache is None:
+            _check_room(self.lm, len(transcript) * len(words) * len(self.layers))
+        stored = self._fetch(story, plan, groups, f"{len(words)} contexts to {words[-1]} words", settings, progress)
         return SweptStates(stored, words, self.layers, transcript, plan, settings)
 
     def settings(self) -> dict[str, Any]:
@@ -135,39 +136,38 @@ class LMStates:
             **self.rules.settings(self.lm.tokenizer),
         }
 
-    def plan(self, tokens: WordTokens, contexts: Sequence[ContextWindow]) -> ReadingPlan:
-        """Which passes these contexts take."""
+    def _prepare(
+        self, transcript: Transcript, contexts: Sequence[ContextWindow]
+    ) -> tuple[StoryTokens, ReadingPlan, dict[str, Any]]:
+        """The story's tokens, where each word is read, and what was settled about them."""
+        story = self.rules.read(transcript, self.lm.tokenizer)
         bos = self.rules.uses_bos(self.lm.tokenizer)
         if self.pooling != "last":
-            _check_whole_words(contexts, tokens.spans, self.pooling)
-        return plan_reading(tokens, contexts, bos=bos, max_length=self.lm.max_context)
+            _check_whole_words(contexts, story.tokens.spans, self.pooling)
+        plan = plan_reading(story.tokens, contexts, bos=bos, max_length=self.lm.max_context)
+        return story, plan, {**self.settings(), "lowercase": story.lowercase}
 
     def _fetch(
         self,
-        transcript: Transcript,
-        contexts: Sequence[ContextWindow],
+        story: StoryTokens,
+        plan: ReadingPlan,
         groups: Sequence[str],
+        asked: str,
         settings: Mapping[str, Any],
         progress: Progress,
-    ) -> tuple[ReadingPlan, Stored]:
-        """Where each word is read, and the arrays: from the cache or computed."""
-        tokens = self.rules.tokens(transcript, self.lm.tokenizer)
-        plan = self.plan(tokens, contexts)
-        key = {k: v for k, v in settings.items() if k not in ("model", "layers")}
-        key["words"] = content_hash(list(self.rules.words(transcript)))
-        asked = str(contexts[0]) if len(contexts) == 1 else f"{len(contexts)} contexts to {contexts[-1]}"
+    ) -> Stored:
+        """The arrays of each context (`groups`), from the cache or computed."""
+        key = {k: v for k, v in settings.items() if k not in ("model", "layers")} | {"words": story.content_hash()}
         names = {layer_name(layer): layer for layer in self.layers}
-        wanted = Wanted(key, (transcript.name, self.lm.name, asked), tuple(names), tuple(groups), len(transcript))
-        if self.cache is None and len(contexts) > 1:
-            _check_room(self.lm, wanted)
+        label = (story.transcript.name, self.lm.name, asked)
 
         def make(missing: Sequence[str], sink: Sink) -> None:
             layers = [names[name] for name in missing]
             budget = self.batch_tokens or choose_budget(self.lm, len(layers))
             read = functools.partial(_read_states, self.lm, layers, self.pooling)
-            run_plan(plan, tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
+            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
 
-        return plan, fetch(self.cache, wanted, make, progress)
+        return fetch(self.cache, Wanted(key, label, tuple(names), tuple(groups), len(story.words)), make, progress)
 
 
 def _read_states(
@@ -224,9 +224,9 @@ def _check_whole_words(contexts: Sequence[ContextWindow], spans: np.ndarray, poo
             )
 
 
-def _check_room(lm: LanguageModel, wanted: Wanted) -> None:
+def _check_room(lm: LanguageModel, n_rows: int) -> None:
     """Refuse a sweep that would not fit in memory, before the work."""
-    n_bytes = 4 * state_width(lm) * wanted.n_words * len(wanted.datasets)
+    n_bytes = 4 * state_width(lm) * n_rows
     free = free_memory(torch.device("cpu"))
     if n_bytes > free:
         raise bad(

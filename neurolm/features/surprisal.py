@@ -15,13 +15,12 @@ from neurolm.features.feature_space import Features
 from neurolm.features.memory import choose_budget
 from neurolm.features.reading import Reads, Sink, run_plan
 from neurolm.features.reading_plan import ReadingPlan, check_context, check_contexts, plan_reading
-from neurolm.features.text_rules import TextRules
+from neurolm.features.text_rules import StoryTokens, TextRules
 from neurolm.lm.language_model import LanguageModel, State
 from neurolm.lm.tokenizer import WordTokens
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.context_window import ContextWindow
 from neurolm.stimuli.transcript import Transcript
-from neurolm.storage import content_hash
 
 _BLOCK = 512  # positions whose scores over the vocabulary are turned into probabilities at a time
 
@@ -58,7 +57,7 @@ class Surprisal:
         context: ContextWindow,
         *,
         entropy: bool = False,
-        lowercase: bool = False,
+        lowercase: bool | None = None,
         leading_space: bool = False,
         batch_tokens: int | None = None,
         cache: FeatureCache | None = None,
@@ -77,8 +76,8 @@ class Surprisal:
         InputError
             If a word gives no token, or a window does not fit the model's positions.
         """
-        settings = self.settings()
-        plan, stored = self._fetch(transcript, [self.context], [""], settings, progress)
+        story, plan, settings = self._prepare(transcript, [self.context])
+        stored = self._fetch(story, plan, [""], str(self.context), settings, progress)
         return self._features(stored, transcript, plan, settings)
 
     def sweep(self, transcript: Transcript, contexts: Iterable[int], progress: Progress = silent) -> dict[int, Features]:
@@ -87,9 +86,10 @@ class Surprisal:
         See `LMStates.sweep`.
         """
         words = check_contexts(contexts)
-        settings = {**self.settings(), "context": {"words": words}}
+        story, plan, settings = self._prepare(transcript, [ContextWindow(n) for n in words])
+        settings["context"] = {"words": words}
         groups = [f"context_{n:04d}/" for n in words]
-        plan, stored = self._fetch(transcript, [ContextWindow(n) for n in words], groups, settings, progress)
+        stored = self._fetch(story, plan, groups, f"{len(words)} contexts to {words[-1]} words", settings, progress)
         return {
             n: self._features(stored, transcript, plan, {**settings, "context": f"{n} words"}, i) for i, n in enumerate(words)
         }
@@ -118,29 +118,34 @@ class Surprisal:
         seen, shortened = plan.seen[context], plan.shortened[context]
         return Features(values, transcript.mid_times, self._columns, slices, seen, shortened, settings)
 
+    def _prepare(
+        self, transcript: Transcript, contexts: Sequence[ContextWindow]
+    ) -> tuple[StoryTokens, ReadingPlan, dict[str, Any]]:
+        """The story's tokens, where each word is predicted, and what was settled about them."""
+        story = self.rules.read(transcript, self.lm.tokenizer)
+        plan = plan_reading(story.tokens, contexts, bos=True, before=True, max_length=self.lm.max_context)
+        return story, plan, {**self.settings(), "lowercase": story.lowercase}
+
     def _fetch(
         self,
-        transcript: Transcript,
-        contexts: Sequence[ContextWindow],
+        story: StoryTokens,
+        plan: ReadingPlan,
         groups: Sequence[str],
+        asked: str,
         settings: Mapping[str, Any],
         progress: Progress,
-    ) -> tuple[ReadingPlan, Stored]:
-        """Where each word is predicted, and the arrays: from the cache or computed."""
-        tokens = self.rules.tokens(transcript, self.lm.tokenizer)
-        plan = plan_reading(tokens, contexts, bos=True, before=True, max_length=self.lm.max_context)
-        key = {k: v for k, v in settings.items() if k not in ("model", "columns")}
-        key["words"] = content_hash(list(self.rules.words(transcript)))
-        asked = str(contexts[0]) if len(contexts) == 1 else f"{len(contexts)} contexts to {contexts[-1]}"
-        label = (transcript.name, self.lm.name, "surprisal", asked)
-        wanted = Wanted(key, label, ("surprisal", "entropy"), tuple(groups), len(transcript))
+    ) -> Stored:
+        """The arrays of each context (`groups`), from the cache or computed."""
+        key = {k: v for k, v in settings.items() if k not in ("model", "columns")} | {"words": story.content_hash()}
+        label = (story.transcript.name, self.lm.name, "surprisal", asked)
 
         def make(missing: Sequence[str], sink: Sink) -> None:
             budget = self.batch_tokens or choose_budget(self.lm, 1, self.lm.tokenizer.vocab_size)
-            read = functools.partial(_read_predictions, self.lm, tokens)
-            run_plan(plan, tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
+            read = functools.partial(_read_predictions, self.lm, story.tokens)
+            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
 
-        return plan, fetch(self.cache, wanted, make, progress)
+        wanted = Wanted(key, label, ("surprisal", "entropy"), tuple(groups), len(story.words))
+        return fetch(self.cache, wanted, make, progress)
 
 
 def _read_predictions(

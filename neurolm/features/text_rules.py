@@ -11,7 +11,29 @@ from typing import Any
 
 from neurolm.checks import bad
 from neurolm.lm.tokenizer import Tokenizer, WordTokens
+from neurolm.stimuli.letter_case import is_all_caps
 from neurolm.stimuli.transcript import Transcript
+from neurolm.storage import content_hash
+
+
+@dataclass(frozen=True)
+class StoryTokens:
+    """A story as a model reads it.
+
+    transcript : Transcript
+    words : as they are read
+    lowercase : whether case was folded
+    tokens : WordTokens, without a beginning-of-text token
+    """
+
+    transcript: Transcript
+    words: tuple[str, ...]
+    lowercase: bool
+    tokens: WordTokens
+
+    def content_hash(self) -> str:
+        """SHA-256 of the words as they are read; their times do not change what a model says."""
+        return content_hash(list(self.words))
 
 
 @dataclass(frozen=True)
@@ -20,8 +42,9 @@ class TextRules:
 
     Parameters
     ----------
-    lowercase : bool
-        Fold case before tokenising. For transcripts in capitals, which models have seldom read.
+    lowercase : bool or None
+        Read the words in lower case. None: only where the whole transcript is in capitals, which
+        models have seldom read, and with a warning.
     leading_space : bool
         Whether the story's first word carries a leading space. Every other word does, also where
         a window begins with it: it stands in the middle of running text.
@@ -31,28 +54,21 @@ class TextRules:
         a word, whose state at position 0 differs from its state at any other.
     """
 
-    lowercase: bool = False
+    lowercase: bool | None = None
     leading_space: bool = False
     bos: bool | None = None
 
-    def tokens(self, transcript: Transcript, tokenizer: Tokenizer) -> WordTokens:
-        """The whole story, tokenised once, with the tokens of each word."""
+    def read(self, transcript: Transcript, tokenizer: Tokenizer) -> StoryTokens:
+        """Tokenise the whole story at once; a story in capitals is warned about."""
         if not len(transcript):
             raise bad("transcript", "hold at least one word", "none", "Check the file or the part that was cut out.")
-        return tokenizer.encode_words(self.words(transcript), leading_space=self.leading_space)
-
-    def words(self, transcript: Transcript) -> tuple[str, ...]:
-        """The words as the model will read them; a story in capitals is warned about."""
-        if self.lowercase:
-            return tuple(word.lower() for word in transcript.words)
-        text = transcript.text
-        if len(transcript) > 20 and text.isupper():
-            warnings.warn(
-                f"all words of {transcript.name} are in capitals, which language models have seldom read; "
-                "consider lowercase=True",
-                stacklevel=4,
-            )
-        return transcript.words
+        in_capitals = is_all_caps(transcript)
+        lowercase = in_capitals if self.lowercase is None else self.lowercase
+        if in_capitals and not self.lowercase:
+            how = "in lower case" if lowercase else "in capitals, as asked, though language models have seldom read such text"
+            warnings.warn(f"the words of {transcript.name} are all in capitals; they are read {how}", stacklevel=4)
+        words = tuple(word.lower() for word in transcript.words) if lowercase else transcript.words
+        return StoryTokens(transcript, words, lowercase, tokenizer.encode_words(words, leading_space=self.leading_space))
 
     def uses_bos(self, tokenizer: Tokenizer) -> bool:
         """Whether windows begin with the beginning-of-text token."""

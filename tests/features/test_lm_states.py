@@ -165,11 +165,11 @@ def test_the_last_layer_can_be_asked_for_by_minus_one(lm, story):
 
 
 def test_settings_tell_every_rule(lm, story):
-    states = LMStates(lm, 2, ContextWindow(4), "mean", lowercase=True)
+    states = LMStates(lm, 2, ContextWindow(4), "mean")
     assert isinstance(states, FeatureSpace)
     settings = states.extract(story).settings
     assert settings["context"] == "4 words"
-    assert settings["lowercase"] is True
+    assert settings["lowercase"] is False
     assert settings["bos"] == lm.tokenizer.bos_id
     assert settings["position_ids"] == "from 0 in every window"
     assert settings["weights"] == lm.weights_hash()
@@ -181,9 +181,15 @@ def test_lowercase_reads_folded_words(lm, story):
     np.testing.assert_array_equal(folded.values, by_hand.values)
 
 
-def test_a_story_in_capitals_is_warned_about(lm, story):
-    with pytest.warns(UserWarning, match="capitals.*lowercase=True"):
-        LMStates(lm, 2, ContextWindow(2)).extract(story.with_words([w.upper() for w in story.words]))
+def test_a_story_in_capitals_is_read_in_lower_case_and_says_so(lm, story):
+    capitals = story.with_words([w.upper() for w in story.words])
+    with pytest.warns(UserWarning, match="the words of alice are all in capitals; they are read in lower case"):
+        features = LMStates(lm, 2, ContextWindow(2)).extract(capitals)
+    assert features.settings["lowercase"] is True
+    np.testing.assert_array_equal(features.values, LMStates(lm, 2, ContextWindow(2), lowercase=True).extract(story).values)
+    with pytest.warns(UserWarning, match="they are read in capitals, as asked"):
+        kept = LMStates(lm, 2, ContextWindow(2), lowercase=False).extract(capitals)
+    assert not np.array_equal(kept.values, features.values)
 
 
 def test_running_out_of_memory_halves_the_batch_and_says_so(models, story, counting):
