@@ -13,7 +13,7 @@ from neurolm.brain.space import check_fits, space_arrays, space_from_arrays
 from neurolm.checks import bad, bad_file
 from neurolm.encoding.crossval import Fold
 from neurolm.encoding.design import Design, EncodingData
-from neurolm.encoding.held_out import HeldOutScores, folds_of_runs, held_out_scores, nested_folds
+from neurolm.encoding.held_out import HeldOutScores, folds_of_runs, held_out_scores, nested_folds, nested_ridge
 from neurolm.encoding.scores import score
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
@@ -154,8 +154,8 @@ class EncodingModel:
         """
         _, data = self._stack(features, runs)
         folds = nested_folds(data.run_onsets, len(data.X), self.n_folds, n_inner_folds, self.gap)
-        return held_out_scores(data.X, data.Y, folds, self.alphas, scoring=self.scoring, keep_predictions=True,
-                               **self._ridge_settings())  # fmt: skip
+        ridge = nested_ridge(data.X, folds, self.alphas, scoring=self.scoring, n_targets=data.Y.shape[1], device=self.device)
+        return held_out_scores(ridge, data.Y, keep_predictions=True)
 
     def hrf(self, voxel: int) -> Hrf:
         """The time course that best describes this voxel's weights over its delays (rank one).

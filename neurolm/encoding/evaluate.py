@@ -17,8 +17,9 @@ from neurolm.checks import bad
 from neurolm.encoding.baseline import content_free
 from neurolm.encoding.design import Design
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
-from neurolm.encoding.held_out import NestedFold, nested_folds
+from neurolm.encoding.held_out import NestedFold, nested_folds, nested_ridge
 from neurolm.encoding.listeners import Listeners
+from neurolm.encoding.nested import NestedRidge
 from neurolm.encoding.target_scores import TargetScores
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
@@ -68,13 +69,14 @@ def evaluate(
     for i, name in enumerate([*baselines, *feature_sets]):
         progress(i, total, "feature sets", name)
         stories = baselines[name] if name in baselines else feature_sets[name]
-        X = _delayed(stories, listeners, settings)
+        ridge = _ridge(stories, listeners, folds, settings)
+        free = [content_free(story, seed + k) for k, story in enumerate(stories)] if name in feature_sets else []
+        free_ridge = _ridge(free, listeners, folds, settings) if free else ridge
         for way in ways:
             if name in baselines:
-                way.add_baseline(X)
+                way.add_baseline(ridge)
             else:
-                free = [content_free(story, seed + k) for k, story in enumerate(stories)]
-                way.add_set(X, _delayed(free, listeners, settings))
+                way.add_set(ridge, free_ridge)
     progress(total, total, "feature sets")
     each = ways[-1]
     return Evaluation(
@@ -105,7 +107,10 @@ def _ways_of_scoring(
     ]
 
 
-def _delayed(stories: Sequence[Features], listeners: Listeners, settings: EvaluationSettings) -> np.ndarray:
+def _ridge(
+    stories: Sequence[Features], listeners: Listeners, folds: list[NestedFold], settings: EvaluationSettings
+) -> NestedRidge:
     times = [run.tr_times for run in listeners.runs]
     design = Design.from_training(stories, times, settings.delays, lobes=settings.lobes, max_gap_s=settings.max_gap_s)
-    return design.stack(stories, listeners.runs, max_gap_s=settings.max_gap_s).X
+    X = design.stack(stories, listeners.runs, max_gap_s=settings.max_gap_s).X
+    return nested_ridge(X, folds, settings.alphas, n_targets=settings.n_targets_batch, device=settings.device)

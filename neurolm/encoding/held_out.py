@@ -6,21 +6,20 @@ penalty of a fold is chosen by the same kind of folds within its training rows (
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from neurolm.checks import bad, check_choice
+from neurolm.checks import bad
 from neurolm.encoding.crossval import Fold, blocks_of_rows
-from neurolm.encoding.scores import SCORES, score
+from neurolm.encoding.nested import NestedRidge
 
 
 @dataclass(frozen=True, eq=False)
 class NestedFold:
-    """One outer fold: rows to fit and rows to predict, and inner folds as positions within `train`."""
+    """One outer fold: rows to fit, rows to predict, and inner folds (pairs of rows) within `train`."""
 
     train: np.ndarray
     test: np.ndarray
@@ -67,54 +66,36 @@ def nested_folds(run_onsets: Any, n_trs: int, n_folds: int = 5, n_inner_folds: i
         TRs left out on both sides of a held-out block of a single run.
     """
     run_of_row = _run_of_row(run_onsets, n_trs)
-    folds = []
-    for train, test in _folds(np.arange(n_trs), run_of_row, n_folds, gap):
-        inner = [tuple(np.searchsorted(train, part) for part in pair) for pair in _folds(train, run_of_row, n_inner_folds, gap)]
-        folds.append(NestedFold(train, test, inner))  # type: ignore[arg-type]
-    return folds
+    outer = _folds(np.arange(n_trs), run_of_row, n_folds, gap)
+    return [NestedFold(train, test, _folds(train, run_of_row, n_inner_folds, gap)) for train, test in outer]
 
 
-def held_out_scores(
+def nested_ridge(
     X: np.ndarray,
-    Y: np.ndarray,
     folds: Sequence[NestedFold],
     alphas: Sequence[float],
     *,
     scoring: str = "correlation",
-    keep_predictions: bool = False,
+    n_targets: int = 1024,
     **ridge: Any,
-) -> HeldOutScores:
-    """Ridge with one penalty per target, chosen inside each fold's training rows.
+) -> NestedRidge:
+    """Everything that depends on X alone, for `held_out_scores` of any number of targets."""
+    outer, inner = [(fold.train, fold.test) for fold in folds], [fold.inner for fold in folds]
+    return NestedRidge(X, alphas, outer, inner, scoring=scoring, n_targets=n_targets, **ridge)
+
+
+def held_out_scores(ridge: NestedRidge, Y: np.ndarray, *, keep_predictions: bool = False) -> HeldOutScores:
+    """Score targets with one penalty each, chosen inside each fold's training rows.
 
     Parameters
     ----------
-    X : array of shape (n_trs, n_columns)
+    ridge : NestedRidge
+        From `nested_ridge(X, folds, alphas)`.
     Y : array of shape (n_trs, n_targets)
-        Listeners and surrogates stand beside each other as further targets: what depends on X alone
-        is computed once for all of them.
-    folds : sequence of NestedFold
-    alphas : sequence of float
-    scoring : {"correlation", "r2"}
-    ridge
-        Further settings of `RidgeCV`: device, dtype, n_targets_batch.
+        Listeners and surrogates may stand beside each other as targets.
     """
-    from neurolm.encoding.ridge import RidgeCV
-
-    check_choice("scoring", scoring, SCORES)
-    outer, inner, best = [], [], []
-    predictions = np.full(Y.shape, np.nan, dtype=np.float32) if keep_predictions else None
-    for fold in folds:
-        model = RidgeCV(alphas, cv=fold.inner, scoring=scoring, fit_intercept=True, **ridge)
-        with warnings.catch_warnings():  # penalties at the grid's ends are kept in `best_alphas`, fold by fold
-            warnings.filterwarnings("ignore", message=".*extend alphas in that direction")
-            model.fit(X[fold.train], Y[fold.train])
-        predicted = model.predict(X[fold.test])
-        outer.append(score(Y[fold.test], predicted, scoring))
-        inner.append(model.cv_scores_.max(0))
-        best.append(model.best_alphas_)
-        if predictions is not None:
-            predictions[fold.test] = predicted
-    return HeldOutScores(np.stack(outer), np.stack(inner), np.stack(best), scoring, predictions)
+    nested = ridge.score(Y, keep_predictions=keep_predictions)
+    return HeldOutScores(nested.fold_scores, nested.inner_scores, nested.best_alphas, ridge.scoring, nested.predictions)
 
 
 def mean_over_folds(fold_scores: np.ndarray, scoring: str = "correlation") -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from neurolm.brain.surrogates import surrogates
@@ -9,6 +11,7 @@ from neurolm.encoding.evaluation import Chosen, EvaluationSettings, Scored
 from neurolm.encoding.held_out import HeldOutScores, NestedFold, held_out_scores, mean_over_folds
 from neurolm.encoding.intervals import bootstrap_folds, bootstrap_mean
 from neurolm.encoding.listeners import Listeners
+from neurolm.encoding.nested import NestedRidge
 from neurolm.encoding.significance import fdr, permutation_p
 
 
@@ -48,16 +51,16 @@ class TargetScores:
         self._null: list[np.ndarray] = []  # per set (n_null, n_subjects, n_voxels)
         self._choice, self._null_choice = _Choice(), _Choice()
 
-    def add_baseline(self, X: np.ndarray) -> None:
-        self._plain.append(self._fit(X, self.Y))
+    def add_baseline(self, ridge: NestedRidge) -> None:
+        self._plain.append(self._score(ridge))
 
-    def add_set(self, X: np.ndarray, X_content_free: np.ndarray) -> None:
-        fitted = self._fit(X, self.Y)
-        self._free.append(self._fit(X_content_free, self.Y))
+    def add_set(self, ridge: NestedRidge, content_free: NestedRidge) -> None:
+        fitted = self._score(ridge)
+        self._free.append(self._score(content_free))
         self._choice.add(len(self._fitted), fitted.inner_scores, fitted.fold_scores)
         self._fitted.append(fitted)
         if self.n_null:
-            outer, inner = self._fit_surrogates(X)
+            outer, inner = self._score_surrogates(ridge)
             self._null_choice.add(len(self._null), inner, outer)
             self._null.append(self._by_subject(outer))
 
@@ -105,29 +108,21 @@ class TargetScores:
         """(n_sets, n_folds, n_subjects * n_voxels)"""
         return np.stack([one.best_alphas for one in self._fitted])
 
-    def _fit(self, X: np.ndarray, Y: np.ndarray) -> HeldOutScores:
-        keep = self.n_subjects == 1 and Y is self.Y
-        s = self.settings
-        return held_out_scores(X, Y, self.folds, s.alphas, keep_predictions=keep, device=s.device)
+    def _score(self, ridge: NestedRidge) -> HeldOutScores:
+        return held_out_scores(ridge, self.Y, keep_predictions=self.n_subjects == 1)
 
-    def _fit_surrogates(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _score_surrogates(self, ridge: NestedRidge) -> tuple[np.ndarray, np.ndarray]:
         """Held-out and inner scores of every surrogate: each (n_null, n_folds, n_targets)."""
-        s, waiting, fitted = self.settings, [], []
-        onsets = self.listeners.run_onsets.tolist()
+        s, onsets = self.settings, self.listeners.run_onsets.tolist()
         drawn = surrogates(
             self.Y, self.n_null, null=s.null, run_onsets=onsets, min_shift=s.min_shift, block_trs=s.block_trs, rng=self.seed
         )
-        per_call = max(1, s.n_targets_batch // self.Y.shape[1])
-        for surrogate in drawn:
-            waiting.append(surrogate.astype(np.float32, copy=False))
-            if len(waiting) == per_call:
-                fitted.append(self._fit(X, np.concatenate(waiting, axis=1)))
-                waiting = []
-        if waiting:
-            fitted.append(self._fit(X, np.concatenate(waiting, axis=1)))
+        scored = []
+        while batch := list(itertools.islice(drawn, max(1, s.n_targets_batch // self.Y.shape[1]))):
+            scored.append(held_out_scores(ridge, np.concatenate(batch, axis=1).astype(np.float32, copy=False)))
         shape = (len(self.folds), -1, self.Y.shape[1])
-        outer = np.concatenate([one.fold_scores.reshape(shape).swapaxes(0, 1) for one in fitted])
-        inner = np.concatenate([one.inner_scores.reshape(shape).swapaxes(0, 1) for one in fitted])
+        outer = np.concatenate([one.fold_scores.reshape(shape).swapaxes(0, 1) for one in scored])
+        inner = np.concatenate([one.inner_scores.reshape(shape).swapaxes(0, 1) for one in scored])
         return outer.astype(np.float32), inner.astype(np.float32)
 
     def _by_subject(self, fold_scores: np.ndarray) -> np.ndarray:
