@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from neurolm.checks import bad, check_choice
-from neurolm.datasets import alice, lebel2023, simulated
+from neurolm.checks import bad, check_choice, nearest
+from neurolm.datasets import alice, lebel2023, little_prince, narratives, simulated
 from neurolm.datasets.dataset import Dataset, DatasetInfo
 from neurolm.progress import Progress, silent
 
@@ -25,6 +26,8 @@ _PLUGINS = {
     for plugin in (
         _Plugin(alice.INFO, alice.load_alice, alice.fetch_alice),
         _Plugin(lebel2023.INFO, lebel2023.load_lebel2023, lebel2023.fetch_lebel2023),
+        _Plugin(little_prince.INFO, little_prince.load_little_prince, little_prince.fetch_little_prince),
+        _Plugin(narratives.INFO, narratives.load_narratives, narratives.fetch_narratives),
         _Plugin(simulated.INFO, simulated.load_simulated),
     )
 }
@@ -41,16 +44,18 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     Parameters
     ----------
     name : str
-        "alice", "simulated", ...; `list_datasets()` says what each one is.
+        "alice", "lebel2023", "little_prince", "narratives" or "simulated"; `list_datasets()` says what each is.
     **options
-        The data set's own: `folder=` (where a local copy is), `radius=` for alice, `seed=` for simulated.
+        The data set's own: `folder=` (where a local copy is); `radius=` for alice, `language=` for
+        little_prince, `mask=` for little_prince and narratives, `seed=` for simulated.
 
     Raises
     ------
     DatasetNotFound
         If there is no copy and none can be downloaded.
     """
-    return _plugin(name).load(**options)
+    plugin = _plugin(name)
+    return plugin.load(**_checked(name, plugin.load, options))
 
 
 def fetch_dataset(name: str, progress: Progress = silent, **options: Any) -> Path:
@@ -68,7 +73,16 @@ def fetch_dataset(name: str, progress: Progress = silent, **options: Any) -> Pat
     if plugin.fetch is None:
         hint = "It is made in memory." if plugin.info.is_simulated else f"Get it from {plugin.info.url}; then pass folder=."
         raise bad("name", "be a data set that neurolm can download", name, hint)
-    return plugin.fetch(progress, **options)
+    return plugin.fetch(progress, **_checked(name, plugin.fetch, options))
+
+
+def _checked(name: str, function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Options that `function` takes; they come from configuration files, so a wrong one is the user's error."""
+    known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            raise bad(f"option of {name}", f"be one of {', '.join(known) or 'none'}", option, nearest(option, known))
+    return options
 
 
 def _plugin(name: str) -> _Plugin:
