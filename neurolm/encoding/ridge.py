@@ -176,9 +176,11 @@ def check_X(estimator: Any, X: Any, *, reset: bool = False) -> Any:
 def check_X_y(estimator: Any, X: Any, y: Any) -> tuple[Any, Any]:
     """X and targets that go row by row; targets may hold NaN in some columns, not in all."""
     X = check_X(estimator, X, reset=True)
+    if y is None:
+        raise bad("y", "be given", y, f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
     y = y if hasattr(y, "shape") and not hasattr(y, "iloc") else np.asarray(y)
-    if y is None or len(y.shape) not in (1, 2):
-        raise bad("y", "have shape (n_trs, n_targets) or (n_trs,)", getattr(y, "shape", y))
+    if len(y.shape) not in (1, 2):
+        raise bad("y", "have shape (n_trs, n_targets) or (n_trs,)", y.shape)
     check_same_length("X", X.shape[0], "y", y.shape[0], "Both have one row per TR.")
     if X.shape[0] < 2:
         raise bad("X", "have at least 2 rows", f"{X.shape[0]} sample")
