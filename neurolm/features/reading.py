@@ -12,7 +12,7 @@ from __future__ import annotations
 import gc
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,21 +101,27 @@ def run_plan(
     report = _Reporter(progress, lengths, plan.seen.shape[1], position)
     while position < len(order):
         stop = min(len(order), position + max(1, budget // int(lengths[position])))
-        values = None
-        try:
-            batch, reads = _gather(plan, ids, order[position:stop], first_read, lm.tokenizer.bos_id)
-            values, _ = read(torch.from_numpy(batch).to(lm.device), None, reads)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-        if values is None:  # outside `except`, whose traceback would keep the tensors alive
-            budget = _halve(budget, stop - position, int(lengths[position]))
-            sink.halved(budget)
+        batch, reads = _gather(plan, ids, order[position:stop], first_read, lm.tokenizer.bos_id)
+        result = _try_batch(lm, read, batch, None, reads)
+        if result is None:
+            budget = _halve(sink, budget, max(1, (stop - position) // 2) * int(lengths[position]), stop - position == 1)
             continue
-        sink.write(reads, values)
+        sink.write(reads, result[0])
         position = stop
         sink.done(position)
         report(position)
+
+
+def _try_batch(
+    lm: LanguageModel, read: ReadBatch, batch: np.ndarray, state: State, reads: Reads
+) -> tuple[Mapping[str, np.ndarray], State] | None:
+    """What a batch gives, or None if memory ran out (returned, so that no traceback keeps its tensors alive)."""
+    try:
+        return read(torch.from_numpy(batch).to(lm.device), state, reads)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -129,18 +135,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _halve(budget: int, n_passes: int, longest: int) -> int:
-    """Half of what just failed, with a warning."""
+def _halve(sink: Sink, budget: int, smaller: int, is_smallest: bool) -> int:
+    """The budget to go on with after memory ran out, told to the user and the sink."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    if n_passes == 1:
+    if is_smallest:
         raise InputError(
-            f"context must fit in memory; one pass of {longest} tokens does not. "
-            "Ask for a shorter context, fewer layers, or another device."
+            f"context must fit in memory; {smaller} tokens do not. Ask for a shorter context, fewer layers, or another device."
         )
-    smaller = max(1, n_passes // 2) * longest
     warnings.warn(f"out of memory at {budget} tokens a batch; going on with {smaller}", stacklevel=3)
+    sink.halved(smaller)
     return smaller
 
 
@@ -165,31 +170,20 @@ def _stream(
     report = _Reporter(progress, np.ones(len(plan.words)), plan.seen.shape[1], 0)
     state: State = None
     n_read = n_words = 0
-    for stop in _chunk_stops(plan.lasts, budget):
-        last = int(plan.lasts[stop - 1])
-        here = slice(n_words, stop)
-        reads = Reads(
-            np.zeros(stop - n_words, dtype=np.int64),
-            plan.firsts[here] - n_read,
-            plan.lasts[here] - n_read,
-            plan.contexts[here],
-            plan.words[here],
-        )
-        chunk = torch.from_numpy(inputs[None, n_read:last]).to(lm.device)
-        values, state = read(chunk, state, reads)
+    while n_words < len(plan.words):
+        stop = max(n_words + 1, int(np.searchsorted(plan.lasts, n_read + budget, side="right")))
+        last, here = int(plan.lasts[stop - 1]), slice(n_words, stop)
+        rows = np.zeros(stop - n_words, dtype=np.int64)
+        reads = Reads(rows, plan.firsts[here] - n_read, plan.lasts[here] - n_read, plan.contexts[here], plan.words[here])
+        result = _try_batch(lm, read, inputs[None, n_read:last], state, reads)
+        if result is None:
+            budget = _halve(sink, budget, max(1, (last - n_read) // 2), len(reads) == 1)
+            continue
+        values, state = result
         sink.write(reads, values)
         n_read, n_words = last, stop
         report(n_words)
     sink.done(1)
-
-
-def _chunk_stops(lasts: np.ndarray, budget: int) -> Iterator[int]:
-    """Read indices at which to stop, so that chunks hold at most `budget` tokens and whole words."""
-    begin = 0
-    while begin < len(lasts):
-        so_far = int(lasts[begin - 1]) if begin else 0
-        begin = max(begin + 1, int(np.searchsorted(lasts, so_far + budget, side="right")))
-        yield begin
 
 
 class _Reporter:

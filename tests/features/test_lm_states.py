@@ -201,8 +201,19 @@ def test_running_out_of_memory_halves_the_batch_and_says_so(models, story, count
     assert_close(values, expected)
 
 
+def test_a_stream_that_runs_out_of_memory_goes_on_in_smaller_chunks(models, story, counting):
+    streaming = ContextWindow(unit="story")
+    expected = LMStates(models["LSTM"], 2, streaming).extract(story).values
+    with pytest.warns(UserWarning, match="out of memory at 40 tokens a batch; going on with"):
+        values = LMStates(counting(models["LSTM"], limit=30), 2, streaming, batch_tokens=40).extract(story).values
+    assert_close(values, expected)
+
+
 def test_running_out_of_memory_with_a_single_window_is_an_error(models, story, counting):
-    with pytest.warns(UserWarning, match="out of memory"), pytest.raises(InputError, match="must fit in memory; one pass of"):
+    with (
+        pytest.warns(UserWarning, match="out of memory"),
+        pytest.raises(InputError, match=r"must fit in memory; \d+ tokens do not"),
+    ):
         LMStates(counting(models["toy"], limit=3), 2, ContextWindow(6), batch_tokens=100).extract(story)
 
 
