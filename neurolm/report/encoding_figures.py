@@ -19,6 +19,7 @@ from neurolm.report.figures import (
     Picture,
     long_table,
     new_figure,
+    power,
     short,
     style,
 )
@@ -236,16 +237,6 @@ def alpha_histogram(alphas: ChosenAlphas) -> Picture:
         axes.set_xticks(list(shown), [power(alphas.grid[i]) for i in shown])
         axes.set(xlabel="alpha (orange: ends of the grid)", ylabel="chosen (%)")
     return Picture(figure, {"alpha": alphas.grid, "times_chosen": counts}, "How often each ridge penalty was chosen.")
-
-
-def power(value: float) -> str:
-    """A penalty as it is read: 250, 10⁵, 3.2·10⁴."""
-    if not 1e-3 < value < 1e4:
-        exponent = int(np.floor(np.log10(value) + 1e-9))
-        lead = value / 10.0**exponent
-        raised = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-        return f"10{raised}" if abs(lead - 1) < 0.01 else f"{lead:.2g}·10{raised}"
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
 
 
 def alpha_counts(alphas: ChosenAlphas) -> np.ndarray:

@@ -221,7 +221,7 @@ def _scores(report: EncodingReport, scores: LayerScores, i: int) -> Iterator[Mar
         limits = encoding_figures.score_limits([scores])
         curves = [encoding_figures.layer_curve(scores, report.regions, r, limits) for r in range(len(report.regions))]
         whole = encoding_figures.curve_table(scores, report.regions)
-        yield panels(curves, f"layers-{i + 1}", _curve_caption(report), whole, encoding_figures.curve_key(scores))
+        yield panels(curves, f"layers-{i + 1}", _curve_caption(report, scores), whole, encoding_figures.curve_key(scores))
 
 
 def _heading(who: str) -> str:
@@ -232,14 +232,15 @@ def _summary_caption(report: EncodingReport, scores: LayerScores) -> str:
     parts = [f"Correlation of predicted with held-out BOLD of the {scores.who}, at the layer named in the table."]
     if scores.ceiling_name:
         parts.append(f"Ceiling: {scores.ceiling_name}.")
-    if report.methods.interval:
-        parts.append(f"Interval: {report.methods.interval}.")
+    if scores.interval is not None and (scores.interval_name or report.methods.interval):
+        parts.append(f"Interval: {scores.interval_name or report.methods.interval}.")
     return " ".join(parts)
 
 
-def _curve_caption(report: EncodingReport) -> str:
-    n_null = f" ({report.methods.n_null:,} draws)" if report.methods.n_null else ""
-    return f"Held-out correlation by layer (0 = embeddings). The ring marks the layer of the table. Grey band: the null{n_null}."
+def _curve_caption(report: EncodingReport, scores: LayerScores) -> str:
+    n_null = scores.n_null or report.methods.n_null
+    null = f" Grey band: the null{f' ({n_null:,} draws)' if n_null else ''}." if scores.null is not None else ""
+    return f"Held-out correlation by layer (0 = embeddings). The ring marks the layer of the table.{null}"
 
 
 def _score_table(report: EncodingReport, scores: LayerScores) -> Markup:

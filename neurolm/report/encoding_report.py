@@ -173,6 +173,10 @@ class LayerScores:
         The noise ceiling that belongs to exactly this score.
     ceiling_name : str
         "√ρ_N, reliability of the mean of 27 listeners".
+    interval_name : str
+        "95% bootstrap over listeners, 2,000 draws"; default: what the methods say.
+    n_null : int
+        Draws behind null and p; default: what the methods say.
     chosen : ChosenLayers, optional
         Without it the table shows the best layer of the curve and says that this is optimistic.
     baselines : tuple of Baseline
@@ -187,6 +191,8 @@ class LayerScores:
     q: np.ndarray | None = None
     ceiling: np.ndarray | None = None
     ceiling_name: str = ""
+    interval_name: str = ""
+    n_null: int = 0
     chosen: ChosenLayers | None = None
     baselines: tuple[Baseline, ...] = ()
 

@@ -116,6 +116,25 @@ def short(name: str, n_most: int = 24) -> str:
     return name if len(name) <= n_most else f"{name[: n_most // 2]}…{name[len(name) - n_most // 2 + 1 :]}"
 
 
+def power(value: float) -> str:
+    """A number as it is read on a logarithmic scale: 250, 10⁵, 3.2·10⁴."""
+    if value > 0 and not 1e-3 < value < 1e4:
+        exponent = int(np.floor(np.log10(value) + 1e-9))
+        lead = value / 10.0**exponent
+        raised = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"10{raised}" if abs(lead - 1) < 0.01 else f"{lead:.2g}·10{raised}"
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def plain_log_axis(axis: Any, subs: Sequence[float] = (1.0,)) -> None:
+    """Label a logarithmic axis with `power`, without minor ticks."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=subs, numticks=8))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axis.set_minor_locator(NullLocator())
+
+
 def svg_text(figure: Any) -> str:
     """The figure as an SVG document, the same bytes every time."""
     buffer = io.BytesIO()

@@ -41,7 +41,7 @@ def _data(report: EncodingReport) -> str:
     n_subjects, n_stories = len(dataset.subjects), len(dataset.stories)
     text = (
         f"We analysed {n_subjects} {_plural('subject', n_subjects)} of the {dataset.name} data set"
-        f"{f' ({sources})' if sources and not dataset.is_simulated else ''}: {dataset.task}; {n_stories} "
+        f"{f' ({sources})' if sources and not dataset.is_simulated else ''}: {dataset.task.rstrip('.')}; {n_stories} "
         f"{_plural('story', n_stories, 'stories')}, {dataset.n_words:,} words, {dataset.n_trs:,} volumes per subject "
         f"(TR {dataset.tr:g} s), {len(report.regions)} {_plural('region', len(report.regions))}."
     )

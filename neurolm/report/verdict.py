@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from neurolm.report.encoding_figures import alpha_counts, best_layers, pick, power
+from neurolm.report.encoding_figures import alpha_counts, best_layers, pick
 from neurolm.report.encoding_report import EncodingReport, LayerScores
+from neurolm.report.figures import power
 from neurolm.report.markup import interval, number
 
 EDGE_SHARE = 0.1  # more choices than this at one end of the grid: the best penalty may lie outside
@@ -76,7 +77,17 @@ def verdict(report: EncodingReport) -> str:
     second = f" Best: {report.regions[best]}, layer {now.layer(scores, best)}, r = {number(now.r[best])}"
     second += f" ({around})" if around != "n/a" else ""
     second += f", {number(100 * now.share[best], 0)}% of the noise ceiling" if np.isfinite(now.share[best]) else ""
-    return f"{first}{second}.{_against_baselines(scores, now)}"
+    return f"{first}{second}.{_against_baselines(scores, now)}{_others(report, best)}"
+
+
+def _others(report: EncodingReport, region: int) -> str:
+    """The same region in the other ways of scoring: single listeners beside the mean one."""
+    parts = []
+    for scores in report.scores[1:]:
+        now = shown(scores)
+        share = f", {number(100 * now.share[region], 0)}% of the ceiling" if np.isfinite(now.share[region]) else ""
+        parts.append(f" {scores.who[:1].upper()}{scores.who[1:]} there: r = {number(now.r[region])}{share}.")
+    return "".join(parts)
 
 
 def _against_baselines(scores: LayerScores, now: Shown) -> str:
@@ -130,17 +141,15 @@ def _alphas(report: EncodingReport) -> Light | None:
         return Light("Penalties", "warning", "no chosen alpha is on the grid.")
     low, high = counts[0] / total, counts[-1] / total
     grid = report.alphas.grid
+    ends = []
     if low > EDGE_SHARE:
-        return Light(
-            "Penalties", "warning", f"{low:.0%} of choices are the smallest alpha, {power(grid[0])}: widen the grid downwards."
-        )
+        ends.append(f"{low:.0%} of choices are the smallest alpha, {power(grid[0])}: widen the grid downwards")
     if high > EDGE_SHARE:
-        return Light(
-            "Penalties",
-            "warning",
-            f"{high:.0%} of choices are the largest alpha, {power(grid[-1])}: widen the grid upwards, unless these regions "
-            "are not predictable.",
+        ends.append(
+            f"{high:.0%} of choices are the largest alpha, {power(grid[-1])}: widen the grid upwards, unless nothing there is predictable"
         )
+    if ends:
+        return Light("Penalties", "warning", f"{'; '.join(ends)}.")
     return Light("Penalties", "ok", f"{low:.0%} of choices at the lower and {high:.0%} at the upper end of the grid.")
 
 

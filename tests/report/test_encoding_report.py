@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,8 @@ def test_the_verdict_states_the_numbers_of_the_table(build):
     assert f"in {(now.q < 0.05).sum()} of 6 regions" in text
     assert f"Best: {report.regions[best]}, layer {report.scores[0].layers[now.position[best]]}, r = {now.r[best]:.2f}" in text
     assert "Higher than word rate in 6 of 6 and than content-free in 6 of 6 regions." in text
+    single = shown(report.scores[1])
+    assert f"Single listeners there: r = {single.r[best]:.2f}, {100 * single.share[best]:.0f}% of the ceiling." in text
 
 
 def test_nothing_significant_is_said_plainly(build):
@@ -68,12 +71,12 @@ def test_regions_without_a_score_stay_unknown(build):
 def test_alphas_at_an_end_of_the_grid_are_warned_of(build):
     report = build()
     grid = report.alphas.grid
-    for chosen, words in ((grid[0], "downwards"), (grid[-1], "upwards")):
+    for chosen, words in ((grid[:1], "downwards$"), (grid[-1:], "upwards, unless"), (grid[[0, -1]], "downwards; 50% .* upwards")):
         light = next(
-            x for x in lights(replace(report, alphas=replace(report.alphas, chosen=np.full(9, chosen)))) if x.name == "Penalties"
+            x for x in lights(replace(report, alphas=replace(report.alphas, chosen=np.tile(chosen, 9)))) if x.name == "Penalties"
         )
         assert light.status == "warning"
-        assert words in light.message
+        assert re.search(words, light.message.rstrip("."))
 
 
 def test_the_ceiling_share_is_unknown_where_there_is_no_positive_ceiling(build):
