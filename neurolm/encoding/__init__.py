@@ -1,5 +1,6 @@
 """Voxelwise encoding models: from features and BOLD to scores that can be trusted.
 
+Delays                                  an FIR step for scikit-learn pipelines that knows runs
 Design, EncodingData                    word time to delayed TR time, one object for every story
 EncodingModel                           fit, predict new stories, keep in one file
 RidgeCV                                 one cross-validated penalty per voxel, exactly and fast
@@ -15,6 +16,7 @@ content_free, time_shifted              features that know nothing of what was s
 
 from neurolm.encoding.baseline import content_free, time_shifted
 from neurolm.encoding.crossval import contiguous_blocks, leave_one_run_out
+from neurolm.encoding.delays_transformer import Delays
 from neurolm.encoding.design import Design, EncodingData
 from neurolm.encoding.encoding_model import EncodingModel
 from neurolm.encoding.evaluate import evaluate
@@ -27,6 +29,7 @@ from neurolm.encoding.scores import correlation_score, r2_score
 from neurolm.encoding.significance import PermutationTest, fdr, permutation_test, refit_test
 
 __all__ = [
+    "Delays",
     "Design",
     "EncodingData",
     "EncodingModel",
