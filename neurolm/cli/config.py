@@ -39,7 +39,7 @@ class FeaturesConfig(_Section):
     layers: Literal["all"] | list[int] = Field("all", description="Hidden layers; 0 is the embeddings.")
     context: ContextConfig = ContextConfig()
     pooling: Literal["last", "mean", "sum"] = Field("last", description="How a word's sub-word tokens become one row.")
-    lowercase: bool = Field(False, description="Read the words in lower case.")
+    lowercase: bool | None = Field(None, description="Read the words in lower case; null: only a story that is all in capitals.")
 
 
 class PreprocessConfig(_Section):

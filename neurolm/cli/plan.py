@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from neurolm import __version__
 from neurolm.checks import bad
 from neurolm.cli.config import AnalysisConfig
 from neurolm.cli.data import open_dataset
+from neurolm.cli.names import label
 from neurolm.datasets import Dataset
 from neurolm.storage import write_json
 
@@ -83,14 +83,6 @@ def make_plan(config: AnalysisConfig, *, output: str | Path | None = None) -> Pl
     )
 
 
-def label(name: str) -> str:
-    """A name as BIDS allows it in a file name: letters and digits only."""
-    cleaned = re.sub(r"[^A-Za-z0-9]", "", name)
-    if not cleaned:
-        raise bad("a subject's or story's name", "hold at least one letter or digit", name)
-    return cleaned
-
-
 def _chosen(key: str, asked: Any, there: Any) -> tuple[str, ...]:
     if asked == "all":
         return tuple(there)
@@ -107,7 +99,7 @@ def _description(plan: Plan) -> dict[str, Any]:
         "BIDSVersion": "1.10.0",
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "neurolm", "Version": __version__}],
-        "SourceDatasets": [{"Description": plan.dataset.description}],
+        "SourceDatasets": [{"Description": plan.dataset.info.description}],
     }
 
 

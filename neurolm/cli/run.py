@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,9 +47,9 @@ def run(
         return
     plan.write()
     began = time.monotonic()
-    state = run_workflow(plan.workflow, plan.output, cores=cores, profile=profile, watch=_Screen(plan))
-    if state.done:
-        say(f"Done in {seconds_text(time.monotonic() - began)}: {', '.join(dict.fromkeys(state.done))} computed.")
+    finished = run_workflow(plan.workflow, plan.output, cores=cores, profile=profile, watch=_Screen(plan))
+    if finished.done:
+        say(f"Done in {seconds_text(time.monotonic() - began)}: {', '.join(dict.fromkeys(finished.done))} computed.")
     else:
         say("Nothing to do: every result is there and fits the config. All of it was reused.")
     say(f"Report: {plan.output / 'report.html'}")
@@ -76,7 +76,7 @@ class _Screen:
     def __init__(self, plan: Plan) -> None:
         self.steps = [rule for rule, _, _ in plan.steps()]
         self.said_plan, self.n_done, self.last = False, 0, time.monotonic()
-        self.live = sys.stderr.isatty()
+        self.live, self.lines = sys.stderr.isatty(), list[str]()
 
     def __call__(self, state: WorkflowState) -> None:
         if state.planned and not self.said_plan:
@@ -89,9 +89,9 @@ class _Screen:
             self._clear()
             say(f"  {rule} done")
         self.n_done = len(state.done)
-        if state.beats and (self.live or time.monotonic() - self.last > LINE_EVERY_S):
-            self.last = time.monotonic()
-            lines = [_beat_text(beat) for beat in state.beats]
+        lines = [beat_text(beat) for beat in state.beats]
+        if lines and (self.live or (lines != self.lines and time.monotonic() - self.last > LINE_EVERY_S)):
+            self.last, self.lines = time.monotonic(), lines
             self._draw(lines)
 
     def _draw(self, lines: list[str]) -> None:
@@ -108,6 +108,7 @@ class _Screen:
             sys.stderr.flush()
 
 
-def _beat_text(beat: dict) -> str:
+def beat_text(beat: dict[str, Any]) -> str:
+    """A heartbeat as one line."""
     keys = ("stage", "done", "total", "unit", "note", "used_s", "left_s")
     return line_text(*(beat[key] for key in keys))

@@ -9,7 +9,7 @@ import typer
 
 from neurolm.checks import bad
 from neurolm.cli.main import app
-from neurolm.cli.run import _beat_text
+from neurolm.cli.run import beat_text
 from neurolm.cli.terminal import say
 from neurolm.cli.workflow import WorkflowState
 from neurolm.storage import exclusive_lock
@@ -30,7 +30,7 @@ def status(output: Annotated[Path, typer.Argument(help="The output folder of a r
     for rule in state.done:
         say(f"done      {rule}")
     for beat in state.beats:
-        say(f"running   {_beat_text(beat)}")
+        say(f"running   {beat_text(beat)}")
     for rule in state.failed:
         say(f"failed    {rule}")
     errors = home / "errors.txt"

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurolm.checks import InputError
+from neurolm.checks import InputError, bad
 from neurolm.cli.main import app
+from neurolm.cli.names import label
 from neurolm.cli.terminal import progress, say
 
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
     from neurolm.cli.config import AnalysisConfig
     from neurolm.cli.plan import Plan
+    from neurolm.datasets.alignment_check import AlignmentCheck
 
 stimuli = typer.Typer(help="Read transcripts; check that words and BOLD belong together.", no_args_is_help=True)
 app.add_typer(stimuli, name="stimuli")
@@ -57,46 +59,50 @@ def check(
         for i, story in enumerate(plan.stories):
             checks.append(_check_story(plan, story))
             report(i + 1, len(plan.stories), "stories", story)
-    _draw(plan.output / "figures", checks)
+    _draw(plan, checks)
     _stop_on_failures(plan.config, checks)
     write_json(plan.output / "stimuli" / "alignment.json", [asdict(c) for c in checks])
     say(f"Words and BOLD fit: {plan.output / 'stimuli/alignment.json'}")
 
 
-def prepared_runs(plan: Plan, story: str) -> list[BoldRun]:
+def prepared_runs(plan: Plan, story: str) -> dict[str, BoldRun]:
     """Every subject's run of one story after the config's per-run steps."""
     from neurolm.brain.preprocess import detrend_legendre, zscore_run
 
-    runs = []
+    runs = {}
     for subject in plan.subjects:
         if story not in plan.dataset.stories(subject):
-            continue
+            raise bad("dataset.subjects", f"all have heard {story!r}", subject, "Choose subjects and stories that go together.")
         run = plan.dataset.bold(subject, story)
         if plan.config.preprocess.detrend_degree is not None:
             run = detrend_legendre(run, plan.config.preprocess.detrend_degree)
-        runs.append(zscore_run(run) if plan.config.preprocess.zscore else run)
+        runs[subject] = zscore_run(run) if plan.config.preprocess.zscore else run
     return runs
 
 
-def _check_story(plan: Plan, story: str) -> Any:
+def _check_story(plan: Plan, story: str) -> AlignmentCheck:
     from neurolm.datasets.alignment_check import check_alignment
 
-    result = check_alignment(plan.dataset.transcript(story), prepared_runs(plan, story), seed=plan.config.seed)
+    transcript = replace(plan.dataset.transcript(story), name=story)
+    result = check_alignment(transcript, list(prepared_runs(plan, story).values()), seed=plan.config.seed)
     for finding in result.findings:
         say(f"  {story}: {finding.name:<12}{finding.status:<9}{finding.message}")
     return result
 
 
-def _draw(folder: Path, checks: list[Any]) -> None:
-    """A picture for each story: words over BOLD, and the lag."""
-    from neurolm.cli.report import story_alignment
-    from neurolm.report.alignment_figures import draw_alignment
+def _draw(plan: Plan, checks: list[AlignmentCheck]) -> None:
+    """A picture for each story, looked at before anything is fitted: words over BOLD, and the lag."""
+    from neurolm.report import StoryAlignment
+    from neurolm.report.alignment_figures import lag_curve, word_rate_above_bold
 
     for result in checks:
-        draw_alignment(story_alignment(asdict(result)), folder)
+        story = StoryAlignment.from_check(result, plan.dataset.transcript(result.story))
+        assert story.lags is not None
+        word_rate_above_bold(story).save(plan.output / "figures", f"alignment_{label(result.story)}")
+        lag_curve(story.lags, story=story.story).save(plan.output / "figures", f"lag_{label(result.story)}")
 
 
-def _stop_on_failures(config: AnalysisConfig, checks: list[Any]) -> None:
+def _stop_on_failures(config: AnalysisConfig, checks: list[AlignmentCheck]) -> None:
     failures = [(c.story, f) for c in checks for f in c.failed if f.name not in config.override]
     if failures:
         story, first = failures[0]

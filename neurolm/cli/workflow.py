@@ -54,7 +54,7 @@ def _start(name: str, output: Path, home: Path, cores: int, profile: str | None,
     errors.write_text("")
     run_id = uuid.uuid4().hex
     write_json(home / "run.json", {"id": run_id, "pid": os.getpid(), "started": time.time()})
-    environment = os.environ | {RUN_ID: run_id, HEARTBEATS: str(beats), ERRORS: str(errors), "PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {RUN_ID: run_id, HEARTBEATS: str(beats), ERRORS: str(errors), "OMP_WAIT_POLICY": "PASSIVE"}
     with open(log, "w") as file:
         process = subprocess.Popen(
             snakemake_command(name, output, cores=cores, profile=profile),

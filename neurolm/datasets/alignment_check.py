@@ -7,8 +7,9 @@ that peak lies elsewhere, something is shifted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +66,15 @@ class AlignmentCheck:
     @property
     def failed(self) -> tuple[AlignmentFinding, ...]:
         return tuple(f for f in self.findings if f.status == "failed")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> AlignmentCheck:
+        """What `dataclasses.asdict` took apart and JSON kept."""
+        arrays = ("tr_times", "words_per_tr", "mean_bold", "bold_sd", "lags_s", "lag_correlation")
+        kept: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
+        kept |= {name: np.array(kept[name]) for name in arrays}
+        kept |= {name: tuple(kept[name]) for name in ("subjects", "words_span_s")}
+        return cls(**kept | {"findings": tuple(AlignmentFinding(**f) for f in kept["findings"])})
 
 
 def check_alignment(transcript: Transcript, runs: Sequence[BoldRun], *, seed: int = 0) -> AlignmentCheck:

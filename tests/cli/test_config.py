@@ -24,7 +24,10 @@ def test_every_shipped_config_is_valid_and_says_what_it_is_in_its_first_line(pat
     ("text", "message"),
     [
         ("dataset: {name: alice}\nencode:\n  alfas: 3\n", r"my\.yaml:3: unknown key 'encode.alfas'. Did you mean 'alphas'\?"),
-        ("dataset: {name: alice}\nfeatures:\n  context:\n    unit: letters\n", r"my\.yaml:4: 'features.context.unit': Input should be 'words'"),
+        (
+            "dataset: {name: alice}\nfeatures:\n  context:\n    unit: letters\n",
+            r"my\.yaml:4: 'features.context.unit': Input should be 'words'",
+        ),
         ("features: {}\n", r"'dataset' is missing"),
         ("dataset: {name: alice}\ndataset: {name: b}\n", r"my\.yaml:2: 'dataset' is given twice"),
         ("dataset: {name: alice\n", r"my\.yaml:\d: is not valid YAML"),

@@ -1,0 +1,141 @@
+"""`neurolm encode CONFIG`: fit voxelwise encoding models and test them on held-out BOLD."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neurolm.cli.features import manifest_path, read_layer
+from neurolm.cli.main import app
+from neurolm.cli.terminal import progress, say
+from neurolm.storage import read_json
+
+if TYPE_CHECKING:
+    from neurolm.brain import BoldRun
+    from neurolm.cli.plan import Plan
+    from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
+    from neurolm.features import Features
+
+
+@app.command(epilog="Example: neurolm encode configs/demo.yaml")
+def encode(
+    config: Annotated[str, typer.Argument(help="A config of an analysis.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say rows, columns, voxels, fits and memory.")] = False,
+) -> None:
+    """Fit and test encoding models: layers, baselines, ceilings, nulls, listeners and their mean."""
+    from neurolm.cli.config import read_config
+    from neurolm.cli.plan import make_plan
+    from neurolm.cli.run import find_config
+    from neurolm.cli.stimuli import prepared_runs
+    from neurolm.encoding.evaluate import evaluate
+    from neurolm.features import WordRate
+    from neurolm.storage import write_text
+
+    plan = make_plan(read_config(find_config(config)))
+    runs = [prepared_runs(plan, story) for story in plan.stories]
+    subjects = {subject: [story[subject] for story in runs] for subject in plan.subjects}
+    if dry_run:
+        _say_sizes(plan, subjects)
+        return
+    baselines = {"word rate": [WordRate().extract(plan.dataset.transcript(story)) for story in plan.stories]}
+    with progress("encode") as report:
+        result = evaluate(
+            LayerSets(plan),
+            subjects,
+            baselines=baselines,
+            settings=settings(plan),
+            seed=plan.config.seed,
+            progress=report,
+        )
+    write_text(plan.output / "encoding" / "scores.tsv", score_table(result))
+    result.save(plan.output / "encoding" / "scores.h5")
+    best = result.scored[0]
+    say(
+        f"{best.who}: {', '.join(f'{n} {r:.2f}' for n, r in zip(region_names(result), best.chosen.r))} (layer chosen inside the folds)"
+    )
+
+
+class LayerSets(Mapping[str, Sequence["Features"]]):
+    """Layers by name, each read when it is looked up: one is in memory at a time."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        first = read_json(manifest_path(plan, plan.stories[0]))
+        self.layers = [int(layer) for layer in first["hashes"]]
+
+    def __getitem__(self, name: str) -> list[Features]:
+        return [read_layer(self.plan, story, int(name.removeprefix("layer "))) for story in self.plan.stories]
+
+    def __iter__(self) -> Iterator[str]:
+        return (f"layer {layer}" for layer in self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+
+def settings(plan: Plan) -> EvaluationSettings:
+    """The config's design and encode sections as the library takes them."""
+    import numpy as np
+
+    from neurolm.encoding.evaluation import EvaluationSettings
+
+    encode, design = plan.config.encode, plan.config.design
+    return EvaluationSettings(
+        delays=tuple(design.delays),
+        lobes=design.lobes,
+        alphas=tuple(float(a) for a in np.geomspace(encode.alphas.low, encode.alphas.high, encode.alphas.count)),
+        n_folds=encode.folds,
+        n_inner_folds=encode.inner_folds,
+        gap=encode.gap,
+        n_permutations=encode.permutations,
+        n_subject_permutations=encode.subject_permutations,
+        device=plan.config.device,
+    )
+
+
+def region_names(result: Evaluation) -> list[str]:
+    """A name for each column: the region's, or its place."""
+    table = result.space.table()
+    return [" ".join(str(column[i]) for column in table.values()) for i in range(result.space.n_voxels)]
+
+
+def score_table(result: Evaluation) -> str:
+    """Every score as tab-separated values, one row for each (who, feature set, region)."""
+    out = io.StringIO()
+    out.write("who\tset\tregion\tr\tlow\thigh\tp\tq\tceiling\n")
+    names = region_names(result)
+    for scored in result.scored:
+        for i, name in enumerate(result.sets):
+            for v, region in enumerate(names):
+                values = (scored.r[i, v], *scored.interval[:, i, v], scored.p[i, v], scored.q[i, v], scored.ceiling[v])
+                out.write("\t".join([scored.who, name, region, *(_number(x) for x in values)]) + "\n")
+        for i, name in enumerate(result.baselines):
+            for v, region in enumerate(names):
+                values = (scored.baselines[i, v], *scored.baseline_interval[:, i, v])
+                out.write("\t".join([scored.who, name, region, *(_number(x) for x in values), "n/a", "n/a", "n/a"]) + "\n")
+    for s, subject in enumerate(result.subjects):
+        for i, name in enumerate(result.sets):
+            for v, region in enumerate(names):
+                row = (result.listeners[s, i, v], result.listeners_p[s, i, v])
+                out.write("\t".join([subject, name, region, _number(row[0]), "n/a", "n/a", _number(row[1]), "n/a", "n/a"]) + "\n")
+    return out.getvalue()
+
+
+def _number(value: float) -> str:
+    """`n/a` for what is not known, as BIDS has it."""
+    return "n/a" if value != value else f"{value:.6g}"
+
+
+def _say_sizes(plan: Plan, subjects: Mapping[str, Sequence[BoldRun]]) -> None:
+    runs = next(iter(subjects.values()))
+    rows, voxels = sum(run.n_trs for run in runs), runs[0].n_voxels
+    encode, features = plan.config.encode, plan.config.features
+    say(
+        f"{rows} TRs x {voxels} columns x {len(subjects)} subjects; layers {features.layers}; {len(plan.config.design.delays)} delays"
+    )
+    say(f"{encode.folds} outer x {encode.inner_folds} inner folds x {encode.alphas.count} penalties")
+    say(f"up to {encode.permutations} shifts of the mean listener, {encode.subject_permutations} of each listener")
+    say(f"-> {plan.output / 'encoding/scores.h5'}")

@@ -1,0 +1,116 @@
+"""`neurolm features`: hidden states of a language model for every word of a story, kept in the cache."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from neurolm.cli.main import app
+from neurolm.cli.names import label
+from neurolm.cli.terminal import progress, say, seconds_text
+
+if TYPE_CHECKING:
+    from neurolm.cli.config import FeaturesConfig
+    from neurolm.cli.plan import Plan
+    from neurolm.features import Features, LMStates
+    from neurolm.lm import LanguageModel
+
+features = typer.Typer(help="Extract, list, verify and prune features.", no_args_is_help=True)
+app.add_typer(features, name="features")
+
+
+@features.command(epilog="Example: neurolm features extract configs/demo.yaml --dry-run")
+def extract(
+    config: Annotated[str, typer.Argument(help="A config of an analysis.")],
+    story: Annotated[str | None, typer.Option(help="Only this story.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say words, tokens, FLOPs, memory and an estimate of time.")] = False,
+) -> None:
+    """Compute the hidden states that a config asks for, into the cache; what is there already is reused."""
+    from neurolm.cli.config import read_config
+    from neurolm.cli.plan import make_plan
+    from neurolm.cli.run import find_config
+    from neurolm.storage import write_json
+
+    plan = make_plan(read_config(find_config(config)))
+    with progress("model") as report:
+        report(0, 1, "", f"loading {plan.config.features.model}")
+        states = lm_states(open_model(plan.config.features.model, plan.config.device), plan.config.features)
+    for name in plan.stories:
+        if story not in (None, name, label(name)):
+            continue
+        if dry_run:
+            _say_sizes(states, plan, name)
+            continue
+        began = time.monotonic()
+        with progress("features") as report:
+            by_layer = layer_features(states, plan, name, report)
+        write_json(manifest_path(plan, name), manifest(states, plan, name, by_layer))
+        say(f"{name}: {len(by_layer)} layers of {states.lm.name} in {seconds_text(time.monotonic() - began)}")
+
+
+def open_model(name: str, device: str = "auto") -> LanguageModel:
+    """Load a language model onto the device that a config names."""
+    from neurolm.lm import load
+
+    return load(name, device=device)
+
+
+def lm_states(lm: LanguageModel, config: FeaturesConfig) -> LMStates:
+    """The feature extractor that a config describes."""
+    from neurolm.features import FeatureCache, LMStates
+    from neurolm.stimuli import ContextWindow
+
+    context = ContextWindow(None if config.context.unit == "story" else config.context.n, config.context.unit)
+    return LMStates(lm, config.layers, context, config.pooling, lowercase=config.lowercase, cache=FeatureCache())
+
+
+def layer_features(states: LMStates, plan: Plan, story: str, report: Any) -> dict[int, Features]:
+    """Features of every layer, from the cache where they are there; a copy stays with the results."""
+    from neurolm.storage import write_h5
+
+    by_layer = states.extract_layers(plan.dataset.transcript(story), report)
+    write_h5(
+        plan.output / "features" / f"story-{label(story)}_features.h5", {f"layer_{k:02d}": f.values for k, f in by_layer.items()}
+    )
+    return by_layer
+
+
+def _say_sizes(states: LMStates, plan: Plan, story: str) -> None:
+    say(f"{story}: {len(plan.dataset.transcript(story))} words, layers {list(states.layers)}")
+
+
+def manifest_path(plan: Plan, story: str) -> Path:
+    """Where it is written what was extracted."""
+    return plan.output / "features" / f"story-{label(story)}_features.json"
+
+
+def read_layer(plan: Plan, story: str, layer: int) -> Features:
+    """One layer of one story, as extracted."""
+    from neurolm.features import Features
+    from neurolm.storage import read_h5
+
+    name = f"layer_{layer:02d}"
+    arrays, _ = read_h5(manifest_path(plan, story).with_suffix(".h5"), [name])
+    return Features(arrays[name], plan.dataset.transcript(story).mid_times)
+
+
+def manifest(states: LMStates, plan: Plan, story: str, by_layer: dict[int, Features]) -> dict[str, Any]:
+    """What was extracted, for the report and for whoever looks into the folder."""
+    first = next(iter(by_layer.values()))
+    seen = first.context
+    return {
+        "story": story,
+        "transcript": plan.dataset.transcript(story).content_hash(),
+        "settings": states.settings(),
+        "n_words": len(first),
+        "n_model_layers": states.lm.n_layers,
+        "width": first.n_features,
+        "context_seen": None
+        if seen is None
+        else {"least": int(seen.min()), "median": int(sorted(seen)[len(seen) // 2]), "most": int(seen.max())},
+        "n_shortened": None if first.shortened is None else int(first.shortened.sum()),
+        "hashes": {str(layer): part.content_hash() for layer, part in by_layer.items()},
+    }

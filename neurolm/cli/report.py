@@ -1,0 +1,204 @@
+"""`neurolm report CONFIG`: the finished analysis as one HTML file that opens offline."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from neurolm.checks import bad_file
+from neurolm.cli.encode import region_names
+from neurolm.cli.main import app
+from neurolm.cli.names import label
+from neurolm.cli.terminal import say
+from neurolm.storage import file_hash, read_json
+
+if TYPE_CHECKING:
+    from neurolm.cli.plan import Plan
+    from neurolm.datasets.alignment_check import AlignmentCheck
+    from neurolm.encoding.evaluation import Evaluation, Scored
+    from neurolm.report import DatasetFacts, EncodingReport, LayerScores, MethodFacts
+
+CITED = {"alice": ["brennan2016"], "lebel2023": ["lebel2023"]}
+PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "matplotlib", "h5py")
+
+
+@app.command(epilog="Example: neurolm report configs/demo.yaml")
+def report(
+    config: Annotated[str, typer.Argument(help="The config of a finished analysis.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say from which files the report would be made.")] = False,
+) -> None:
+    """Write the report of a finished analysis: one HTML file, and each figure as SVG, PDF and CSV."""
+    from neurolm.cli.config import read_config
+    from neurolm.cli.plan import make_plan
+    from neurolm.cli.run import find_config
+    from neurolm.report import write_report
+
+    plan = make_plan(read_config(find_config(config)))
+    sources = [plan.output / "stimuli" / "alignment.json", plan.output / "encoding" / "scores.h5"]
+    for source in sources:
+        if dry_run:
+            say(f"{source} ({'there' if source.exists() else 'missing'})")
+        elif not source.exists():
+            raise bad_file(source, "no such file", "Run the analysis first: `neurolm run CONFIG`.")
+    if not dry_run:
+        say(f"{write_report(encoding_report(plan), plan.output / 'report.html', figures=plan.output / 'figures')}")
+
+
+def encoding_report(plan: Plan) -> EncodingReport:
+    """Everything that the page shows, from the files of a finished analysis."""
+    from neurolm.datasets.alignment_check import AlignmentCheck
+    from neurolm.encoding.evaluation import Evaluation
+    from neurolm.report import ChosenAlphas, EncodingReport, Listeners, StoryAlignment, references
+
+    checks = [AlignmentCheck.from_json(c) for c in read_json(plan.output / "stimuli" / "alignment.json")]
+    result = Evaluation.load(plan.output / "encoding" / "scores.h5")
+    baselines = {name: result.listener_baselines[:, i] for i, name in enumerate(result.baselines)}
+    return EncodingReport(
+        title=plan.config.title or plan.dataset.info.name,
+        dataset=_dataset_facts(plan, checks),
+        methods=_method_facts(plan, result),
+        regions=tuple(region_names(result)),
+        scores=tuple(_layer_scores(result, scored) for scored in result.scored),
+        alignment=tuple(StoryAlignment.from_check(c, plan.dataset.transcript(c.story), dropped=_dropped(c)) for c in checks),
+        listeners=Listeners(result.subjects, result.listeners, baselines) if len(result.subjects) > 1 else None,
+        alphas=ChosenAlphas(grid=result.alphas, chosen=result.best_alphas),
+        provenance=_provenance(plan),
+        references=references(CITED.get(plan.config.dataset.name, [])),
+    )
+
+
+def _dataset_facts(plan: Plan, checks: list[AlignmentCheck]) -> DatasetFacts:
+    from neurolm.report import DatasetFacts
+
+    info = plan.dataset.info
+    return DatasetFacts(
+        name=info.name,
+        task=info.design,
+        subjects=plan.subjects,
+        stories=plan.stories,
+        n_words=sum(c.n_words for c in checks),
+        n_trs=sum(len(c.tr_times) for c in checks),
+        tr=checks[0].tr,
+        source=info.citation,
+        licence=info.licence,
+        known_problems=info.facts,
+        is_simulated=info.is_simulated,
+        simulated_because="The real data could not be had on this machine, so a simulated group of listeners stands in."
+        if info.is_simulated
+        else "",
+    )
+
+
+def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
+    from neurolm.report import MethodFacts
+
+    config = plan.config
+    made = read_json(plan.output / "features" / f"story-{label(plan.stories[0])}_features.json")
+    n, unit = config.features.context.n, config.features.context.unit
+    seen = made["context_seen"]
+    context = {
+        "words": f"each word was read with exactly the last {n} words, itself included",
+        "tokens": f"each word was read with exactly the last {n} tokens",
+        "sliding": f"the story was read in overlapping chunks of {n} tokens, so that words saw a median of {seen['median']} "
+        "tokens including their own"
+        if seen
+        else "",
+        "story": "each word was read with the whole story before it",
+    }[unit]
+    if made["n_shortened"]:
+        context += f" ({made['n_shortened']} words at the beginning of a story saw fewer)"
+    vector = {"last": "the state at its last sub-word token", "mean": "the mean", "sum": "the sum"}[config.features.pooling]
+    steps = []
+    if config.preprocess.detrend_degree is not None:
+        steps.append(f"Legendre polynomials up to degree {config.preprocess.detrend_degree} were removed")
+    if config.preprocess.zscore:
+        steps.append("each column was z-scored")
+    one_run = len(plan.stories) == 1
+    return MethodFacts(
+        model=config.features.model,
+        n_model_layers=made["n_model_layers"],
+        n_units=made["width"],
+        context=context + ("; words were read in lower case" if config.features.lowercase else ""),
+        word_vector=vector if config.features.pooling == "last" else f"{vector} of the states at its sub-word tokens",
+        lobes=config.design.lobes,
+        delays=tuple(config.design.delays),
+        preprocessing=" and ".join(steps),
+        n_folds=config.encode.folds if one_run else 0,
+        gap_trs=config.encode.gap if one_run else 0,
+        outer="" if one_run else f"Responses were predicted across whole runs, held out in {config.encode.folds} groups.",
+        n_inner_folds=config.encode.inner_folds,
+        null="shift BOLD",
+        n_null=result.scored[0].n_null,
+        interval=result.scored[0].interval_name,
+        fdr=config.encode.fdr,
+    )
+
+
+def _layer_scores(result: Evaluation, scored: Scored) -> LayerScores:
+    from neurolm.report import Baseline, ChosenLayers, LayerScores
+
+    layers = tuple(int(name.removeprefix("layer ")) for name in result.sets)
+    chosen = scored.chosen
+    plain = [
+        Baseline(name=name, r=scored.baselines[i], interval=scored.baseline_interval[:, i])
+        for i, name in enumerate(result.baselines)
+    ]
+    free = Baseline(
+        name="content-free",
+        r=scored.content_free.max(0),
+        description="random features of the same width, smoothness and word times; the best layer's",
+    )
+    return LayerScores(
+        who=scored.who,
+        layers=layers,
+        r=scored.r,
+        interval=scored.interval,
+        null=scored.null,
+        p=scored.p,
+        q=scored.q,
+        ceiling=scored.ceiling,
+        ceiling_name=scored.ceiling_name,
+        chosen=ChosenLayers(
+            layer=np.array(layers)[chosen.index],
+            r=chosen.r,
+            p=chosen.p,
+            q=chosen.q,
+            interval=chosen.interval,
+            how="inside the training folds",
+        ),
+        baselines=(*plain, free),
+    )
+
+
+def _dropped(check: AlignmentCheck) -> tuple[str, ...]:
+    """What of the story was not measured, in plain words."""
+    start, end = check.tr_times[0], check.tr_times[-1] + check.tr
+    dropped = [f"nothing was measured before {start:g} s of story time"] if start > 0 else []
+    if check.n_words_before:
+        dropped.append(f"{check.n_words_before} words before the first row")
+    if check.n_words_after:
+        dropped.append(f"{check.n_words_after} words after {end:g} s")
+    return tuple(dropped)
+
+
+def _provenance(plan: Plan) -> Any:
+    from neurolm import __version__
+    from neurolm.report import Provenance
+
+    made = {story: read_json(plan.output / "features" / f"story-{label(story)}_features.json") for story in plan.stories}
+    inputs = {f"transcript of {story}": m["transcript"] for story, m in made.items()}
+    inputs["weights of the language model"] = next(iter(made.values()))["settings"]["weights"]
+    for name in ("stimuli/alignment.json", "encoding/scores.h5"):
+        inputs[name] = file_hash(Path(plan.output) / name)
+    return Provenance(
+        settings=plan.config.model_dump(mode="json", exclude={"output"}),
+        versions={"neurolm": __version__, "Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        inputs=inputs,
+        machine={"system": f"{platform.system()} {platform.machine()}", "cores": str(os.cpu_count())},
+    )
