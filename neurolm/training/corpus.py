@@ -4,8 +4,10 @@ What is done to the text, and nothing else:
 
 - `written`: line ends become `\\n`; lines inside a paragraph are joined by a space and
   paragraphs by one `\\n`; runs of blanks become one blank; curly quotes become straight.
-- `spoken`: the written form in lower case without punctuation, as transcripts of speech are.
+- `spoken`: one line in lower case without punctuation, as transcripts of speech are.
   Letters, digits and the apostrophes inside words stay; everything else parts words.
+- `lines`: every line end becomes ` <eos> `, as Penn Treebank and WikiText are read.
+- `raw`: as it is.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from neurolm.checks import bad, bad_file, check_choice
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.storage import content_hash
 
-FORMS = ("written", "spoken")
+FORMS = ("written", "spoken", "lines", "raw")
 _STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "--"})
 _SPACED_MARK = re.compile(r" ([.,;:!?])(?= |$)")
 _NOT_SPOKEN = re.compile(r"[^\w']+|_+")
@@ -65,7 +67,7 @@ def read_documents(
     files : sequence of str
         Paths or glob patterns; `archive.zip::pattern` names members of a zip archive.
         Environment variables (`$NEUROLM_DATA/...`) are filled in.
-    form : {"written", "spoken"}
+    form : {"written", "spoken", "lines", "raw"}
         See the module.
     root : path, optional
         What relative paths start from; the current folder when left out.
@@ -89,15 +91,17 @@ def read_documents(
 
 
 def clean(text: str, form: str = "written") -> str:
-    """Text in one of the two forms that the module describes."""
+    """Text in one of the forms that the module describes."""
+    if form == "raw":
+        return text
+    if form == "lines":
+        return "".join(f"{' '.join(line.split())} <eos> " for line in text.splitlines()).strip()
     text = unicodedata.normalize("NFC", text.removeprefix("\ufeff")).translate(_STRAIGHT)
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("<eos>", "\n\n")
     paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n[ \t]*\n", text)]
     if form == "spoken":
-        paragraphs = [_spoken(paragraph) for paragraph in paragraphs]
-    else:
-        paragraphs = [_SPACED_MARK.sub(r"\1", paragraph) for paragraph in paragraphs]
-    return "\n".join(paragraph for paragraph in paragraphs if paragraph)
+        return _spoken(" ".join(paragraphs))
+    return "\n".join(_SPACED_MARK.sub(r"\1", paragraph) for paragraph in paragraphs if paragraph)
 
 
 def split_documents(
@@ -110,7 +114,7 @@ def split_documents(
 ) -> Split:
     """Hold out text that the model never sees, in whole stretches.
 
-    Documents of at least `long` words give their last part (cut between paragraphs) to
+    Documents of at least `long` words give their last part to
     validation and test; of the shorter ones, whole documents are drawn. Fractions count words.
     Neighbouring words never fall on both sides, as they would if sentences were drawn.
     """
@@ -182,21 +186,20 @@ def _decode(name: str, content: bytes, fallback: str | None) -> str:
         raise bad_file(name, "is not UTF-8 text", hint, line=line) from None
 
 
-def _spoken(paragraph: str) -> str:
-    text = _NOT_SPOKEN.sub(" ", paragraph.lower())
+def _spoken(text: str) -> str:
+    text = _NOT_SPOKEN.sub(" ", text.lower())
     return " ".join(_LOOSE_APOSTROPHE.sub(" ", text).split())
 
 
 def _cut(document: Document, validation: float, test: float) -> tuple[Document, Document, Document]:
-    """The document's beginning, its last-but-one and its last stretch, cut between paragraphs."""
-    paragraphs = document.text.split("\n")
-    ends = np.cumsum([len(paragraph.split()) for paragraph in paragraphs])
+    """The beginning, the last-but-one and the last stretch, cut between paragraphs or, without those, words."""
+    mark = "\n" if document.text.count("\n") >= 100 else " "
+    pieces = document.text.split(mark)
+    ends = np.cumsum([len(piece.split()) for piece in pieces])
     first = int(np.searchsorted(ends, (1 - validation - test) * ends[-1])) + 1
     second = int(np.searchsorted(ends, (1 - test) * ends[-1])) + 1
-    stretches = (paragraphs[:first], paragraphs[first:second], paragraphs[second:])
-    if not all(stretches):
-        raise bad(f"document {document.name}", "have enough paragraphs to be split", len(paragraphs), "Split it by hand.")
-    train, held, last = (Document(document.name, "\n".join(stretch)) for stretch in stretches)
+    stretches = (pieces[:first], pieces[first:second], pieces[second:])
+    train, held, last = (Document(document.name, mark.join(stretch)) for stretch in stretches)
     return train, held, last
 
 

@@ -57,7 +57,7 @@ def test_split_keeps_every_word_once_and_holds_out_whole_stretches():
     split = split_documents([novel, *speeches], validation=0.1, test=0.05)
     parts = [[w for d in part for w in d.text.split()] for part in (split.train, split.validation, split.test)]
     everything = [w for d in [novel, *speeches] for w in d.text.split()]
-    assert sorted(sum(parts, [])) == sorted(everything)
+    assert sorted(parts[0] + parts[1] + parts[2]) == sorted(everything)
     assert [len(part) / len(everything) for part in parts] == pytest.approx([0.85, 0.1, 0.05], abs=0.02)
     pieces = [part[0].text for part in (split.train, split.validation, split.test)]
     assert "\n".join(pieces) == novel.text, "a novel is cut into its beginning, then validation, then test"

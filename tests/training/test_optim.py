@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 
 import pytest
@@ -58,7 +59,7 @@ def test_warm_up_then_cosine_to_the_floor():
     assert rates[10] == pytest.approx(1.0)
     assert rates[60] == pytest.approx(0.55)
     assert rates[110] == pytest.approx(0.1)
-    assert all(a >= b for a, b in zip(rates[9:], rates[10:]))
+    assert all(a >= b for a, b in itertools.pairwise(rates[9:]))
     constant = OptimizerSettings(lr=0.3)
     assert {learning_rate(step, 10, constant) for step in range(10)} == {0.3}
 

@@ -1,0 +1,225 @@
+"""From one configuration to a trained model in a folder, with its held-out numbers and its card.
+
+    config = TrainConfig.from_dict(yaml_mapping)
+    report = train(config, "models/lstm-small")
+
+The folder then holds the model (`neurolm.lm.load` reads it), `log.jsonl`, `train.json` (the
+configuration), `report.json` and a card, `README.md`; and while training `checkpoint.safetensors`.
+Started again after it was killed, `train` goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from neurolm.checks import bad, bad_file
+from neurolm.lm.language_model import LanguageModel
+from neurolm.lm.pretrained import pick_device
+from neurolm.lm.tokenizer import Tokenizer
+from neurolm.progress import Progress, silent
+from neurolm.storage import exclusive_lock, read_json, write_json, write_text
+from neurolm.training.batches import BatchSource, ContiguousStreams, DocumentStreams, RandomWindows
+from neurolm.training.build import build_model, build_tokenizer
+from neurolm.training.card import model_card
+from neurolm.training.config import BatchSettings, CorpusSettings, TrainConfig
+from neurolm.training.corpus import Document, Split, encode_documents, join_documents, read_documents, split_documents
+from neurolm.training.distributed import process_group, process_index
+from neurolm.training.evaluate import Perplexity, perplexity, token_nats
+from neurolm.training.loop import CHECKPOINT, Trainer, TrainResult
+from neurolm.training.ngram import KneserNey
+from neurolm.training.objectives import NextToken, module_of
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What `train` made.
+
+    lm : the trained model, its weights as stored
+    result : how the run went
+    split : the documents
+    n_parameters : numbers that were trained
+    validation, test : of the model on held-out text
+    baseline : of modified Kneser-Ney with the same tokens on the same test text, or None
+    """
+
+    lm: LanguageModel
+    result: TrainResult
+    split: Split
+    n_parameters: int
+    validation: Perplexity
+    test: Perplexity
+    baseline: Perplexity | None
+
+
+def train(
+    config: TrainConfig,
+    folder: str | Path,
+    progress: Progress = silent,
+    *,
+    root: str | Path | None = None,
+    device: str = "cpu",
+    until: int | None = None,
+) -> TrainReport | None:
+    """Train the model that a configuration describes, measure it on held-out text and save it.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    folder : path
+        Where everything goes; a run of the same configuration that is there goes on.
+    progress : Progress
+    root : path, optional
+        What relative paths of the corpus start from.
+    device : str
+        "cpu", "cuda" or "auto".
+    until : int, optional
+        Stop after this step, with a checkpoint, and return None: for machines lent by the hour.
+
+    Raises
+    ------
+    InputError
+        If a setting cannot work, the corpus is empty, or the loss is no longer finite.
+    FileError
+        If a file of the corpus cannot be read, or the folder holds another run.
+    """
+    folder, place = Path(folder), pick_device(device)
+    with process_group(place), exclusive_lock(folder / f".lock{process_index()}", wait=False) as alone:
+        if not alone:
+            raise bad_file(folder, "another process trains here", "Wait for it, or choose another folder.")
+        _claim(folder, config)
+        split = read_split(config.corpus, root)
+        tokenizer = build_tokenizer(config.tokenizer, split.train)
+        lm = build_model(config.model, tokenizer, seed=config.trainer.seed, name=config.name)
+        module_of(lm).to(place)
+        trainer = Trainer(
+            NextToken(lm, activation=config.activation, temporal_activation=config.temporal_activation),
+            read_batches(config.batches, split.train, tokenizer),
+            config.trainer,
+            folder=folder,
+            validate=_validation(lm, split.validation, config.batches.length),
+        )
+        result = trainer.fit(progress, until=until)
+        if result.step < config.trainer.n_steps and not result.stopped_early:
+            return None
+        return _finish(config, folder, lm, split, result, progress)
+
+
+def read_split(settings: CorpusSettings, root: str | Path | None = None) -> Split:
+    """Training, validation and test documents."""
+
+    def read(files: Sequence[str]) -> list[Document]:
+        return read_documents(files, form=settings.form, root=root, fallback=settings.fallback)
+
+    if settings.validation_files:
+        parts = (settings.files, settings.validation_files, settings.test_files)
+        return Split(*(tuple(read(files)) for files in parts))
+    documents = read(settings.files)
+    return split_documents(documents, validation=settings.validation, test=settings.test, long=settings.long, seed=settings.seed)
+
+
+def read_batches(settings: BatchSettings, documents: Sequence[Document], tokenizer: Tokenizer) -> BatchSource:
+    """The training text as batches."""
+    ids = encode_documents(documents, tokenizer)
+    size, length, seed = settings.batch_size, settings.length, settings.seed
+    if settings.kind == "documents":
+        if tokenizer.bos_id is None:
+            raise bad("batches.kind", "be streams or windows for a tokenizer without a start-of-text token", settings.kind)
+        return DocumentStreams(ids, size, length, separator=tokenizer.bos_id, seed=seed)
+    stream = join_documents(ids, tokenizer.eos_id)
+    if settings.kind == "windows":
+        return RandomWindows(stream, size, length, seed=seed)
+    return ContiguousStreams(stream, size, length, jitter=settings.jitter, seed=seed)
+
+
+def kneser_ney_baseline(order: int, split: Split, tokenizer: Tokenizer) -> Perplexity:
+    """Modified Kneser-Ney with the same tokens, the same training text and the same test text."""
+    start = tokenizer.bos_id
+    if start is None:
+        raise bad("baseline_order", "be 0 for a tokenizer without a start-of-text token", order)
+    model = KneserNey(order, tokenizer.vocab_size, start).fit(encode_documents(split.train, tokenizer))
+    n_words = sum(document.n_words for document in split.test)
+    n_bytes = sum(len(document.text.encode()) for document in split.test)
+    return model.perplexity(encode_documents(split.test, tokenizer), n_words, n_bytes)
+
+
+def _claim(folder: Path, config: TrainConfig) -> None:
+    """Write the configuration, or make sure that the one that is there says the same run."""
+    path = folder / "train.json"
+    if path.exists() and (folder / CHECKPOINT).exists():
+        before = TrainConfig.from_dict(read_json(path))
+        for name in ("corpus", "tokenizer", "model", "batches", "activation", "temporal_activation"):
+            if getattr(before, name) != getattr(config, name):
+                raise bad_file(path, f"is of another run ({name} differs)", "Train in another folder.")
+    if process_index() == 0:
+        write_json(path, config.to_dict())
+
+
+def _validation(lm: LanguageModel, documents: Sequence[Document], length: int) -> Callable[[], float]:
+    """Nats per token of the validation text; with limited context in windows half as long as they move on."""
+    start = [] if lm.tokenizer.bos_id is None else [lm.tokenizer.bos_id]
+    ids = [np.concatenate([np.array(start, dtype=np.int64), document]) for document in encode_documents(documents, lm.tokenizer)]
+    context = None if lm.max_context is None else min(length, lm.max_context)
+
+    def validate() -> float:
+        nats = token_nats(lm, ids, context=context)
+        return float(sum(part.sum() for part in nats) / sum(len(part) for part in nats))
+
+    return validate
+
+
+def _finish(config: TrainConfig, folder: Path, lm: Any, split: Split, result: TrainResult, progress: Progress) -> TrainReport:
+    """Round the weights as they are stored, measure, save."""
+    from neurolm.lm import save
+
+    module = module_of(lm).eval()
+    if config.weights == "float16":
+        round_to_float16(module)
+    baseline = kneser_ney_baseline(config.baseline_order, split, lm.tokenizer) if config.baseline_order else None
+    report = TrainReport(
+        lm=lm,
+        result=result,
+        split=split,
+        n_parameters=sum(parameter.numel() for parameter in module.parameters()),
+        validation=perplexity(lm, split.validation, progress=progress),
+        test=perplexity(lm, split.test, progress=progress),
+        baseline=baseline,
+    )
+    if process_index() == 0:
+        save(lm, folder, dtype=config.weights)
+        write_json(folder / "report.json", _numbers(report))
+        write_text(folder / "README.md", model_card(config, report))
+    return report
+
+
+def round_to_float16(module: torch.nn.Module) -> None:
+    """Round every weight to the nearest float16, kept in its own type, so that numbers are those of the stored file."""
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(tensor.half().to(tensor.dtype))
+
+
+def _numbers(report: TrainReport) -> dict[str, Any]:
+    parts = {"validation": report.validation, "test": report.test, "kneser_ney": report.baseline}
+    return {
+        "n_parameters": report.n_parameters,
+        "steps": report.result.step,
+        "best_step": report.result.best_step,
+        "words": {name: sum(d.n_words for d in getattr(report.split, name)) for name in ("train", "validation", "test")},
+    } | {
+        name: {
+            "perplexity_per_word": part.per_word,
+            "bits_per_byte": part.bits_per_byte,
+            "perplexity_per_token": part.per_token,
+            "n_tokens": part.n_tokens,
+            "n_words": part.n_words,
+        }
+        for name, part in parts.items()
+        if part is not None
+    }
