@@ -1,0 +1,81 @@
+"""How often does each null call slow noise significant at .05? Measured, with its interval."""
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+from scipy.stats import binomtest
+
+from neurolm.encoding.held_out import held_out_scores, nested_folds, nested_ridge
+from neurolm.encoding.significance import permutation_test, refit_test
+from neurolm.temporal import delay_run
+
+N_TRS, ALPHAS = 342, (10.0, 100.0, 1000.0, 10000.0)
+NULLS = [
+    ("circular_shift", {"min_shift": 10}),
+    ("phase_randomization", {}),
+    ("block_permutation", {"block_trs": 30}),
+]
+
+
+def slow(rng, n_columns, rho):
+    """AR(1): at a TR of 2 s and rho = .7 the correlation falls to 1/e in 5.6 s."""
+    return lfilter([1], [1, -rho], rng.standard_normal((N_TRS + 200, n_columns)), axis=0)[200:]
+
+
+def nested_p_values(null, settings, *, n_designs, n_voxels, n_permutations, rho, signal=0.0, seed=0):
+    """p of nested cross-validated ridge whose whole fit is repeated on every surrogate of the BOLD."""
+    rng = np.random.default_rng(seed)
+    p = []
+    for _ in range(n_designs):
+        X = delay_run(slow(rng, 4, rho), [1, 2, 3, 4])
+        X = (X - X.mean(0)) / X.std(0)
+        drive = X @ rng.standard_normal((X.shape[1], n_voxels))
+        Y = slow(rng, n_voxels, rho)
+        Y = Y / Y.std(0) + signal * drive / drive.std(0)
+        ridge = nested_ridge(X, nested_folds([0], N_TRS), ALPHAS)
+        test = refit_test(
+            lambda targets, ridge=ridge: held_out_scores(ridge, targets).scores,
+            Y.astype(np.float32),
+            null=null,
+            n_permutations=n_permutations,
+            rng=rng,
+            **settings,
+        )
+        p.append(test.p_values)
+    return np.concatenate(p)
+
+
+def assert_05_lies_inside(p, confidence):
+    hits = int((p <= 0.05).sum())
+    interval = binomtest(hits, len(p), 0.05).proportion_ci(confidence)
+    assert interval.low <= 0.05 <= interval.high, f"{hits} of {len(p)}: {hits / len(p):.4f}, {interval}"
+
+
+@pytest.mark.parametrize(("null", "settings"), NULLS)
+def test_size_of_the_refitted_null_of_one_short_run(null, settings):
+    p = nested_p_values(null, settings, n_designs=6, n_voxels=60, n_permutations=39, rho=0.7)
+    assert_05_lies_inside(p, 0.99)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("null", "settings"), NULLS)
+def test_size_of_the_refitted_null_of_one_short_run_in_thousands_of_voxels(null, settings):
+    p = nested_p_values(null, settings, n_designs=40, n_voxels=100, n_permutations=99, rho=0.7)
+    assert_05_lies_inside(p, 0.95)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("null", "settings"), NULLS)
+def test_size_of_fixed_predictions_of_an_untouched_run_in_thousands_of_voxels(null, settings):
+    rng = np.random.default_rng(0)
+    p = [
+        permutation_test(slow(rng, 100, 0.7), slow(rng, 100, 0.7), null=null, n_permutations=199, rng=rng, **settings).p_values
+        for _ in range(40)
+    ]
+    assert_05_lies_inside(np.concatenate(p), 0.95)
+
+
+@pytest.mark.parametrize(("null", "settings"), NULLS)
+def test_power_of_the_refitted_null(null, settings):
+    p = nested_p_values(null, settings, n_designs=1, n_voxels=40, n_permutations=39, rho=0.7, signal=0.7)
+    assert (p <= 0.05).mean() > 0.9
