@@ -32,6 +32,7 @@ from neurolm.brain import BoldRun
 from neurolm.brain.space import space_hash
 from neurolm.checks import bad, check_finite, check_same_length
 from neurolm.encoding import Design
+from neurolm.storage import content_hash
 
 ROWS_AT_ONCE = 4096  # candidate vectors in one product: bounds memory, changes nothing else
 
@@ -138,6 +139,10 @@ class ResponseLikelihood:
         quadratic = ((psi @ self.gram - 2 * self.cross) * psi).sum() + self.energy.sum()
         return float(-quadratic / 2)
 
+    def content_hash(self) -> str:
+        """Equal for likelihoods that give equal numbers."""
+        return content_hash("likelihood", self.gram, self.cross, self.run.tr_times, self.design.content_hash(), self.blank)
+
     def log_likelihood_of(self, transcript: Any) -> float:
         """`log_likelihood` of a transcript, with features from the feature space."""
         features = self.feature_space.extract(transcript)
@@ -222,14 +227,40 @@ class RunningScore:
 
     def commit(self, scores: torch.Tensor, vectors: torch.Tensor, which: torch.Tensor, parents: torch.Tensor) -> None:
         """Keep these candidates as the hypotheses of the next word; arguments as for `score`, scores as it gave them."""
-        weights = self._own_weights()  # (D, T')
         kept, row = torch.unique(which, return_inverse=True)
-        u = vectors[kept].to(self.blank) - self.blank
-        pushed = torch.matmul(u, self.gram)  # (D, U, D * F): what each delay of the word adds to g, before its weight
-        added = torch.einsum("dt,duf->utf", weights, pushed).unflatten(2, (len(weights), -1))
+        added = self._push(vectors[kept], self.weights[:, self.first[self.word] : self.last[self.word], self.word])
         self.change = self.change[parents] + added[row]
         self.scores = scores.clone()
         self._advance()
+
+    def oldest_needed(self, word: int) -> int:
+        """The first word that still acts on a TR which word `word` or a later one touches."""
+        if word >= self.n_words:
+            return self.n_words
+        return int(np.searchsorted(self.last[:word], self.first[word], side="right"))
+
+    def resume(self, word: int, scores: torch.Tensor, vectors: dict[int, torch.Tensor]) -> None:
+        """Take up a search before word `word`, without scoring the earlier ones again.
+
+        Parameters
+        ----------
+        scores : (H,) as `score` gave them for the hypotheses that were kept
+        vectors : for each earlier word from `oldest_needed(word)` on, (H, F) of the present hypotheses
+        """
+        self.word = word
+        self.scores = scores.to(self.scores)
+        if self.word >= self.n_words:
+            return
+        begin, end = int(self.first[self.word]), int(self.last[self.word])
+        self.change = self.change.new_zeros(len(scores), end - begin, *self.change.shape[2:])
+        for earlier in sorted(vectors):
+            self.change += self._push(vectors[earlier], self.weights[:, begin:end, earlier])
+
+    def _push(self, vectors: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """(U, T', D, F): what words of these vectors add to g, for weights (D, T') of some TRs."""
+        u = vectors.to(self.blank) - self.blank
+        pushed = torch.matmul(u, self.gram)  # (D, U, D * F): for each delay, before its weight
+        return torch.einsum("dt,duf->utf", weights, pushed).unflatten(2, (len(weights), -1))
 
     def _advance(self) -> None:
         """Move the window of rows on to the next word."""

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 
 from neurolm.brain import BoldRun, Regions
+from neurolm.decoding.likelihood import ResponseLikelihood
 from neurolm.encoding import Design
 from neurolm.features import Features
+from neurolm.features.lm_states import LMStates
+from neurolm.lm import ToyModel
+from neurolm.stimuli import ContextWindow, Transcript
 
 TR = 2.0
 
@@ -66,3 +70,37 @@ def voxel_log_likelihood(listener: Listener, values: np.ndarray, word_times: np.
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+_TEXT = """i she he they it we said went home river stone quiet window garden yellow morning winter letter mother
+father brother open closed walked talked under over little great never always because before after night light
+paper table finger summer doctor sailor captain harbour storm"""
+WORDS = _TEXT.split()
+
+
+def toy_story(rng: np.random.Generator, n_trs: int, per_second: float = 2.0):
+    """A random text with word times, as a transcript."""
+    times = random_word_times(rng, n_trs * TR, per_second)
+    chosen = ["i", *rng.choice(WORDS, size=len(times) - 1)]
+    return Transcript(tuple(str(w) for w in chosen), times, times)
+
+
+def toy_decoder(rng, *, n_trs=30, n_voxels=30, noise=0.5, width=8, per_second=2.0):
+    """A language model, a feature space, and a listener to a random text with planted weights."""
+    lm = ToyModel.for_words(WORDS, width=width)
+    space = LMStates(lm, 2, ContextWindow(3, "words"))
+    train = [toy_story(rng, 80, per_second) for _ in range(2)]
+    tr_times = [np.arange(80) * TR] * 2
+    design = Design.from_training([space.extract(t) for t in train], tr_times)
+    coef = rng.normal(size=(len(design.delays) * design.n_features, n_voxels)) / np.sqrt(design.n_features)
+    factors = rng.normal(size=(n_voxels, 5))
+    covariance = factors @ factors.T / 5 + np.diag(rng.uniform(0.5, 1.5, n_voxels))
+    story = toy_story(rng, n_trs, per_second)
+    times = np.arange(n_trs) * TR
+    errors = rng.multivariate_normal(np.zeros(n_voxels), covariance, size=n_trs)
+    data = design.transform(space.extract(story), times).astype(float) @ coef + noise * errors
+    run = BoldRun(data, times, Regions(tuple(f"v{i}" for i in range(n_voxels))))
+    features = space.extract(story)
+    listener = Listener(design, SimpleNamespace(coef_=coef), covariance, run, features.times, features.values)
+    likelihood = ResponseLikelihood(listener.model, listener.noise, design, space, run)
+    return SimpleNamespace(lm=lm, space=space, listener=listener, likelihood=likelihood, story=story, train=train)

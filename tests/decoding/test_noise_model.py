@@ -92,7 +92,7 @@ def test_a_given_covariance_is_used_as_it_is(rng, shrinkage):
 
 def test_a_covariance_that_is_not_positive_definite_is_refused(rng):
     singular = np.ones((4, 4))
-    with pytest.raises(InputError, match="positive definite.*Shrink it"):
+    with pytest.raises(InputError, match=r"positive definite.*Shrink it"):
         NoiseModel.from_covariance(singular)
     with pytest.raises(InputError, match="have no negative eigenvalue; got -1"):
         NoiseModel.from_covariance(np.diag([1.0, 2.0, -1.0]), 0.1)

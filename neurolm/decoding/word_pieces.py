@@ -1,0 +1,63 @@
+"""What each token of a vocabulary can do for a word: begin one, go on with one, or end it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from neurolm.checks import InputError, bad
+from neurolm.lm.tokenizer import Tokenizer
+
+INSIDE = frozenset("'’-")  # signs that words of a transcript may hold
+
+
+class WordPieces:
+    """Tokens sorted by their part in a word, told from their text in running text.
+
+    Attributes
+    ----------
+    begins : (V,) bool
+        Tokens that begin a new word: a space, then letters or nothing. In a vocabulary of whole
+        words, every word.
+    continues : (V,) bool
+        Tokens of letters, digits or "'" without white space before them: they go on with a word.
+        All other tokens, and those that begin a word, show that the word before them has ended.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer = tokenizer
+        anchor = self._anchor()
+        before = tokenizer.decode([anchor])
+        self.texts = [tokenizer.decode([anchor, token])[len(before) :] for token in range(tokenizer.vocab_size)]
+        self.begins = np.array([text[:1] == " " and _is_word(text[1:], or_empty=True) for text in self.texts])
+        self.continues = np.array([_is_word(text) for text in self.texts])
+        for special in (tokenizer.bos_id, tokenizer.eos_id):
+            if special is not None:
+                self.begins[special] = self.continues[special] = False
+        if not self.begins.any():
+            raise bad("tokenizer", "have tokens that begin a word with a space", f"none in {tokenizer.vocab_size} tokens")
+
+    @property
+    def are_whole_words(self) -> bool:
+        """True where no token goes on with a word: each word is one token."""
+        return not self.continues.any()
+
+    @cached_property
+    def begin_ids(self) -> np.ndarray:
+        return np.flatnonzero(self.begins)
+
+    @cached_property
+    def continue_ids(self) -> np.ndarray:
+        return np.flatnonzero(self.continues)
+
+    def _anchor(self) -> int:
+        """A token after which another shows whether it brings a space along: of letters where there is one."""
+        try:
+            return self.tokenizer.encode("a")[-1]
+        except (InputError, IndexError):
+            return 0
+
+
+def _is_word(text: str, *, or_empty: bool = False) -> bool:
+    return (bool(text) or or_empty) and all(c.isalnum() or c in INSIDE for c in text)
