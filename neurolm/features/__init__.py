@@ -1,14 +1,41 @@
 """Stimulus to numbers: one row for each word.
 
 Features, FeatureSpace, join    the type, the protocol, side by side
-FeatureCache                    features computed once are read the next time
 LMStates                        hidden states of a language model, with exact contexts
 Surprisal                       how unexpected each word was; entropy before it
+WordRate, WordLength            that a word was there; its letters or seconds
+LogFrequency, PhonemeCount      how frequent it is; its speech sounds
+Norms, StaticEmbeddings         ratings from a table; word vectors from a file
+SoundEnvelope                   how loud it was
+FunctionFeatures                any function of a transcript, by name
+FeatureCache                    features computed once are read the next time
 """
 
 from neurolm.features.cache import FeatureCache
 from neurolm.features.feature_space import Features, FeatureSpace, join
+from neurolm.features.function_features import FunctionFeatures
+from neurolm.features.lexical import LogFrequency, WordLength, WordRate
 from neurolm.features.lm_states import LMStates
+from neurolm.features.norms import Norms
+from neurolm.features.phonemes import PhonemeCount, read_pronunciations
+from neurolm.features.sound import SoundEnvelope
+from neurolm.features.static_embeddings import StaticEmbeddings
 from neurolm.features.surprisal import Surprisal
 
-__all__ = ["FeatureCache", "FeatureSpace", "Features", "LMStates", "Surprisal", "join"]
+__all__ = [
+    "FeatureCache",
+    "FeatureSpace",
+    "Features",
+    "FunctionFeatures",
+    "LMStates",
+    "LogFrequency",
+    "Norms",
+    "PhonemeCount",
+    "SoundEnvelope",
+    "StaticEmbeddings",
+    "Surprisal",
+    "WordLength",
+    "WordRate",
+    "join",
+    "read_pronunciations",
+]
