@@ -9,9 +9,11 @@ Norms, StaticEmbeddings         ratings from a table; word vectors from a file
 SoundEnvelope                   how loud it was
 FunctionFeatures                any function of a transcript, by name
 FeatureCache                    features computed once are read the next time
+list_cache, verify_cache, prune_cache
 """
 
 from neurolm.features.cache import FeatureCache
+from neurolm.features.cache_care import CachedFeatures, list_cache, prune_cache, verify_cache
 from neurolm.features.feature_space import Features, FeatureSpace, join
 from neurolm.features.function_features import FunctionFeatures
 from neurolm.features.lexical import LogFrequency, WordLength, WordRate
@@ -23,6 +25,7 @@ from neurolm.features.static_embeddings import StaticEmbeddings
 from neurolm.features.surprisal import Surprisal
 
 __all__ = [
+    "CachedFeatures",
     "FeatureCache",
     "FeatureSpace",
     "Features",
@@ -37,5 +40,8 @@ __all__ = [
     "WordLength",
     "WordRate",
     "join",
+    "list_cache",
+    "prune_cache",
     "read_pronunciations",
+    "verify_cache",
 ]

@@ -11,6 +11,7 @@ cache, not the result.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -113,6 +114,8 @@ class FeatureCache:
         """
         path = self.path(wanted)
         if _holds(path, wanted.datasets):
+            with contextlib.suppress(OSError):
+                os.utime(path)  # when it was last used, for `prune_cache`
             return StoredFile(path, wanted.groups)
         with contextlib.ExitStack() as held:
             try:
