@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import h5py
@@ -96,13 +97,12 @@ class Lebel2023:
     def check(self, progress: Progress = silent) -> list[Finding]:
         """Compare the files that are here with the published ones, and the matrices with the lengths of their stories."""
         findings = check_files(read_registry("lebel2023"), self._derivative.parent, progress)
-        lengths = self._lengths()
         for subject in self.subjects():
             for story in self.stories(subject):
                 try:
-                    with h5py.File(self._matrix(subject, story), "r") as file:
-                        self._check_rows(subject, story, file["data"].shape[0], lengths)
-                except (FileError, OSError, KeyError) as error:
+                    with self._open(subject, story, "data", 2):
+                        pass
+                except FileError as error:
                     findings.append(Finding("problem", str(error), f"{subject} {story}"))
         for story in self.stories():
             try:
@@ -127,24 +127,36 @@ class Lebel2023:
     def _lengths(self) -> dict[str, int]:
         """Scanned TRs of each story."""
         path = check_file(self._derivative / "respdict.json", "It is part of ds003020: fetch it again.")
-        lengths = read_json(path)
+        try:
+            lengths = read_json(path)
+        except (UnicodeDecodeError, RecursionError):
+            lengths = None
         if not isinstance(lengths, dict) or not all(isinstance(n, int) for n in lengths.values()):
             raise bad_file(path, "must map stories to numbers of TRs", "Fetch it again.")
         return lengths
 
     def _read(self, subject: str, story: str, key: str, n_dimensions: int) -> np.ndarray:
+        with self._open(subject, story, key, n_dimensions) as matrix:
+            return matrix.astype(np.float32)[:]
+
+    @contextlib.contextmanager
+    def _open(self, subject: str, story: str, key: str, n_dimensions: int) -> Iterator[h5py.Dataset]:
+        """A matrix whose kind and number of rows are right; what h5py makes of a damaged file is a FileError."""
         path = self._matrix(subject, story)
+        lengths = self._lengths()
         try:
             with h5py.File(path, "r") as file:
                 if key not in file:
-                    raise bad_file(path, f"has no `{key}`, only {', '.join(file)}", f"Only {TEST_STORY} was repeated.")
-                data = file[key].astype(np.float32)[:]
-        except (OSError, RuntimeError) as error:
+                    raise bad_file(path, f"has no `{key}`, only {', '.join(map(str, file))}", f"Only {TEST_STORY} was repeated.")
+                matrix = file[key]
+                if not isinstance(matrix, h5py.Dataset) or matrix.dtype.kind not in "fi" or matrix.ndim != n_dimensions:
+                    raise bad_file(path, f"`{key}` is not an array of numbers with {n_dimensions} dimensions", "Fetch it again.")
+                self._check_rows(subject, story, matrix.shape[-2], lengths)
+                yield matrix
+        except FileError:
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
             raise bad_file(path, f"is not a whole HDF5 file ({error})", "Fetch it again.") from None
-        if data.ndim != n_dimensions:
-            raise bad_file(path, f"`{key}` must have {n_dimensions} dimensions; got shape {data.shape}", "Fetch it again.")
-        self._check_rows(subject, story, data.shape[-2], self._lengths())
-        return data
 
     def _check_rows(self, subject: str, story: str, n_rows: int, lengths: dict[str, int]) -> None:
         path = self._derivative / "preprocessed_data" / subject / f"{story}.hf5"

@@ -160,6 +160,23 @@ def test_a_cut_file_is_named(lebel, tree):
     assert any(f.level == "problem" and f.where == "UTS03 life" for f in lebel.check())
 
 
+def test_damaged_bytes_give_an_error_of_ours_or_a_run(lebel, tree):
+    path = tree / "derivative/preprocessed_data/UTS03/life.hf5"
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    n_refused = 0
+    for _ in range(300):
+        damaged = bytearray(whole)
+        for _ in range(3):
+            damaged[rng.integers(2048)] = rng.integers(256)
+        path.write_bytes(bytes(damaged))
+        try:
+            assert lebel.bold("UTS03", "life").data.shape[0] == 30
+        except FileError as error:
+            assert str(error).startswith(str(path))  # noqa: PT017
+            n_refused += 1
+    assert 60 < n_refused < 300
+
+
 def test_impossible_requests_are_refused(lebel, tree, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"subject must be one of 'UTS03', 'UTS04'; got UTS3\. Did you mean 'UTS03'"):
         lebel.bold("UTS3", "life")
