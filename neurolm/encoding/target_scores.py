@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,22 +48,22 @@ class TargetScores:
         self.n_null, self.seed = n_null, seed
         self.n_voxels = listeners.n_voxels
         self.n_subjects = Y.shape[1] // self.n_voxels
-        self._fitted: list[HeldOutScores] = []
-        self._plain: list[HeldOutScores] = []
-        self._free: list[HeldOutScores] = []
+        self._sets: list[_Result] = []
+        self._plain: list[_Result] = []
+        self._free: list[np.ndarray] = []  # per set (n_subjects, n_voxels)
         self._null: list[np.ndarray] = []  # per set (n_null, n_subjects, n_voxels)
-        self._choice, self._null_choice = _Choice(), _Choice()
+        self._choice, self._null_choice = _Choice(folds), _Choice(folds)
 
     def add_baseline(self, ridge: NestedRidge) -> None:
-        self._plain.append(self._score(ridge))
+        self._plain.append(self._result(self._score(ridge)))
 
     def add_set(self, ridge: NestedRidge, content_free: NestedRidge) -> None:
         fitted = self._score(ridge)
-        self._free.append(self._score(content_free))
-        self._choice.add(len(self._fitted), fitted.inner_scores, fitted.fold_scores)
-        self._fitted.append(fitted)
+        self._free.append(self._by_subject(self._score(content_free).fold_scores))
+        self._choice.add(len(self._sets), fitted.inner_scores, fitted.fold_scores, fitted.predictions)
+        self._sets.append(self._result(fitted))
         if self.n_null:
-            outer, inner = self._score_surrogates(ridge)
+            outer, inner = self._refitted(ridge) if self.settings.refit else self._shifted(fitted)
             self._null_choice.add(len(self._null), inner, outer)
             self._null.append(self._by_subject(outer))
 
@@ -78,12 +81,14 @@ class TargetScores:
             r=r,
             p=p,
             q=np.stack([fdr(one) for one in p]),
-            interval=np.stack([self._interval(one) for one in self._fitted], axis=1),
+            interval=np.stack([one.interval for one in self._sets], axis=1),
             null=np.quantile(null, [0.025, 0.975], axis=0),
             n_null=len(self._null[0]) if self._null else 0,
             baselines=plain.mean(0),
-            baseline_interval=_stacked([self._interval(one) for one in self._plain], self.n_voxels),
-            content_free=np.stack([self._by_subject(one.fold_scores).mean(0) for one in self._free]),
+            baseline_interval=np.stack([one.interval for one in self._plain], axis=1)
+            if self._plain
+            else np.empty((2, 0, self.n_voxels)),
+            content_free=np.stack([one.mean(0) for one in self._free]),
             ceiling=self.listeners.ceiling(single),
             ceiling_name=names[single] if self.listeners.is_group else "",
             interval_name=self._interval_name(),
@@ -92,7 +97,7 @@ class TargetScores:
 
     def subject_scores(self) -> np.ndarray:
         """(n_subjects, n_sets, n_voxels)"""
-        return np.stack([self._by_subject(one.fold_scores) for one in self._fitted], axis=1)
+        return np.stack([one.scores for one in self._sets], axis=1)
 
     def subject_p_values(self) -> np.ndarray:
         """(n_subjects, n_sets, n_voxels), NaN without a null."""
@@ -102,54 +107,59 @@ class TargetScores:
     def subject_baselines(self) -> np.ndarray:
         """(n_subjects, n_baselines, n_voxels)"""
         empty = np.empty((self.n_subjects, 0, self.n_voxels))
-        return np.stack([self._by_subject(one.fold_scores) for one in self._plain], axis=1) if self._plain else empty
+        return np.stack([one.scores for one in self._plain], axis=1) if self._plain else empty
 
     def best_alphas(self) -> np.ndarray:
         """(n_sets, n_folds, n_subjects * n_voxels)"""
-        return np.stack([one.best_alphas for one in self._fitted])
+        return np.stack([one.best_alphas for one in self._sets])
 
     def _score(self, ridge: NestedRidge) -> HeldOutScores:
-        return held_out_scores(ridge, self.Y, keep_predictions=self.n_subjects == 1)
+        return held_out_scores(ridge, self.Y, keep_predictions=self.n_subjects == 1 or not self.settings.refit)
 
-    def _score_surrogates(self, ridge: NestedRidge) -> tuple[np.ndarray, np.ndarray]:
-        """Held-out and inner scores of every surrogate: each (n_null, n_folds, n_targets)."""
+    def _result(self, fitted: HeldOutScores) -> _Result:
+        return _Result(
+            self._by_subject(fitted.fold_scores), fitted.best_alphas, self._interval(fitted.fold_scores, fitted.predictions)
+        )
+
+    def _surrogates(self) -> Iterator[np.ndarray]:
         s, onsets = self.settings, self.listeners.run_onsets.tolist()
-        drawn = surrogates(
+        return surrogates(
             self.Y, self.n_null, null=s.null, run_onsets=onsets, min_shift=s.min_shift, block_trs=s.block_trs, rng=self.seed
         )
-        scored = []
-        while batch := list(itertools.islice(drawn, max(1, s.n_targets_batch // self.Y.shape[1]))):
+
+    def _refitted(self, ridge: NestedRidge) -> tuple[np.ndarray, np.ndarray]:
+        """Held-out and inner scores of every surrogate, fitted anew: each (n_null, n_folds, n_targets)."""
+        drawn, scored = self._surrogates(), []
+        while batch := list(itertools.islice(drawn, max(1, self.settings.n_targets_batch // self.Y.shape[1]))):
             scored.append(held_out_scores(ridge, np.concatenate(batch, axis=1).astype(np.float32, copy=False)))
         shape = (len(self.folds), -1, self.Y.shape[1])
         outer = np.concatenate([one.fold_scores.reshape(shape).swapaxes(0, 1) for one in scored])
         inner = np.concatenate([one.inner_scores.reshape(shape).swapaxes(0, 1) for one in scored])
         return outer.astype(np.float32), inner.astype(np.float32)
 
+    def _shifted(self, fitted: HeldOutScores) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of the fixed predictions against every surrogate; inner scores stay what they are."""
+        assert fitted.predictions is not None
+        units = [_unit(fitted.predictions[fold.test]) for fold in self.folds]
+        outer = [[_correlation(one[fold.test], unit) for fold, unit in zip(self.folds, units)] for one in self._surrogates()]
+        inner = np.broadcast_to(fitted.inner_scores, (len(outer), *fitted.inner_scores.shape))
+        return np.array(outer, dtype=np.float32), inner.astype(np.float32)
+
     def _by_subject(self, fold_scores: np.ndarray) -> np.ndarray:
         """(..., n_folds, n_targets) to (..., n_subjects, n_voxels), averaged over folds."""
         mean = mean_over_folds(np.moveaxis(fold_scores, -2, 0))
         return mean.reshape(*mean.shape[:-1], self.n_subjects, self.n_voxels)
 
-    def _interval(self, fitted: HeldOutScores) -> np.ndarray:
+    def _interval(self, fold_scores: np.ndarray, predictions: np.ndarray | None) -> np.ndarray:
         """(2, n_voxels): over listeners where there are several, else over stretches of time."""
         s = self.settings
+        draws: dict[str, Any] = {"n_bootstrap": s.n_bootstrap, "ci": s.ci, "rng": self.seed}
         if self.n_subjects > 2:
-            values = self._by_subject(fitted.fold_scores)
-            return np.stack(bootstrap_mean(values, n_bootstrap=s.n_bootstrap, ci=s.ci, rng=self.seed))
-        if fitted.predictions is None:
+            return np.stack(bootstrap_mean(self._by_subject(fold_scores), **draws))
+        if predictions is None or self.n_subjects > 1:
             return np.full((2, self.n_voxels), np.nan)
         tests = [fold.test for fold in self.folds]
-        return np.stack(
-            bootstrap_folds(
-                self.Y,
-                fitted.predictions,
-                tests,
-                block_trs=s.interval_block_trs,
-                n_bootstrap=s.n_bootstrap,
-                ci=s.ci,
-                rng=self.seed,
-            )
-        )
+        return np.stack(bootstrap_folds(self.Y, predictions, tests, block_trs=s.interval_block_trs, **draws))
 
     def _interval_name(self) -> str:
         draws = f"{self.settings.ci:.0%} bootstrap, {self.settings.n_bootstrap:,} draws"
@@ -165,33 +175,53 @@ class TargetScores:
             p = permutation_p(r, self._by_subject(self._null_choice.outer).mean(1))
         else:
             p = np.full(r.shape, np.nan)
-        predictions = None
-        if self.n_subjects == 1:
-            predictions = np.empty_like(self.Y)
-            for fold, sets in zip(self.folds, index):
-                every = np.stack([one.predictions[fold.test] for one in self._fitted])  # type: ignore[index]
-                predictions[fold.test] = np.take_along_axis(every, sets[None, None].astype(np.int64), 0)[0]
-        whole = HeldOutScores(self._choice.outer, self._choice.inner, np.empty(0), predictions=predictions)
-        counts = np.stack([(index == i).sum(0) for i in range(len(self._fitted))])  # (n_sets, n_targets)
-        often = counts.reshape(len(self._fitted), self.n_subjects, self.n_voxels).sum(1).argmax(0)
-        return Chosen(index=often, r=r, p=p, q=fdr(p), interval=self._interval(whole))
+        counts = np.stack([(index == i).sum(0) for i in range(len(self._sets))])  # (n_sets, n_targets)
+        often = counts.reshape(len(self._sets), self.n_subjects, self.n_voxels).sum(1).argmax(0)
+        return Chosen(index=often, r=r, p=p, q=fdr(p), interval=self._interval(self._choice.outer, self._choice.predictions))
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    """What is kept of a fitted set: no predictions."""
+
+    scores: np.ndarray  # (n_subjects, n_voxels)
+    best_alphas: np.ndarray  # (n_folds, n_targets)
+    interval: np.ndarray  # (2, n_voxels)
 
 
 class _Choice:
-    """The best inner score so far of each target and fold, and the held-out score that goes with it."""
+    """The best inner score so far of each target and fold, and what goes with it."""
 
     inner: np.ndarray
     outer: np.ndarray
     index: np.ndarray
 
-    def add(self, index: int, inner: np.ndarray, outer: np.ndarray) -> None:
+    def __init__(self, folds: list[NestedFold]) -> None:
+        self.folds = folds
+        self.predictions: np.ndarray | None = None
+
+    def add(self, index: int, inner: np.ndarray, outer: np.ndarray, predictions: np.ndarray | None = None) -> None:
         if index == 0:
-            self.inner, self.outer, self.index = inner, outer, np.full(inner.shape, index, dtype=np.int16)
+            self.inner, self.outer, self.index = inner, outer, np.zeros(inner.shape, dtype=np.int16)
+            self.predictions = predictions
             return
         better = inner > self.inner
         self.inner, self.outer = np.where(better, inner, self.inner), np.where(better, outer, self.outer)
         self.index[better] = index
+        if predictions is not None and self.predictions is not None:
+            for fold, targets in zip(self.folds, better):
+                rows = np.ix_(fold.test, np.flatnonzero(targets))
+                self.predictions[rows] = predictions[rows]
 
 
-def _stacked(intervals: list[np.ndarray], n_voxels: int) -> np.ndarray:
-    return np.stack(intervals, axis=1) if intervals else np.empty((2, 0, n_voxels))
+def _unit(predictions: np.ndarray) -> np.ndarray:
+    """Columns centred and of length one, so that a correlation is one product."""
+    centred = predictions - predictions.mean(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return centred / np.sqrt((centred**2).sum(0))
+
+
+def _correlation(bold: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    centred = bold - bold.mean(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.einsum("tv,tv->v", centred, unit) / np.sqrt(np.einsum("tv,tv->v", centred, centred))
