@@ -16,8 +16,7 @@ from neurolm.report.markup import MISSING, Markup, bullets, details, element, fa
 from neurolm.report.methods import cited, methods_paragraph
 from neurolm.report.page import Page, Section, figure, file_link, light_list, panels, paragraphs
 from neurolm.report.references import bibtex
-from neurolm.report.surface import surface_block, viewer_script
-from neurolm.report.surface_figure import still_image, surface_figure
+from neurolm.report.surface_figure import surface_figure, surface_section
 from neurolm.report.verdict import lights, shown, verdict
 
 MOST_CURVES = 24  # more regions than this are drawn as one map of colours
@@ -60,13 +59,13 @@ def report_page(report: EncodingReport) -> Page:
             Section("analysed", "What was analysed", _analysed(report)),
             Section("alignment", "Do words and BOLD fit together?", _alignment(report)),
             Section("results", "How well is each region predicted?", _results(report)),
-            *_cortex(report),
+            *([surface_section(report.surface)] if report.surface is not None else []),
             *_listeners(report),
+            *report.sections,
             *_penalties(report),
             Section("methods", "Methods", _methods(report)),
             Section("provenance", "Settings, versions and inputs", _provenance(report)),
         ),
-        scripts=(viewer_script(),) if report.surface is not None else (),
     )
 
 
@@ -197,7 +196,11 @@ def _words_by_tr(story: StoryAlignment, n_most: int = 400) -> Markup | None:
     ][:n_most]
     part = "" if len(rows) == len(story.tr_times) else f" (first {n_most} of {len(story.tr_times):,} rows)"
     caption = f"Every measured row with the words heard in it{part}."
-    return details("Words in each row", table(("Row", "Time (s)", "Words", "BOLD (z)"), rows, caption=caption, text_columns=(2,)))
+    return details(
+        "Words in each row",
+        table(("Row", "Time (s)", "Words", "BOLD (z)"), rows, caption=caption, text_columns=(2,)),
+        is_printed=False,
+    )
 
 
 def _results(report: EncodingReport) -> tuple[Any, ...]:
@@ -269,19 +272,6 @@ def _score_table(report: EncodingReport, scores: LayerScores) -> Markup:
         else ""
     )
     return table(header, rows, caption=f"{_heading(scores.who)}, region by region. {how} q: false discovery rate over regions.")
-
-
-def _cortex(report: EncodingReport) -> tuple[Section, ...]:
-    maps = report.surface
-    if maps is None:
-        return ()
-    text = (
-        f"{_heading(maps.label)} on the {maps.mesh} surface. Grey cortex has no value: nothing was measured "
-        "or nothing is significant there. Values are shown in 254 steps; the map files hold them exactly."
-    )
-    picture = surface_figure(maps)
-    block = surface_block(maps, "cortex-map", still_image(picture))
-    return (Section("cortex", "On the cortex", (paragraphs(text), block)),)
 
 
 def _listeners(report: EncodingReport) -> tuple[Section, ...]:

@@ -26,6 +26,7 @@ import numpy as np
 
 from neurolm.checks import bad
 from neurolm.report.alignment import StoryAlignment
+from neurolm.report.page import Section
 from neurolm.report.references import Reference
 from neurolm.report.surface import SurfaceMaps
 
@@ -260,6 +261,12 @@ class EncodingReport:
         The first one makes the verdict. All have the same regions and layers.
     surface : SurfaceMaps, optional
         Maps on the cortex, one per layer.
+    references : tuple of Reference
+        Of the data; those that the methods paragraph names are added by themselves.
+    sections : tuple of Section
+        Of other analyses of the same data: timescales, decoding.
+    notes : tuple of str
+        Shown under what was analysed.
     """
 
     title: str
@@ -273,6 +280,7 @@ class EncodingReport:
     alphas: ChosenAlphas | None = None
     provenance: Provenance = field(default_factory=Provenance)
     references: tuple[Reference, ...] = ()
+    sections: tuple[Section, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

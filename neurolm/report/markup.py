@@ -99,9 +99,9 @@ def bullets(items: Iterable[Any], *, class_: str | None = None) -> Markup | None
     return element("ul", *(element("li", item) for item in items), class_=class_) if items else None
 
 
-def details(summary: Any, *children: Any) -> Markup:
-    """Content that opens on demand."""
-    return element("details", element("summary", summary), *children)
+def details(summary: Any, *children: Any, is_printed: bool = True) -> Markup:
+    """Content that opens on demand; on paper it stands open unless it is too long for that."""
+    return element("details", element("summary", summary), *children, class_=None if is_printed else "unprinted")
 
 
 def _plain(text: Any) -> str:

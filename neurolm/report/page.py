@@ -18,6 +18,7 @@ from typing import Any
 from neurolm import __version__
 from neurolm.report.figures import Picture, csv_text, inline_svg
 from neurolm.report.markup import Markup, element, join
+from neurolm.report.surface import mesh_element, viewer_script
 from neurolm.storage import write_text
 
 _MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
@@ -25,11 +26,22 @@ _MARKS = {"ok": "✓", "warning": "!", "failed": "✗"}
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A heading with what stands under it; `name` is its anchor."""
+    """A heading with what stands under it.
+
+    Parameters
+    ----------
+    name, title : str
+        The anchor, and the heading.
+    children : tuple
+        HTML (`Markup`), or text that is escaped; None is left out.
+    meshes : tuple of str
+        Meshes whose maps are shown in it; a page embeds each once and brings the viewer.
+    """
 
     name: str
     title: str
     children: tuple[Any, ...]
+    meshes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -45,8 +57,6 @@ class Page:
         Shown above everything else: simulated data.
     lights : sequence with .name, .status and .message
         Checks under the verdict.
-    scripts : tuple of str
-        JavaScript of neurolm's own; data belong into the elements it reads.
     """
 
     kind: str
@@ -55,22 +65,23 @@ class Page:
     sections: tuple[Section, ...]
     warning: str = ""
     lights: Sequence[Any] = field(default=())
-    scripts: tuple[str, ...] = ()
 
     def html(self) -> str:
         """The file's text."""
+        meshes = dict.fromkeys(mesh for section in self.sections for mesh in section.meshes)
+        scripts = (viewer_script(),) if meshes else ()
         style = Markup(element("style", Markup(_sheet())))
         head = element(
             "head",
             element("meta", charset="utf-8"),
-            element("meta", http_equiv="Content-Security-Policy", content=content_policy(self.scripts)),
+            element("meta", http_equiv="Content-Security-Policy", content=content_policy(scripts)),
             element("meta", name="viewport", content="width=device-width, initial-scale=1"),
             element("meta", name="generator", content=f"neurolm {__version__}"),
             element("title", f"{self.title} · {self.kind}"),
             style,
         )
-        scripts = (element("script", Markup(script)) for script in self.scripts)
-        body = element("body", *self._body(), *scripts)
+        data = (mesh_element(mesh) for mesh in meshes)
+        body = element("body", *self._body(), *data, *(element("script", Markup(script)) for script in scripts))
         return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
 
     def write(self, path: str | Path) -> Path:

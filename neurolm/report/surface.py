@@ -19,7 +19,7 @@ import numpy as np
 
 from neurolm.brain.space import Surface
 from neurolm.checks import bad, check_choice
-from neurolm.report.markup import Markup, element, join
+from neurolm.report.markup import Markup, element
 
 MESHES = ("fsaverage5",)
 SHAPES = ("inflated", "pial")
@@ -159,7 +159,7 @@ def maps_element(maps: SurfaceMaps, name: str, still: Markup) -> Markup:
 
 
 def viewer_script() -> str:
-    """The viewer's JavaScript, for `Page.scripts`."""
+    """The viewer's JavaScript."""
     return files("neurolm.report").joinpath("surface_viewer.js").read_text(encoding="utf-8")
 
 
@@ -167,11 +167,6 @@ def data_element(name: str, data: Any) -> Markup:
     """JSON inside a page: data that a browser never runs, and from which no markup can escape."""
     text = json.dumps(data, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
     return element("script", Markup(text.replace("<", "\\u003c")), type="application/json", id=name)
-
-
-def surface_block(maps: SurfaceMaps, name: str, still: Markup, *, with_mesh: bool = True) -> Markup:
-    """Mesh (unless an earlier block of the page has it) and maps together."""
-    return join((mesh_element(maps.mesh) if with_mesh else None, maps_element(maps, name, still)))
 
 
 def _base64(array: np.ndarray) -> str:

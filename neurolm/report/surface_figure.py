@@ -10,7 +10,8 @@ import numpy as np
 
 from neurolm.report.figures import INK, Picture, new_figure, style
 from neurolm.report.markup import Markup, element
-from neurolm.report.surface import HEMISPHERES, Mesh, SurfaceMaps, colour_table, quantised, read_mesh
+from neurolm.report.page import Section
+from neurolm.report.surface import HEMISPHERES, Mesh, SurfaceMaps, colour_table, maps_element, quantised, read_mesh
 
 _VIEWS = (("left", "lateral", -1), ("right", "lateral", 1), ("left", "medial", 1), ("right", "medial", -1))
 _GYRUS, _SULCUS = 214, 178
@@ -46,6 +47,16 @@ def surface_figure(maps: SurfaceMaps, index: int | None = None) -> Picture:
     shown = np.isfinite(data["value"])
     text = f"{maps.label}, {maps.names[index]}, on the inflated cortex: {shown.sum():,} of {len(shown):,} vertices have a value."
     return Picture(figure, data, text)
+
+
+def surface_section(maps: SurfaceMaps, *, name: str = "cortex", title: str = "On the cortex") -> Section:
+    """The maps in the viewer, with what their grey means."""
+    text = (
+        f"{maps.label[:1].upper()}{maps.label[1:]} on the {maps.mesh} surface. Grey cortex has no value: nothing was measured "
+        "or nothing is significant there. Values are shown in 254 steps; the map files hold them exactly."
+    )
+    viewer = maps_element(maps, f"{name}-map", still_image(surface_figure(maps)))
+    return Section(name, title, (element("p", text), viewer), meshes=(maps.mesh,))
 
 
 def still_image(picture: Picture) -> Markup:

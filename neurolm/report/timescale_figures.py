@@ -124,6 +124,31 @@ def timescale_map(
     return Picture(figure, data, f"{label.capitalize()} of {len(regions)} regions: {ends}.")
 
 
+def timescale_histogram(index: np.ndarray, *, units: str, label: str = "window") -> Picture:
+    """How many voxels have which window, on a logarithmic axis; those without one are counted in the description."""
+    index = np.asarray(index, dtype=np.float64)
+    known = index[np.isfinite(index)]
+    if (known <= 0).any():
+        raise bad("index", "be above zero or NaN", float(known.min()))
+    edges = (
+        np.geomspace(known.min(), known.max() * (1 + 1e-9), 25)
+        if len(np.unique(known)) > 1
+        else np.array([0.5, 2.0]) * max(known, default=1.0)
+    )
+    counts = np.histogram(known, edges)[0]
+    with style():
+        figure, axes = new_figure(5.0, 2.8)
+        axes.stairs(counts, edges, fill=True, color=BLUE)
+        axes.set_xscale("log")
+        plain_log_axis(axes.xaxis, subs=(1.0, 2.0, 5.0))
+        axes.set(xlabel=f"{label} ({units})", ylabel="voxels")
+    text = f"{label.capitalize()} of {len(known):,} voxels" + (
+        f", median {number(np.median(known), 1)} {units}" if len(known) else ""
+    )
+    data = {"from": edges[:-1], "to": edges[1:], "n_voxels": counts}
+    return Picture(figure, data, f"{text}; {len(index) - len(known):,} have none.")
+
+
 def _ticks(scales: np.ndarray, n_most: int = 6) -> tuple[list[float], list[str]]:
     step = -(-len(scales) // n_most)
     shown = [float(s) for s in scales[::step]]

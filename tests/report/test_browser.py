@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurolm.report import SurfaceMaps, write_report
+from neurolm.report import SurfaceMaps, surface_section, write_report
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 FLAGS = (
@@ -146,7 +146,8 @@ def surface_maps(n_maps=7):
 
 @pytest.fixture(scope="module")
 def page(build, tmp_path_factory):
-    report = build(layers=tuple(range(0, 31, 5)), surface=surface_maps())
+    other = surface_section(surface_maps(1), name="other", title="Another map")
+    report = build(layers=tuple(range(0, 31, 5)), surface=surface_maps(), sections=(other,))
     report = replace(report, dataset=replace(report.dataset, is_simulated=True, simulated_because="A test."))
     return write_report(report, tmp_path_factory.mktemp("report") / "report.html")
 
@@ -197,6 +198,13 @@ def test_the_slider_changes_the_map_from_the_keyboard(browser, page):
     assert after != before
     browser.press("ArrowLeft", 37)
     assert canvas(browser) == before
+
+
+def test_two_viewers_share_one_mesh(browser, page):
+    browser.open(page)
+    assert browser.evaluate("document.querySelectorAll('.surface > canvas').length") == 2
+    assert browser.evaluate("document.querySelectorAll('[id^=mesh-]').length") == 1
+    assert browser.evaluate("[...document.querySelectorAll('.step')].map(e => e.hidden)") == [False, True]
 
 
 def test_the_brain_turns_and_zooms_from_the_keyboard(browser, page):
