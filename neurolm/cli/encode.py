@@ -64,13 +64,13 @@ class LayerSets(Mapping[str, Sequence["Features"]]):
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         first = read_json(manifest_path(plan, plan.stories[0]))
-        self.layers = [int(layer) for layer in first["hashes"]]
+        self.layers = {f"layer {layer}": int(layer) for layer in first["hashes"]}
 
     def __getitem__(self, name: str) -> list[Features]:
-        return [read_layer(self.plan, story, int(name.removeprefix("layer "))) for story in self.plan.stories]
+        return [read_layer(self.plan, story, self.layers[name]) for story in self.plan.stories]
 
     def __iter__(self) -> Iterator[str]:
-        return (f"layer {layer}" for layer in self.layers)
+        return iter(self.layers)
 
     def __len__(self) -> int:
         return len(self.layers)

@@ -1,0 +1,144 @@
+"""The main job end to end, on a part of the real data with the real model; and what a kill does to it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
+SUBSET = {
+    "subjects: all                # or a list: [s18, s22]": "subjects: [s18, s22, s23]",
+    "layers: [0, 5, 10, 15, 20, 25, 30]": "layers: [0, 4]",
+    "{n: 512, unit: sliding}": "{n: 64, unit: sliding}",
+    " permutations: 1000": " permutations: 20",
+    "subject_permutations: 100": "subject_permutations: 5",
+    "threads: 2": "threads: 1",
+}
+
+
+@pytest.fixture(scope="module")
+def data():
+    folder = os.environ.get("NEUROLM_DATA")
+    if not folder or not (Path(folder) / "alice2016").is_dir():
+        pytest.skip("NEUROLM_DATA does not hold alice2016")
+    return folder
+
+
+@pytest.fixture
+def subset(tmp_path):
+    """The demo's config, cut down."""
+    text = DEMO.read_text()
+    for old, new in SUBSET.items():
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "subset.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_demo_runs_is_reused_and_follows_its_config(neurolm, subset, tmp_path, data):
+    output = tmp_path / "out"
+    first = neurolm("run", subset, "--output", output)
+    assert first.returncode == 0, first.stderr
+    for name in ("report.html", "encoding/scores.h5", "encoding/scores.tsv", "stimuli/alignment.json", "dataset_description.json"):
+        assert (output / name).is_file()
+    assert json.loads((output / "dataset_description.json").read_text())["DatasetType"] == "derivative"
+    page = (output / "report.html").read_text()
+    assert page.index("Do words and BOLD fit together?") < page.index("How well is each region predicted?")
+    assert "SIMULATED" not in page
+    assert "http://" not in page.split("<main")[0].replace("http://www.w3.org", "")
+
+    again = neurolm("run", subset, "--output", output)
+    assert "Nothing to do" in again.stdout
+
+    subset.write_text(subset.read_text().replace("fdr: 0.05", "fdr: 0.01"))
+    changed = neurolm("run", subset, "--output", output)
+    assert "Reused, finished earlier: check, features." in changed.stdout
+
+    status = neurolm("status", output)
+    assert "no run is at work here" in status.stdout
+
+    subset.write_text(subset.read_text().replace("layers: [0, 4]", "layers: [0, 99]"))
+    refused = neurolm("run", subset, "--output", output)
+    assert refused.returncode == 2
+    assert "layer must lie in 0..30" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_killed_run_goes_on_and_leaves_no_child(neurolm, subset, tmp_path, data):
+    output, reference = tmp_path / "out", tmp_path / "reference"
+    assert neurolm("run", subset, "--output", reference).returncode == 0
+    command = [sys.executable, "-m", "neurolm", "run", str(subset), "--output", str(output)]
+    victim = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _wait_for(output / "stimuli" / "alignment.json")
+    os.kill(victim.pid, signal.SIGKILL)  # its children live on
+    victim.wait()
+    resumed = neurolm("run", subset, "--output", output)
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("encoding/scores.h5", "encoding/scores.tsv", "features/story-alice_features.h5"):
+        assert (output / name).read_bytes() == (reference / name).read_bytes()
+    assert not list(output.rglob("*.part"))
+    assert not [p for p in psutil.process_iter(["cmdline"]) if str(output) in " ".join(p.info["cmdline"] or [])]
+
+
+def test_two_runs_in_one_folder_are_refused(neurolm, subset, tmp_path, data):
+    output = tmp_path / "out"
+    command = [sys.executable, "-m", "neurolm", "run", str(subset), "--output", str(output)]
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _wait_for(output / ".neurolm" / "run.json")
+    second = neurolm("run", subset, "--output", output)
+    assert second.returncode == 2
+    assert "one run at a time" in second.stderr
+    assert first.wait(300) == 0
+
+
+def test_without_the_data_the_run_says_that_it_is_simulated(neurolm, subset, tmp_path):
+    nowhere = {"NEUROLM_DATA": str(tmp_path), "NEUROLM_CACHE": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
+    text = subset.read_text().replace("subjects: [s18, s22, s23]", "subjects: all").replace("smollm2-135m", "neurolm/lstm-small")
+    subset.write_text(text.replace("layers: [0, 4]", "layers: [0, 1]"))
+    ended = neurolm("run", subset, "--output", tmp_path / "out", env=nowhere)
+    assert ended.returncode == 0, ended.stderr
+    assert "SIMULATED data with a planted truth" in ended.stdout
+    assert "simulated" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_failed_alignment_check_stops_unless_it_is_overridden(neurolm, subset, tmp_path, data):
+    from neurolm.datasets import load_dataset
+
+    shifted = tmp_path / "shifted" / "alice2016"
+    shifted.parent.mkdir()
+    original = Path(load_dataset("alice").folder)
+    for source in original.rglob("*"):
+        target = shifted / source.relative_to(original)
+        if source.is_dir():
+            target.mkdir(parents=True, exist_ok=True)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(source)
+    (grid,) = (shifted / "alice_stim_shared").glob("*.TextGrid")
+    text = grid.read_text()
+    grid.unlink()
+    grid.write_text(re.sub(r"(xm(?:in|ax) = )([\d.]+)", lambda m: f"{m[1]}{float(m[2]) + 20}", text))
+    environment = {"NEUROLM_DATA": str(shifted.parent)}
+    subset.write_text(subset.read_text().replace("subjects: [s18, s22, s23]", "subjects: all"))
+    stopped = neurolm("stimuli", "check", subset, env=environment, cwd=tmp_path)
+    assert stopped.returncode == 2
+    assert "the check 'lag' failed" in stopped.stderr
+    assert "override: [lag]" in stopped.stderr
+    subset.write_text(subset.read_text() + "override: [lag]\n")
+    assert neurolm("stimuli", "check", subset, env=environment, cwd=tmp_path).returncode == 0
+
+
+def _wait_for(path: Path, seconds: float = 120) -> None:
+    for _ in range(int(seconds * 10)):
+        if path.exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{path} did not appear")
