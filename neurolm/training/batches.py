@@ -71,7 +71,8 @@ class ContiguousStreams:
     """Cut one text into B streams and read them side by side, a segment at a time.
 
     The last token of a stream has the first of the next stream as its target, so every token
-    but the text's first is predicted once per epoch. States begin blank with each epoch only.
+    but the text's first is predicted once per epoch. States begin blank with each epoch, and where
+    `reset` says so: a model that never begins blank while it learns may fail when it does later.
 
     Parameters
     ----------
@@ -83,16 +84,29 @@ class ContiguousStreams:
     jitter : bool
         Draw each segment's length from N(length, 5), and around length/2 once in twenty, with the
         learning rate in proportion (Merity et al. 2018).
+    reset : float
+        Probability that a stream's state is made blank at the beginning of a segment.
     seed : int
-        For the jitter.
+        For the jitter and the resets.
     """
 
-    def __init__(self, ids: np.ndarray, batch_size: int, length: int, *, jitter: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        ids: np.ndarray,
+        batch_size: int,
+        length: int,
+        *,
+        jitter: bool = False,
+        reset: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         _check_sizes(batch_size, length)
+        if not 0 <= reset <= 1:
+            raise bad("reset", "be a probability", reset)
         n_columns = (len(ids) - 1) // batch_size
         if n_columns < 1:
             raise bad("ids", f"hold more than batch_size tokens, here {batch_size}", len(ids), "Give more text or fewer streams.")
-        self.batch_size, self.length, self.jitter = batch_size, length, jitter
+        self.batch_size, self.length, self.jitter, self.reset = batch_size, length, jitter, reset
         used = torch.as_tensor(np.asarray(ids[: n_columns * batch_size + 1]), dtype=torch.int64)
         self._inputs = used[:-1].view(batch_size, n_columns)
         self._targets = used[1:].view(batch_size, n_columns)
@@ -102,7 +116,7 @@ class ContiguousStreams:
     def next_batch(self) -> Batch:
         length = self._draw_length()
         part = slice(self._offset, self._offset + length)
-        fresh = torch.full((self.batch_size,), self._offset == 0)
+        fresh = torch.from_numpy(self._rng.random(self.batch_size) < self.reset) | (self._offset == 0)
         batch = Batch(self._inputs[:, part], self._targets[:, part], fresh, length / self.length if self.jitter else 1.0)
         self._offset += length
         if self._offset >= self._inputs.shape[1]:
@@ -117,7 +131,7 @@ class ContiguousStreams:
         self._rng.bit_generator.state = position["rng"]
 
     def data_hash(self) -> str:
-        return content_hash("contiguous streams", self._inputs, self._targets, self.length, self.jitter)
+        return content_hash("contiguous streams", self._inputs, self._targets, self.length, self.jitter, self.reset)
 
     def _draw_length(self) -> int:
         if not self.jitter:

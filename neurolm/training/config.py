@@ -12,7 +12,7 @@ from typing import Any
 from neurolm.checks import bad, check_choice, nearest
 from neurolm.training.settings import TrainerSettings
 
-MODELS = ("RNN", "LSTM", "MultiTimescaleLSTM", "Transformer")
+MODELS = ("RNN", "LSTM", "MultiTimescaleLSTM", "Transformer", "FeedForward")
 
 
 @dataclass(frozen=True)
@@ -89,13 +89,15 @@ class BatchSettings:
     batch_size : rows
     length : tokens per row and step: how far back-propagation reaches
     jitter : vary the length, as AWD-LSTM does (streams)
-    seed : of the order, the windows and the jitter
+    reset : probability that a stream begins a segment with a blank state (streams)
+    seed : of the order, the windows, the jitter and the resets
     """
 
     kind: str = "streams"
     batch_size: int = 32
     length: int = 64
     jitter: bool = False
+    reset: float = 0.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -19,15 +19,18 @@ import numpy as np
 import torch
 
 from neurolm.checks import bad, bad_file
+from neurolm.lm.byte_pair_tokenizer import BytePairTokenizer
+from neurolm.lm.char_tokenizer import CharTokenizer
 from neurolm.lm.language_model import LanguageModel
 from neurolm.lm.pretrained import pick_device
 from neurolm.lm.tokenizer import Tokenizer
+from neurolm.lm.weights import build_model, save_model
+from neurolm.lm.word_tokenizer import WordTokenizer
 from neurolm.progress import Progress, silent
 from neurolm.storage import exclusive_lock, read_json, write_json, write_text
 from neurolm.training.batches import BatchSource, ContiguousStreams, DocumentStreams, RandomWindows
-from neurolm.training.build import build_model, build_tokenizer
 from neurolm.training.card import model_card
-from neurolm.training.config import BatchSettings, CorpusSettings, TrainConfig
+from neurolm.training.config import BatchSettings, CorpusSettings, TokenizerSettings, TrainConfig
 from neurolm.training.corpus import Document, Split, encode_documents, join_documents, read_documents, split_documents
 from neurolm.training.distributed import process_group, process_index
 from neurolm.training.evaluate import Perplexity, perplexity, token_nats
@@ -95,7 +98,8 @@ def train(
         _claim(folder, config)
         split = read_split(config.corpus, root)
         tokenizer = build_tokenizer(config.tokenizer, split.train)
-        lm = build_model(config.model, tokenizer, seed=config.trainer.seed, name=config.name)
+        shape = {"kind": config.model.kind, "vocab_size": tokenizer.vocab_size, **config.model.settings}
+        lm = build_model(shape, tokenizer, seed=config.trainer.seed, name=config.name)
         module_of(lm).to(place)
         trainer = Trainer(
             NextToken(lm, activation=config.activation, temporal_activation=config.temporal_activation),
@@ -123,6 +127,17 @@ def read_split(settings: CorpusSettings, root: str | Path | None = None) -> Spli
     return split_documents(documents, validation=settings.validation, test=settings.test, long=settings.long, seed=settings.seed)
 
 
+def build_tokenizer(settings: TokenizerSettings, documents: Sequence[Document]) -> Tokenizer:
+    """Learn a tokenizer from the training text."""
+    texts = [document.text for document in documents]
+    if settings.kind == "characters":
+        return CharTokenizer.from_text("".join(texts))
+    if settings.kind == "words":
+        words = (word for text in texts for word in text.split())
+        return WordTokenizer.from_words(words, max_size=settings.vocab_size, lowercase=settings.lowercase)
+    return BytePairTokenizer.train(texts, settings.vocab_size, lowercase=settings.lowercase)
+
+
 def read_batches(settings: BatchSettings, documents: Sequence[Document], tokenizer: Tokenizer) -> BatchSource:
     """The training text as batches."""
     ids = encode_documents(documents, tokenizer)
@@ -134,7 +149,7 @@ def read_batches(settings: BatchSettings, documents: Sequence[Document], tokeniz
     stream = join_documents(ids, tokenizer.eos_id)
     if settings.kind == "windows":
         return RandomWindows(stream, size, length, seed=seed)
-    return ContiguousStreams(stream, size, length, jitter=settings.jitter, seed=seed)
+    return ContiguousStreams(stream, size, length, jitter=settings.jitter, reset=settings.reset, seed=seed)
 
 
 def kneser_ney_baseline(order: int, split: Split, tokenizer: Tokenizer) -> Perplexity:
@@ -175,8 +190,6 @@ def _validation(lm: LanguageModel, documents: Sequence[Document], length: int) -
 
 def _finish(config: TrainConfig, folder: Path, lm: Any, split: Split, result: TrainResult, progress: Progress) -> TrainReport:
     """Round the weights as they are stored, measure, save."""
-    from neurolm.lm import save
-
     module = module_of(lm).eval()
     if config.weights == "float16":
         round_to_float16(module)
@@ -191,8 +204,9 @@ def _finish(config: TrainConfig, folder: Path, lm: Any, split: Split, result: Tr
         baseline=baseline,
     )
     if process_index() == 0:
-        save(lm, folder, dtype=config.weights)
-        write_json(folder / "report.json", _numbers(report))
+        numbers = _numbers(report)
+        save_model(lm, folder, dtype=getattr(torch, config.weights), about=numbers)
+        write_json(folder / "report.json", numbers)
         write_text(folder / "README.md", model_card(config, report))
     return report
 

@@ -15,6 +15,7 @@ def sources():
     return {
         "contiguous": lambda: ContiguousStreams(IDS, 4, 6),
         "jittered": lambda: ContiguousStreams(np.arange(400), 4, 20, jitter=True, seed=3),
+        "reset": lambda: ContiguousStreams(np.arange(400), 4, 20, reset=0.3, seed=4),
         "documents": lambda: DocumentStreams(DOCUMENTS, 2, 3, separator=0),
         "windows": lambda: RandomWindows(IDS, 4, 6, seed=1),
         "examples": lambda: Examples(DOCUMENTS, [0, 1, 0, 1, 1], 2, seed=2),
@@ -30,6 +31,13 @@ def test_streams_carry_on_where_the_last_segment_ended():
         torch.testing.assert_close(batch.targets, batch.inputs + 1)
     assert [bool(batch.fresh.all()) for batch in batches] == [True, False, False, False, False]
     assert source.next_batch().fresh.all(), "a new epoch begins with a blank state"
+
+
+def test_streams_are_reset_as_often_as_asked():
+    source = ContiguousStreams(np.arange(20_001), 50, 4, reset=0.2)
+    fresh = [source.next_batch().fresh for _ in range(90)]
+    assert fresh[0].all()
+    assert torch.stack(fresh[1:]).float().mean() == pytest.approx(0.2, abs=0.02)
 
 
 def test_document_streams_read_whole_documents_each_from_a_blank_state():
