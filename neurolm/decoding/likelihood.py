@@ -64,8 +64,12 @@ class ResponseLikelihood:
         Feature vector of a word that is not decoded yet. The published choice is the mean word
         vector of the training stories (`mean_word_vector`). Default: the vector which, repeated at
         the story's own word times, keeps the design at its training mean.
+    voxels : array of int, optional
+        Columns of model and BOLD to decode from (`select_voxels`); the noise model's are these. All
+        by default.
     training_stories : sequence of str
-        Names of the stories that the model was fitted on; decoding one of them is refused.
+        Names of the stories that the model was fitted on, besides those that an `EncodingModel`
+        knows itself; decoding one of them is refused.
     device : str or torch.device
         Sums run in float64 there.
 
@@ -83,18 +87,22 @@ class ResponseLikelihood:
         run: BoldRun,
         *,
         blank: Any = None,
+        voxels: Any = None,
         training_stories: Any = (),
         device: str | torch.device = "cpu",
     ) -> None:
-        coef = to_numpy(model.coef_).astype(np.float64)
-        _check_fit(coef, model, design, run)
-        check_held_out(run.story, training_stories)
+        _check_fit(model, design, run)
+        check_held_out(run.story, model, training_stories)
+        columns = slice(None) if voxels is None else np.asarray(voxels)
+        coef = to_numpy(model.coef_)[:, columns].astype(np.float64)
+        check_finite("coef_ of the decoded voxels", coef, "Leave constant and NaN voxels out when voxels are selected.")
+        intercept = np.broadcast_to(to_numpy(getattr(model, "intercept_", 0.0)), run.n_voxels)[columns].astype(np.float64)
+        responses = run.data[:, columns].astype(np.float64) - intercept
+        check_finite("BOLD of the decoded voxels", responses, "Leave constant and NaN voxels out when voxels are selected.")
         self.design, self.feature_space, self.run = design, feature_space, run
         self.n_delays, self.n_features = len(design.delays), design.n_features
         self.device = torch.device(device)
         self.blank = None if blank is None else self._check_blank(blank)
-        responses = run.data.astype(np.float64) - np.asarray(to_numpy(getattr(model, "intercept_", 0.0)), dtype=np.float64)
-        check_finite("BOLD of the decoded voxels", responses, "Leave constant and NaN voxels out when voxels are selected.")
         folded = coef / np.tile(design.std, self.n_delays)[:, None]  # (D * F, V)
         weighted = folded if noise is None else noise.multiply_precision(folded)
         gram = weighted @ folded.T
@@ -302,9 +310,10 @@ def mean_word_vector(features: Any) -> np.ndarray:
     return np.concatenate([f.values for f in features]).mean(axis=0, dtype=np.float64)
 
 
-def check_held_out(story: str, training_stories: Any) -> None:
+def check_held_out(story: str, model: Any, training_stories: Any = ()) -> None:
     """Refuse to decode a story that the model was fitted on."""
-    if story and story in tuple(training_stories):
+    known = {one["story"] for one in getattr(model, "inputs_", [])} | set(training_stories)
+    if story and story in known:
         raise bad(
             "the decoded story",
             "not be among the training stories",
@@ -313,19 +322,19 @@ def check_held_out(story: str, training_stories: Any) -> None:
         )
 
 
-def _check_fit(coef: np.ndarray, model: Any, design: Design, run: BoldRun) -> None:
+def _check_fit(model: Any, design: Design, run: BoldRun) -> None:
     n_columns = len(design.delays) * design.n_features
-    if coef.ndim != 2 or len(coef) != n_columns:
+    shape = tuple(model.coef_.shape)
+    if len(shape) != 2 or shape[0] != n_columns:
         raise bad(
             "coef_ of the model",
             f"have {len(design.delays)} delays x {design.n_features} features = {n_columns} rows",
-            coef.shape,
+            shape,
             "Give the design that made the model's training matrix.",
         )
-    check_finite("coef_ of the decoded voxels", coef, "Leave constant and NaN voxels out when voxels are selected.")
     hint = "Decode with the voxels that the model was fitted on, in the same order."
-    check_same_length("voxels of the BOLD", run.n_voxels, "voxels of the model", coef.shape[1], hint)
-    space = getattr(model, "space", None)
+    check_same_length("voxels of the BOLD", run.n_voxels, "voxels of the model", shape[1], hint)
+    space = getattr(model, "space_", None)
     if space is not None and space_hash(space) != space_hash(run.space):
         raise bad("voxels of the BOLD", "be the model's voxels", "as many voxels at other places", hint)
 

@@ -1,5 +1,7 @@
 """The voxel-free likelihood against whole stimuli, predictions and residuals."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -93,14 +95,14 @@ def test_running_score_equals_the_voxel_space_likelihood_to_1e_8(rng):
     likelihood = likelihood_of(listener)
     gram = GramScore(likelihood, listener.word_times)
     oracle = Oracle(listener, listener.word_times, likelihood.blank_for(listener.word_times).numpy())
-    history = run_search([gram, oracle], listener.word_times, 12, rng, n_words=60)
+    history = run_search([gram, oracle], listener.word_times, 12, rng, n_words=40)
     worst = max(np.abs((own + gram.running.base) - full).max() for own, full in history)
     assert worst < 1e-8
     assert all(np.array_equal(np.argsort(-own, kind="stable"), np.argsort(-full, kind="stable")) for own, full in history)
 
 
 def test_beam_order_equals_that_of_the_published_windowed_score(rng):
-    listener = make_listener(rng, n_trs=30)
+    listener = make_listener(rng, n_trs=16)
     likelihood = likelihood_of(listener)
     oracle = Oracle(listener, listener.word_times, likelihood.blank_for(listener.word_times).numpy(), windowed=True)
     gram = GramScore(likelihood, listener.word_times)
@@ -181,7 +183,7 @@ def test_other_voxels_than_the_models_are_refused(rng):
     few = BoldRun(listener.run.data[:, :30], listener.run.tr_times, Regions(tuple("abcdefghijklmnopqrstuvwxyzABCD")))
     with pytest.raises(InputError, match=r"voxels of the BOLD and voxels of the model must have the same length; got 30 and 40"):
         ResponseLikelihood(listener.model, None, listener.design, None, few)
-    listener.model.space = Regions(tuple(f"other{i}" for i in range(40)))
+    listener.model.space_ = Regions(tuple(f"other{i}" for i in range(40)))
     with pytest.raises(InputError, match="as many voxels at other places"):
         likelihood_of(listener)
 
@@ -191,6 +193,27 @@ def test_a_training_story_is_refused(rng):
     run = BoldRun(listener.run.data, listener.run.tr_times, listener.run.space, story="souls")
     with pytest.raises(InputError, match=r"must not be among the training stories; got souls"):
         ResponseLikelihood(listener.model, None, listener.design, None, run, training_stories=["avatar", "souls"])
+    listener.model.inputs_ = [{"story": "souls"}]
+    with pytest.raises(InputError, match="decodes its memory, not the brain"):
+        ResponseLikelihood(listener.model, None, listener.design, None, run)
+
+
+def test_selected_voxels_equal_a_model_of_them_alone(rng):
+    listener = make_listener(rng)
+    keep = np.array([3, 4, 17, 30])
+    covariance = listener.covariance[np.ix_(keep, keep)]
+    noise = SimpleNamespace(multiply_precision=lambda rows: rows @ np.linalg.inv(covariance))
+    few = BoldRun(listener.run.data[:, keep], listener.run.tr_times, Regions(tuple("abcd")))
+    listener.model.intercept_ = rng.normal(size=40)
+    alone = SimpleNamespace(coef_=listener.model.coef_[:, keep], intercept_=listener.model.intercept_[keep])
+    got = ResponseLikelihood(listener.model, noise, listener.design, None, listener.run, voxels=keep)
+    want = ResponseLikelihood(alone, noise, listener.design, None, few)
+    args = (listener.values, listener.word_times)
+    assert got.log_likelihood(*args) == pytest.approx(want.log_likelihood(*args), abs=1e-9)
+    data = listener.run.data.copy()
+    data[:, 5] = np.nan
+    args = (listener.model, noise, listener.design, None, listener.run.with_data(data))
+    assert ResponseLikelihood(*args, voxels=keep).cross.equal(got.cross)
 
 
 def test_nan_voxels_and_a_foreign_design_are_refused(rng):
