@@ -20,7 +20,7 @@ import numpy as np
 
 from neurolm.checks import bad, bad_file, check_file
 from neurolm.lm.tokenizer import WordTokens, join_words, spans_from_offsets
-from neurolm.storage import content_hash
+from neurolm.storage import content_hash, write_json, write_text
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -83,6 +83,22 @@ class BytePairTokenizer:
             raise bad_file(vocab, f"is not a byte-pair vocabulary ({error})", "Give GPT-2's vocab.json and merges.txt.") from None
         tokenizer.add_special_tokens([eos])
         return cls(tokenizer, eos=eos)
+
+    @classmethod
+    def from_tokenizers_file(cls, path: str | Path, *, eos: str = END_OF_TEXT) -> BytePairTokenizer:
+        """A tokenizer.json of the `tokenizers` library, as transformers saves it."""
+        from tokenizers import Tokenizer
+
+        try:
+            return cls(Tokenizer.from_file(str(check_file(path))), eos=eos)
+        except Exception as error:  # the library raises bare Exception
+            raise bad_file(path, f"is not a byte-pair tokenizer ({error})", "Copy or save it anew.") from None
+
+    def save_for_transformers(self, folder: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json, which transformers reads."""
+        write_text(folder / "tokenizer.json", self.tokenizer.to_str())
+        special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), self.eos)
+        write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **special})
 
     def encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
