@@ -10,6 +10,7 @@ SoundEnvelope                   how loud it was
 FunctionFeatures                any function of a transcript, by name
 FeatureCache                    features computed once are read the next time
 list_cache, verify_cache, prune_cache
+plan_extraction                 words, tokens, FLOPs, memory and time, before it begins
 """
 
 from neurolm.features.cache import FeatureCache
@@ -20,12 +21,14 @@ from neurolm.features.lexical import LogFrequency, WordLength, WordRate
 from neurolm.features.lm_states import LMStates
 from neurolm.features.norms import Norms
 from neurolm.features.phonemes import PhonemeCount, read_pronunciations
+from neurolm.features.preflight import ExtractionPlan, plan_extraction
 from neurolm.features.sound import SoundEnvelope
 from neurolm.features.static_embeddings import StaticEmbeddings
 from neurolm.features.surprisal import Surprisal
 
 __all__ = [
     "CachedFeatures",
+    "ExtractionPlan",
     "FeatureCache",
     "FeatureSpace",
     "Features",
@@ -41,6 +44,7 @@ __all__ = [
     "WordRate",
     "join",
     "list_cache",
+    "plan_extraction",
     "prune_cache",
     "read_pronunciations",
     "verify_cache",

@@ -13,7 +13,7 @@ from neurolm.checks import InputError, bad, check_choice
 from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch
 from neurolm.features.feature_space import Features
 from neurolm.features.layer_features import SweptStates, layer_features, layer_name, side_by_side
-from neurolm.features.memory import choose_budget, free_memory, state_width
+from neurolm.features.memory import bytes_per_token, choose_budget, free_memory, state_width
 from neurolm.features.reading import Reads, Sink, run_plan
 from neurolm.features.reading_plan import ReadingPlan, check_context, check_contexts, plan_reading
 from neurolm.features.text_rules import StoryTokens, TextRules
@@ -87,7 +87,7 @@ class LMStates:
 
     def extract_layers(self, transcript: Transcript, progress: Progress = silent) -> dict[int, Features]:
         """The same, each layer by itself, from one pass."""
-        story, plan, settings = self._prepare(transcript, [self.context])
+        story, plan, settings = self.prepare(transcript, [self.context])
         stored = self._fetch(story, plan, [""], str(self.context), settings, progress)
         return {layer: layer_features(stored.read(layer_name(layer)), layer, transcript, plan, settings) for layer in self.layers}
 
@@ -116,7 +116,7 @@ class LMStates:
             If a context does not fit the model, or without a cache all of them do not fit in memory.
         """
         words = check_contexts(contexts)
-        story, plan, settings = self._prepare(transcript, [ContextWindow(n) for n in words])
+        story, plan, settings = self.prepare(transcript, [ContextWindow(n) for n in words])
         settings["context"] = {"words": words}
         groups = [f"context_{n:04d}/" for n in words]
         if self.cache is None:
@@ -136,7 +136,15 @@ class LMStates:
             **self.rules.settings(self.lm.tokenizer),
         }
 
-    def _prepare(
+    def choose_batch(self) -> int:
+        """Tokens in one batch: as asked, else from the free memory."""
+        return self.batch_tokens or choose_budget(self.lm, self.bytes_per_token())
+
+    def bytes_per_token(self) -> int:
+        """What one token of a batch takes, roughly."""
+        return bytes_per_token(self.lm, len(self.layers))
+
+    def prepare(
         self, transcript: Transcript, contexts: Sequence[ContextWindow]
     ) -> tuple[StoryTokens, ReadingPlan, dict[str, Any]]:
         """The story's tokens, where each word is read, and what was settled about them."""
@@ -163,9 +171,8 @@ class LMStates:
 
         def make(missing: Sequence[str], sink: Sink) -> None:
             layers = [names[name] for name in missing]
-            budget = self.batch_tokens or choose_budget(self.lm, len(layers))
             read = functools.partial(_read_states, self.lm, layers, self.pooling)
-            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
+            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=self.choose_batch(), progress=progress)
 
         return fetch(self.cache, Wanted(key, label, tuple(names), tuple(groups), len(story.words)), make, progress)
 

@@ -21,8 +21,14 @@ def free_memory(device: torch.device) -> int:
     return min(_available(), _control_group_left())
 
 
-def choose_budget(lm: LanguageModel, n_layers_kept: int, n_logits: int = 0) -> int:
-    """Tokens in one batch, so that it takes at most a quarter of the free memory.
+def choose_budget(lm: LanguageModel, bytes_per_token: int) -> int:
+    """Tokens in one batch, so that it takes at most a quarter of the free memory."""
+    limit = GPU_TOKENS if lm.device.type == "cuda" else CPU_TOKENS
+    return int(max(256, min(limit, free_memory(lm.device) // 4 // bytes_per_token)))
+
+
+def bytes_per_token(lm: LanguageModel, n_layers_kept: int, n_logits: int = 0) -> int:
+    """What one token of a batch takes beside the weights, roughly.
 
     Parameters
     ----------
@@ -32,9 +38,7 @@ def choose_budget(lm: LanguageModel, n_layers_kept: int, n_logits: int = 0) -> i
     n_logits : int
         Scores kept of each token: the vocabulary where words are predicted, else 0.
     """
-    limit = GPU_TOKENS if lm.device.type == "cuda" else CPU_TOKENS
-    bytes_per_token = 4 * (state_width(lm) * (n_layers_kept + 2 * lm.n_layers + 16) + 3 * n_logits)
-    return int(max(256, min(limit, free_memory(lm.device) // 4 // bytes_per_token)))
+    return 4 * (state_width(lm) * (n_layers_kept + 2 * lm.n_layers + 16) + 3 * n_logits)
 
 
 def state_width(lm: LanguageModel) -> int:

@@ -12,7 +12,7 @@ import torch
 from neurolm.checks import InputError, bad
 from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch
 from neurolm.features.feature_space import Features
-from neurolm.features.memory import choose_budget
+from neurolm.features.memory import bytes_per_token, choose_budget
 from neurolm.features.reading import Reads, Sink, run_plan
 from neurolm.features.reading_plan import ReadingPlan, check_context, check_contexts, plan_reading
 from neurolm.features.text_rules import StoryTokens, TextRules
@@ -76,7 +76,7 @@ class Surprisal:
         InputError
             If a word gives no token, or a window does not fit the model's positions.
         """
-        story, plan, settings = self._prepare(transcript, [self.context])
+        story, plan, settings = self.prepare(transcript, [self.context])
         stored = self._fetch(story, plan, [""], str(self.context), settings, progress)
         return self._features(stored, transcript, plan, settings)
 
@@ -86,7 +86,7 @@ class Surprisal:
         See `LMStates.sweep`.
         """
         words = check_contexts(contexts)
-        story, plan, settings = self._prepare(transcript, [ContextWindow(n) for n in words])
+        story, plan, settings = self.prepare(transcript, [ContextWindow(n) for n in words])
         settings["context"] = {"words": words}
         groups = [f"context_{n:04d}/" for n in words]
         stored = self._fetch(story, plan, groups, f"{len(words)} contexts to {words[-1]} words", settings, progress)
@@ -118,7 +118,15 @@ class Surprisal:
         seen, shortened = plan.seen[context], plan.shortened[context]
         return Features(values, transcript.mid_times, self._columns, slices, seen, shortened, settings)
 
-    def _prepare(
+    def choose_batch(self) -> int:
+        """Tokens in one batch: as asked, else from the free memory."""
+        return self.batch_tokens or choose_budget(self.lm, self.bytes_per_token())
+
+    def bytes_per_token(self) -> int:
+        """What one token of a batch takes, roughly."""
+        return bytes_per_token(self.lm, 1, self.lm.tokenizer.vocab_size)
+
+    def prepare(
         self, transcript: Transcript, contexts: Sequence[ContextWindow]
     ) -> tuple[StoryTokens, ReadingPlan, dict[str, Any]]:
         """The story's tokens, where each word is predicted, and what was settled about them."""
@@ -140,9 +148,8 @@ class Surprisal:
         label = (story.transcript.name, self.lm.name, "surprisal", asked)
 
         def make(missing: Sequence[str], sink: Sink) -> None:
-            budget = self.batch_tokens or choose_budget(self.lm, 1, self.lm.tokenizer.vocab_size)
             read = functools.partial(_read_predictions, self.lm, story.tokens)
-            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
+            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=self.choose_batch(), progress=progress)
 
         wanted = Wanted(key, label, ("surprisal", "entropy"), tuple(groups), len(story.words))
         return fetch(self.cache, wanted, make, progress)
