@@ -14,10 +14,10 @@ TOKENIZER = WordTokenizer([f"w{i}" for i in range(6)], unknown=None)
 
 def sharpened(lm):
     """A random model with definite opinions."""
-    with torch.no_grad():
-        for parameter in lm.parameters():
-            parameter.mul_(4)
-    return lm.eval()
+    lm.eval().requires_grad_(False)
+    for parameter in lm.parameters():
+        parameter.mul_(4)
+    return lm
 
 
 MODELS = {

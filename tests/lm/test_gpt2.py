@@ -24,9 +24,10 @@ class Vocabulary:
 
 def random_gpt2(folder, size="tiny", **more):
     width, n_layers, n_heads = {**SIZES, "tiny": (48, 3, 4)}[size]
-    vocabulary = {} if size != "tiny" else {"vocab_size": 100, "n_positions": 64, "bos_token_id": 0, "eos_token_id": 0}
+    if size == "tiny":  # large weights, so that its activations are as large as in the real sizes
+        more |= {"vocab_size": 100, "n_positions": 64, "bos_token_id": 0, "eos_token_id": 0, "initializer_range": 0.2}
     torch.manual_seed(0)
-    config = transformers.GPT2Config(n_embd=width, n_layer=n_layers, n_head=n_heads, **vocabulary, **more)
+    config = transformers.GPT2Config(n_embd=width, n_layer=n_layers, n_head=n_heads, **more)
     model = transformers.GPT2LMHeadModel(config).eval().requires_grad_(False)
     model.save_pretrained(folder)
     return model
