@@ -31,9 +31,7 @@ class EvaluationSettings:
     alphas : grid of ridge penalties.
     n_folds, n_inner_folds, gap : see `nested_folds`.
     n_permutations, n_subject_permutations : surrogates of the mean listener (or the only subject), and of every
-        listener by himself. 0 is none, and p is NaN.
-    refit : repeat the whole fit for each surrogate. False shifts the BOLD against fixed held-out predictions: fast
-        enough for whole brains with several runs, anti-conservative for one short run.
+        listener by himself; the whole fit is repeated for each. 0 is none, and p is NaN.
     null, min_shift, block_trs : see `surrogates`.
     n_bootstrap : draws behind intervals; ci : their coverage; interval_block_trs : TRs drawn together.
     n_targets_batch : surrogate targets fitted at once.
@@ -49,7 +47,6 @@ class EvaluationSettings:
     gap: int = 5
     n_permutations: int = 1000
     n_subject_permutations: int = 100
-    refit: bool = True
     null: str = "circular_shift"
     min_shift: int = 10
     block_trs: int = 10

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -8,18 +6,12 @@ from neurolm.checks import InputError
 from neurolm.encoding.design import Design
 from neurolm.encoding.evaluate import evaluate
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
-from neurolm.encoding.held_out import held_out_scores, nested_folds, nested_ridge
-from neurolm.encoding.listeners import Listeners
-from neurolm.encoding.scores import correlation_score
-from neurolm.encoding.target_scores import TargetScores
 from neurolm.features import Features
 
 N_TRS, TR, SUBJECTS = 240, 2.0, ("a", "b", "c", "d", "e")
 REGIONS = Regions(("strong", "weak", "none"))
 SIGNAL = np.array([1.0, 0.6, 0.0])  # planted standard deviation over noise of 1
 SETTINGS = EvaluationSettings(alphas=(10.0, 100.0, 1000.0), n_permutations=59, n_subject_permutations=19, n_bootstrap=200)
-
-FOLDS = nested_folds([0], N_TRS)
 
 
 def features(rng, n_features=6):
@@ -134,33 +126,6 @@ def test_the_same_seed_gives_the_same_numbers_and_the_null_can_be_left_out():
     plain = evaluate({"t": [truth]}, runs, settings=EvaluationSettings(alphas=(10.0, 100.0), n_permutations=0))
     assert np.isnan(plain.scored[0].p).all()
     np.testing.assert_array_equal(plain.scored[0].r, first.scored[0].r)
-
-
-def test_shifts_of_fixed_predictions_find_what_refits_find_and_leave_noise_alone(evaluation):
-    rng = np.random.default_rng(0)
-    truth, other = features(rng), features(rng)
-    runs = listeners(rng, truth)
-    fast = evaluate({"other": [other], "truth": [truth]}, runs, settings=replace(SETTINGS, refit=False))
-    for one, refitted in zip(fast.scored, evaluation.scored):
-        np.testing.assert_allclose(one.r, refitted.r, atol=1e-5)
-        np.testing.assert_allclose(one.p[1, :2], 1 / (1 + one.n_null))
-        assert (one.p[:, 2] > 1 / (1 + one.n_null)).all()
-        np.testing.assert_allclose(one.null, refitted.null, atol=0.1)
-
-
-def test_shifted_scores_are_correlations_of_the_shifted_bold():
-    rng = np.random.default_rng(0)
-    truth = features(rng)
-    runs = {"a": listeners(rng, truth)["a"]}
-    settings = replace(SETTINGS, refit=False, n_permutations=500)
-    way = TargetScores("a", runs["a"][0].data, Listeners(runs), FOLDS, settings, n_null=500, seed=0)
-    ridge = nested_ridge(Design.from_training([truth], runs["a"]).stack([truth], runs["a"]).X, FOLDS, settings.alphas)
-    held = held_out_scores(ridge, way.Y, keep_predictions=True)
-    shifted = way._shifted(held)[0]
-    assert len(shifted) == N_TRS - 2 * settings.min_shift + 1
-    lags = range(settings.min_shift, N_TRS - settings.min_shift + 1)
-    expected = [[correlation_score(np.roll(way.Y, k, 0)[f.test], held.predictions[f.test]) for f in FOLDS] for k in lags]
-    np.testing.assert_allclose(np.sort(shifted, axis=0), np.sort(np.array(expected), axis=0), atol=1e-5)
 
 
 def test_listeners_who_do_not_go_together_are_refused():
