@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,9 @@ def _tr_times() -> np.ndarray:
 def _read_table(path: Path, n_rows: int, n_columns: int) -> np.ndarray:
     check_file(path, "The copy is incomplete: `neurolm data check alice` says what is missing.")
     try:
-        table = np.loadtxt(path, ndmin=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # an empty file is refused below
+            table = np.loadtxt(path, ndmin=2)
     except (ValueError, UnicodeDecodeError) as error:
         raise bad_file(path, f"is not a table of numbers ({error})", "Copy it again from its source.") from None
     if table.shape != (n_rows, n_columns):

@@ -52,6 +52,12 @@ def fetch_files(registry: Mapping[str, Pinned], base_url: str, folder: Path, pro
     FileError
         If a download fails, naming its address; what was finished stays and is not fetched again.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise bad_file(
+            folder, f"cannot be made ({error.strerror})", "Set NEUROLM_CACHE to a folder that can be written."
+        ) from None
     with exclusive_lock(folder / ".lock"):
         missing = [path for path, known in registry.items() if not is_intact(inside(folder, path), known)]
         if missing:

@@ -16,6 +16,7 @@ from neurolm.stimuli.transcript import Transcript
 
 UNTIMED = "untimed"
 ZERO_LENGTH = "zero length"
+EMPTY = "empty"
 
 
 class Label(NamedTuple):
@@ -67,7 +68,7 @@ def transcript_from_labels(
     for label in labels:
         text = strip_label(label.text)
         if not is_speech(text):
-            left_out[text] += 1
+            left_out[text or EMPTY] += 1
             sentence.pass_mark(text)
         elif label.onset is None or label.offset is None:
             left_out[UNTIMED] += 1

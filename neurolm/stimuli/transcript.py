@@ -28,8 +28,8 @@ class Transcript:
     name : str
         The story's name, for messages and reports.
     left_out : mapping of str to int
-        What the file held beside these words, counted: pauses and noises by their label, rows
-        without a time as "untimed". For reports; it does not count as content.
+        What the file held beside these words, counted: pauses and noises by their label ("empty" for
+        a blank one), rows without a time as "untimed". For reports; it does not count as content.
     """
 
     words: tuple[str, ...]

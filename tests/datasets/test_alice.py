@@ -99,6 +99,12 @@ def test_check_names_what_is_wrong(tmp_path):
     assert any("must hold 362 rows x 6 columns" in p or "not a table" in p for p in problems)
     with pytest.raises(FileError, match="no such file"):
         alice.transcript()
+    table.write_text("")
+    with pytest.raises(FileError, match=r"s22-timecourses.txt: must hold 362 rows x 6 columns; got \(0, 1\)"):
+        alice.bold("s22")
+    table.write_bytes(b"1 2 \xff\x00 x\n")
+    with pytest.raises(FileError, match=r"s22-timecourses\.txt: is not a table of numbers"):
+        alice.bold("s22")
 
 
 @needs_alice

@@ -94,6 +94,12 @@ def test_nothing_is_written_outside_the_folder(path, tmp_path):
         fetch_files({path: pinned(b"")}, "http://127.0.0.1:9/", tmp_path)
 
 
+def test_a_cache_that_cannot_be_made_is_named(home, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError, match=r"file/cache: cannot be made \(.*\). Set NEUROLM_CACHE"):
+        fetch_files(home[1], "http://127.0.0.1:9/", tmp_path / "file" / "cache")
+
+
 def test_md5_is_taken_where_the_publisher_gives_no_other(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert is_intact(tmp_path / "a", Pinned("md5:900150983cd24fb0d6963f7d28e17f72", 3))

@@ -187,7 +187,7 @@ def test_the_content_decides_how_a_file_is_read(tmp_path):
         read_transcript(tmp_path / "none.csv")
 
 
-@settings(max_examples=500, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_broken_files_give_an_error_of_ours_or_a_transcript(data, tmp_path):
     starts = [
@@ -212,7 +212,7 @@ def test_broken_files_give_an_error_of_ours_or_a_transcript(data, tmp_path):
     assert len(transcript) > 0
 
 
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(min_size=1, max_size=200) | st.text(max_size=200).map(lambda t: t.encode("utf-8", "surrogatepass")))
 def test_noise_is_refused_without_a_traceback_of_python(raw, tmp_path):
     path = tmp_path / "noise"

@@ -16,7 +16,7 @@ def story(n=60, seed=0, marks=True, name="tale"):
     return Transcript([f"{name}{i}" for i in range(n)], onsets, onsets + durations, sentences, paragraphs, name)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(level=st.sampled_from(["word", "sentence", "paragraph", 1, 2, 7, 60, 1000]), n=st.integers(1, 80), seed=st.integers(0, 99))
 def test_scrambling_keeps_every_word_its_length_and_the_storys_length(level, n, seed):
     old = story(n, seed)

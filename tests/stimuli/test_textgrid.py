@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import parselmouth
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from parselmouth.praat import call
 
@@ -169,7 +169,7 @@ def test_real_word_counts():
     assert words["wheretheressmoke"] == 1836
     assert sum(words[path.stem] for path in MOTH) == 23710
     alice = read_textgrid(OTHERS[0])
-    assert alice.left_out == {"sp": 290, "": 6}
+    assert alice.left_out == {"sp": 290, "empty": 6}
     assert (alice.words[0], alice.onsets[0]) == ("Alice", 20.05891632653599)
 
 
@@ -205,13 +205,23 @@ def grids(draw, letters=LETTERS):
     return tiers
 
 
+def is_utf8_by_chance(path):
+    """Some Latin-1 bytes are good UTF-8 as well; Praat and we then read UTF-8."""
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8") != raw.decode("latin-1")
+    except UnicodeDecodeError:
+        return False
+
+
 @pytest.mark.parametrize("form", WRITERS)
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_generated_grids_agree_with_praat_and_with_what_was_written(form, encoding, data, tmp_path):
     tiers = data.draw(grids(LATIN if encoding == "latin-1" else LETTERS))
     path = save(tmp_path / "grid.TextGrid", tiers, form, encoding)
+    assume(encoding != "latin-1" or not is_utf8_by_chance(path))
     own = own_marks(read_tiers(path))
     assert own == tiers
     # Praat itself reads no chronological file with a byte-order mark
@@ -265,7 +275,9 @@ def test_what_is_not_speech_is_left_out_and_counted(tmp_path):
     transcript = read_textgrid(save(tmp_path / "a.TextGrid", [("word", INTERVALS, marks)], "short"))
     assert transcript.words == ("HELLO", "THERE")
     assert transcript.sentences.tolist() == [0, 1]
-    expected = Counter(text.strip() for text in texts if text.strip() not in ("HELLO", "THERE")) + Counter({"zero length": 1})
+    expected = Counter(text.strip() or "empty" for text in texts if text.strip() not in ("HELLO", "THERE")) + Counter(
+        {"zero length": 1}
+    )
     assert transcript.left_out == expected
 
 
@@ -342,7 +354,7 @@ def test_missing_file_and_folder_are_named(tmp_path):
         read_textgrid(tmp_path)
 
 
-@settings(max_examples=300, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_broken_files_give_an_error_of_ours_or_a_transcript(data, tmp_path):
     form, encoding = data.draw(st.sampled_from(sorted(WRITERS))), data.draw(st.sampled_from(["utf-8", "utf-16", "latin-1"]))
