@@ -17,6 +17,10 @@ from neurolm.lm.generate import generate_ids as generate_ids
 # model files: ours, and GPT-2's of transformers
 from neurolm.lm.gpt2 import load_gpt2 as load_gpt2
 from neurolm.lm.gpt2 import save_gpt2 as save_gpt2
+
+# other work for the same layers
+from neurolm.lm.heads import SequenceClassifier as SequenceClassifier
+from neurolm.lm.heads import TokenClassifier as TokenClassifier
 from neurolm.lm.language_model import LanguageModel as LanguageModel
 from neurolm.lm.language_model import LMOutput as LMOutput
 from neurolm.lm.lstm import LSTM as LSTM
@@ -25,6 +29,7 @@ from neurolm.lm.mt_lstm import MultiTimescaleLSTM as MultiTimescaleLSTM
 # models by name or folder
 from neurolm.lm.pretrained import load as load
 from neurolm.lm.rnn import RNN as RNN
+from neurolm.lm.time_series import TimeSeriesModel as TimeSeriesModel
 
 # the adapter for transformers, and the double that tests use
 from neurolm.lm.toy import ToyModel as ToyModel
