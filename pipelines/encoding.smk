@@ -48,6 +48,7 @@ rule encode:
     output:
         "encoding/scores.h5",
         "encoding/scores.tsv",
+        expand("sub-{subject}/sub-{subject}_encoding.h5", subject=SUBJECTS),
     threads: config["threads"]
     shell:
         NEUROLM + " encode config.json"

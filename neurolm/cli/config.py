@@ -100,7 +100,7 @@ class AnalysisConfig(_Section):
 
 
 def read_config(path: str | Path) -> AnalysisConfig:
-    """Read and check a config.
+    """Read and check the config of an analysis.
 
     Raises
     ------
@@ -108,6 +108,16 @@ def read_config(path: str | Path) -> AnalysisConfig:
         With file and line: YAML that does not parse, an unknown key (and the nearest valid
         one), a value of the wrong kind, a key given twice.
     """
+    path = Path(path)
+    values, lines = read_yaml(path)
+    try:
+        return AnalysisConfig.model_validate(values)
+    except ValidationError as error:
+        raise _explain(path, error, lines) from None
+
+
+def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    """A YAML file's keys and values, and the line of every key by its way from the top."""
     path = check_file(path, "Configs that come with neurolm are listed by `neurolm run --list`.")
     try:
         text = path.read_text(encoding="utf-8")
@@ -116,16 +126,15 @@ def read_config(path: str | Path) -> AnalysisConfig:
         values = yaml.safe_load(text)
     except UnicodeDecodeError:
         raise bad_file(path, "is not UTF-8 text", "Save the config as UTF-8.") from None
+    except RecursionError:
+        raise bad_file(path, "is nested too deeply, or refers to itself", "Write it out plainly.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         raise bad_file(path, f"is not valid YAML ({problem})", line=mark.line + 1 if mark else None) from None
     if not isinstance(values, dict):
         raise bad_file(path, "holds no keys", "Begin with a copy of one of the configs that come with neurolm.")
-    try:
-        return AnalysisConfig.model_validate(values)
-    except ValidationError as error:
-        raise _explain(path, error, lines) from None
+    return values, lines
 
 
 def _key_lines(node: Any, path: Path, prefix: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], int]:

@@ -30,6 +30,7 @@ def encode(
     from neurolm.cli.plan import make_plan
     from neurolm.cli.run import find_config
     from neurolm.cli.stimuli import prepared_runs
+    from neurolm.cli.subjects import write_subjects
     from neurolm.encoding.evaluate import evaluate
     from neurolm.features import WordRate
     from neurolm.storage import write_text
@@ -50,6 +51,8 @@ def encode(
             seed=plan.config.seed,
             progress=report,
         )
+    with progress("subjects") as report:
+        write_subjects(plan, result, subjects, report)
     write_text(plan.output / "encoding" / "scores.tsv", score_table(result))
     result.save(plan.output / "encoding" / "scores.h5")
     best = result.scored[0]

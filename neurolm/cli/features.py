@@ -10,12 +10,12 @@ import typer
 
 from neurolm.cli.main import app
 from neurolm.cli.names import label
-from neurolm.cli.terminal import progress, say, seconds_text
+from neurolm.cli.terminal import bytes_text, progress, say, seconds_text
 
 if TYPE_CHECKING:
     from neurolm.cli.config import FeaturesConfig
     from neurolm.cli.plan import Plan
-    from neurolm.features import Features, LMStates
+    from neurolm.features import CachedFeatures, Features, LMStates
     from neurolm.lm import LanguageModel
 
 features = typer.Typer(help="Extract, list, verify and prune features.", no_args_is_help=True)
@@ -32,6 +32,7 @@ def extract(
     from neurolm.cli.config import read_config
     from neurolm.cli.plan import make_plan
     from neurolm.cli.run import find_config
+    from neurolm.features import plan_extraction
     from neurolm.storage import write_json
 
     plan = make_plan(read_config(find_config(config)))
@@ -42,13 +43,54 @@ def extract(
         if story not in (None, name, label(name)):
             continue
         if dry_run:
-            _say_sizes(states, plan, name)
+            say(f"{name}: {plan_extraction(states, plan.dataset.transcript(name))}")
             continue
         began = time.monotonic()
         with progress("features") as report:
             by_layer = layer_features(states, plan, name, report)
         write_json(manifest_path(plan, name), manifest(states, plan, name, by_layer))
         say(f"{name}: {len(by_layer)} layers of {states.lm.name} in {seconds_text(time.monotonic() - began)}")
+
+
+@features.command("list", epilog="Example: neurolm features list")
+def list_() -> None:
+    """List the features in the cache, with their sizes."""
+    from neurolm.features import FeatureCache, list_cache
+
+    say(f"in {FeatureCache().folder}")
+    _say_files(list_cache())
+
+
+@features.command(epilog="Example: neurolm features verify")
+def verify() -> None:
+    """Compare the checksums of everything in the cache; damaged files are named, and made anew when next used."""
+    from neurolm.features import verify_cache
+
+    with progress("verify") as report:
+        files = verify_cache(progress=report)
+    _say_files(files)
+    if any(file.problem for file in files):
+        raise typer.Exit(2)
+
+
+@features.command(epilog="Example: neurolm features prune --unused-days 90")
+def prune(
+    unused_days: Annotated[float | None, typer.Option(min=0, help="Also remove whole files unused for so many days.")] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Remove all that no process is writing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be removed.")] = False,
+) -> None:
+    """Remove damaged and interrupted files from the cache; on request also old ones, or all."""
+    from neurolm.features import prune_cache
+
+    removed = prune_cache(unused_days=unused_days, everything=everything, dry_run=dry_run)
+    _say_files(removed)
+    say("nothing was removed" if dry_run else f"removed {len(removed)} files")
+
+
+def _say_files(files: list[CachedFeatures]) -> None:
+    for file in files:
+        say(f"{bytes_text(file.n_bytes):>9}  {file.state:<11}{', '.join(file.label)}  {file.problem}".rstrip())
+    say(f"{bytes_text(sum(file.n_bytes for file in files)):>9}  in {len(files)} files")
 
 
 def open_model(name: str, device: str = "auto") -> LanguageModel:
@@ -76,10 +118,6 @@ def layer_features(states: LMStates, plan: Plan, story: str, report: Any) -> dic
         plan.output / "features" / f"story-{label(story)}_features.h5", {f"layer_{k:02d}": f.values for k, f in by_layer.items()}
     )
     return by_layer
-
-
-def _say_sizes(states: LMStates, plan: Plan, story: str) -> None:
-    say(f"{story}: {len(plan.dataset.transcript(story))} words, layers {list(states.layers)}")
 
 
 def manifest_path(plan: Plan, story: str) -> Path:

@@ -78,6 +78,35 @@ def attention_map(weights: np.ndarray, tokens: Sequence[str], *, title: str = ""
     return Picture(figure, data, f"{title + ': ' if title else ''}attention of {n} tokens to the tokens before them.")
 
 
+def attention_from_one(weights: np.ndarray, tokens: Sequence[str]) -> Picture:
+    """What one token looks at, layer by layer and head by head.
+
+    Parameters
+    ----------
+    weights : array of shape (n_layers, n_heads, n_tokens)
+        Attention of the last token to every token.
+    tokens : sequence of str, n_tokens
+    """
+    weights = np.asarray(weights, dtype=np.float64)
+    n_layers, n_heads, n_tokens = weights.shape
+    if n_tokens != len(tokens):
+        raise bad("weights", f"have {len(tokens)} columns, one per token", weights.shape)
+    rows = weights.reshape(-1, n_tokens)
+    names = [f"layer {layer + 1}, head {head + 1}" for layer in range(n_layers) for head in range(n_heads)]
+    with style():
+        figure, axes = new_figure(9.6, 1.3 + 0.24 * len(rows))
+        image = axes.imshow(rows, cmap="Blues", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+        axes.set_yticks(range(len(rows)), names)
+        shown = range(n_tokens) if n_tokens <= 40 else (0, n_tokens - 1)
+        axes.set_xticks(shown, [short(tokens[i], 14) for i in shown])
+        axes.tick_params(length=0)
+        axes.set(xlabel="token looked at", title=f"what {tokens[-1]!r} looks at")
+        axes.spines[:].set_visible(False)
+        figure.colorbar(image, ax=axes, label="attention")
+    data = {"head": np.repeat(names, n_tokens), "token": list(tokens) * len(rows), "attention": rows.reshape(-1)}
+    return Picture(figure, data, f"attention of the last of {n_tokens} tokens, from {len(rows)} heads.")
+
+
 def _curves(
     x_values: np.ndarray,
     curves: Mapping[str, np.ndarray],
