@@ -17,7 +17,7 @@ from neurolm.checks import bad
 from neurolm.encoding.baseline import content_free
 from neurolm.encoding.design import Design
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
-from neurolm.encoding.held_out import NestedFold, nested_folds, nested_ridge
+from neurolm.encoding.held_out import NestedFold, nested_folds, nested_ridge, train_test_fold
 from neurolm.encoding.listeners import Listeners
 from neurolm.encoding.nested import NestedRidge
 from neurolm.encoding.target_scores import TargetScores
@@ -63,12 +63,14 @@ def evaluate(
     if not feature_sets:
         raise bad("feature_sets", "hold at least one", list(feature_sets))
     listeners = Listeners(subjects)
-    folds = nested_folds(listeners.run_onsets, listeners.n_trs, settings.n_folds, settings.n_inner_folds, settings.gap)
+    folds = _folds(listeners, settings)
     ways = _ways_of_scoring(listeners, folds, settings, seed)
     total = len(feature_sets) + len(baselines)
     for i, name in enumerate([*baselines, *feature_sets]):
         progress(i, total, "feature sets", name)
         stories = baselines[name] if name in baselines else feature_sets[name]
+        if len(stories) != len(listeners.runs):
+            raise bad(f"features of {name!r}", f"be one story for each of the {len(listeners.runs)} runs", len(stories))
         ridge = _ridge(stories, listeners, folds, settings)
         free = [content_free(story, seed + k) for k, story in enumerate(stories)] if name in feature_sets else []
         free_ridge = _ridge(free, listeners, folds, settings) if free else ridge
@@ -94,6 +96,13 @@ def evaluate(
     )
 
 
+def _folds(listeners: Listeners, settings: EvaluationSettings) -> list[NestedFold]:
+    onsets, n_trs, inner = listeners.run_onsets, listeners.n_trs, (settings.n_inner_folds, settings.gap)
+    if settings.test_runs:
+        return train_test_fold(onsets, n_trs, settings.test_runs, *inner)
+    return nested_folds(onsets, n_trs, settings.n_folds, *inner)
+
+
 def _ways_of_scoring(
     listeners: Listeners, folds: list[NestedFold], settings: EvaluationSettings, seed: int
 ) -> list[TargetScores]:
@@ -110,7 +119,13 @@ def _ways_of_scoring(
 def _ridge(
     stories: Sequence[Features], listeners: Listeners, folds: list[NestedFold], settings: EvaluationSettings
 ) -> NestedRidge:
-    times = [run.tr_times for run in listeners.runs]
-    design = Design.from_training(stories, times, settings.delays, lobes=settings.lobes, max_gap_s=settings.max_gap_s)
+    training = [i for i in range(len(listeners.runs)) if i not in settings.test_runs]
+    design = Design.from_training(
+        [stories[i] for i in training],
+        [listeners.runs[i] for i in training],
+        settings.delays,
+        lobes=settings.lobes,
+        max_gap_s=settings.max_gap_s,
+    )
     X = design.stack(stories, listeners.runs, max_gap_s=settings.max_gap_s).X
     return nested_ridge(X, folds, settings.alphas, n_targets=settings.n_targets_batch, device=settings.device)

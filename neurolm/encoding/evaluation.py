@@ -30,6 +30,8 @@ class EvaluationSettings:
     delays : FIR delays in TRs; lobes : of the Lanczos kernel; max_gap_s : see `Design.from_training`.
     alphas : grid of ridge penalties.
     n_folds, n_inner_folds, gap : see `nested_folds`.
+    test_runs : positions of runs that are only ever predicted, once, by a fit of all others; the way for whole
+        brains. Their null needs no refit. Empty for cross-validation over everything.
     n_permutations, n_subject_permutations : surrogates of the mean listener (or the only subject), and of every
         listener by himself; the whole fit is repeated for each. 0 is none, and p is NaN.
     null, min_shift, block_trs : see `surrogates`.
@@ -45,6 +47,7 @@ class EvaluationSettings:
     n_folds: int = 5
     n_inner_folds: int = 5
     gap: int = 5
+    test_runs: tuple[int, ...] = ()
     n_permutations: int = 1000
     n_subject_permutations: int = 100
     null: str = "circular_shift"

@@ -70,6 +70,20 @@ def nested_folds(run_onsets: Any, n_trs: int, n_folds: int = 5, n_inner_folds: i
     return [NestedFold(train, test, _folds(train, run_of_row, n_inner_folds, gap)) for train, test in outer]
 
 
+def train_test_fold(
+    run_onsets: Any, n_trs: int, test_runs: Sequence[int], n_inner_folds: int = 5, gap: int = 5
+) -> list[NestedFold]:
+    """One outer fold: these runs (by position) are predicted by a fit of all others, whose folds choose the penalty."""
+    run_of_row = _run_of_row(run_onsets, n_trs)
+    n_runs = int(run_of_row[-1]) + 1
+    chosen = sorted(set(test_runs))
+    if not chosen or chosen[0] < 0 or chosen[-1] >= n_runs or len(chosen) == n_runs:
+        raise bad("test_runs", f"be some of the {n_runs} runs, counted from 0, and leave others to fit", list(test_runs))
+    held = np.isin(run_of_row, chosen)
+    rows = np.arange(n_trs)
+    return [NestedFold(rows[~held], rows[held], _folds(rows[~held], run_of_row, n_inner_folds, gap))]
+
+
 def nested_ridge(
     X: np.ndarray,
     folds: Sequence[NestedFold],

@@ -61,11 +61,11 @@ class Listeners:
         runs = [mean_run([runs[i] for runs in self._subjects.values()]).data for i in range(len(self.runs))]
         return np.concatenate(runs).astype(np.float32, copy=False)
 
-    def ceiling(self, scored: str) -> np.ndarray:
-        """(n_voxels,) noise ceiling of a "single" listener or of the "mean" one; NaN for one subject."""
+    def ceiling(self, scored: str, rows: np.ndarray) -> np.ndarray:
+        """(n_voxels,) noise ceiling on these rows of a "single" listener or of the "mean" one; NaN for one subject."""
         if not self.is_group:
             return np.full(self.n_voxels, np.nan)
-        data = self.each.reshape(self.n_trs, len(self.names), self.n_voxels).swapaxes(0, 1)
+        data = self.each[rows].reshape(len(rows), len(self.names), self.n_voxels).swapaxes(0, 1)
         return noise_ceiling(data, source="subjects", scored=scored)
 
     def _check(self, name: str, runs: Sequence[BoldRun]) -> None:

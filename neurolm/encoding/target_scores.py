@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ class TargetScores:
         self._choice.add(len(self._sets), fitted.inner_scores, fitted.fold_scores, fitted.predictions)
         self._sets.append(self._result(fitted))
         if self.n_null:
-            outer, inner = self._score_surrogates(ridge)
+            outer, inner = self._moved(fitted) if len(self.folds) == 1 else self._refitted(ridge)
             self._null_choice.add(len(self._null), inner, outer)
             self._null.append(self._by_subject(outer))
 
@@ -88,7 +89,7 @@ class TargetScores:
             if self._plain
             else np.empty((2, 0, self.n_voxels)),
             content_free=np.stack([one.mean(0) for one in self._free]),
-            ceiling=self.listeners.ceiling(single),
+            ceiling=self.listeners.ceiling(single, np.sort(np.concatenate([fold.test for fold in self.folds]))),
             ceiling_name=names[single] if self.listeners.is_group else "",
             interval_name=self._interval_name(),
             chosen=self._chosen(),
@@ -113,26 +114,38 @@ class TargetScores:
         return np.stack([one.best_alphas for one in self._sets])
 
     def _score(self, ridge: NestedRidge) -> HeldOutScores:
-        return held_out_scores(ridge, self.Y, keep_predictions=self.n_subjects == 1)
+        return held_out_scores(ridge, self.Y, keep_predictions=self.n_subjects == 1 or len(self.folds) == 1)
 
     def _result(self, fitted: HeldOutScores) -> _Result:
         return _Result(
             self._by_subject(fitted.fold_scores), fitted.best_alphas, self._interval(fitted.fold_scores, fitted.predictions)
         )
 
-    def _score_surrogates(self, ridge: NestedRidge) -> tuple[np.ndarray, np.ndarray]:
-        """Held-out and inner scores of every surrogate, fitted anew: each (n_null, n_folds, n_targets)."""
-        s, onsets = self.settings, self.listeners.run_onsets.tolist()
-        drawn = surrogates(
-            self.Y, self.n_null, null=s.null, run_onsets=onsets, min_shift=s.min_shift, block_trs=s.block_trs, rng=self.seed
+    def _surrogates(self, Y: np.ndarray, run_onsets: Sequence[int]) -> Iterator[np.ndarray]:
+        s = self.settings
+        return surrogates(
+            Y, self.n_null, null=s.null, run_onsets=run_onsets, min_shift=s.min_shift, block_trs=s.block_trs, rng=self.seed
         )
-        scored = []
-        while batch := list(itertools.islice(drawn, max(1, s.n_targets_batch // self.Y.shape[1]))):
+
+    def _refitted(self, ridge: NestedRidge) -> tuple[np.ndarray, np.ndarray]:
+        """Held-out and inner scores of every surrogate, fitted anew: each (n_null, n_folds, n_targets)."""
+        drawn, scored = self._surrogates(self.Y, self.listeners.run_onsets.tolist()), []
+        while batch := list(itertools.islice(drawn, max(1, self.settings.n_targets_batch // self.Y.shape[1]))):
             scored.append(held_out_scores(ridge, np.concatenate(batch, axis=1).astype(np.float32, copy=False)))
         shape = (len(self.folds), -1, self.Y.shape[1])
         outer = np.concatenate([one.fold_scores.reshape(shape).swapaxes(0, 1) for one in scored])
         inner = np.concatenate([one.inner_scores.reshape(shape).swapaxes(0, 1) for one in scored])
         return outer.astype(np.float32), inner.astype(np.float32)
+
+    def _moved(self, fitted: HeldOutScores) -> tuple[np.ndarray, np.ndarray]:
+        """The only fold's predictions, of runs that no fit has seen, against surrogates of their BOLD."""
+        assert fitted.predictions is not None
+        rows = self.folds[0].test
+        onsets = np.flatnonzero(np.isin(rows, self.listeners.run_onsets))
+        unit = _unit(fitted.predictions[rows])
+        outer = np.array([_correlation(one, unit) for one in self._surrogates(self.Y[rows], onsets.tolist())], dtype=np.float32)
+        inner = np.broadcast_to(fitted.inner_scores, (len(outer), *fitted.inner_scores.shape)).astype(np.float32)
+        return outer[:, None], inner
 
     def _by_subject(self, fold_scores: np.ndarray) -> np.ndarray:
         """(..., n_folds, n_targets) to (..., n_subjects, n_voxels), averaged over folds."""
@@ -201,3 +214,16 @@ class _Choice:
             for fold, targets in zip(self.folds, better):
                 rows = np.ix_(fold.test, np.flatnonzero(targets))
                 self.predictions[rows] = predictions[rows]
+
+
+def _unit(predictions: np.ndarray) -> np.ndarray:
+    """Columns centred and of length one, so that a correlation is one product."""
+    centred = predictions - predictions.mean(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return centred / np.sqrt((centred**2).sum(0))
+
+
+def _correlation(bold: np.ndarray, unit: np.ndarray) -> np.ndarray:
+    centred = bold - bold.mean(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.einsum("tv,tv->v", centred, unit) / np.sqrt(np.einsum("tv,tv->v", centred, centred))

@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from neurolm.brain import BoldRun, Regions
 from neurolm.checks import InputError
+from neurolm.encoding.crossval import leave_one_run_out
 from neurolm.encoding.design import Design
 from neurolm.encoding.evaluate import evaluate
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
+from neurolm.encoding.ridge import RidgeCV
+from neurolm.encoding.scores import correlation_score
 from neurolm.features import Features
 
 N_TRS, TR, SUBJECTS = 240, 2.0, ("a", "b", "c", "d", "e")
@@ -126,6 +131,40 @@ def test_the_same_seed_gives_the_same_numbers_and_the_null_can_be_left_out():
     plain = evaluate({"t": [truth]}, runs, settings=EvaluationSettings(alphas=(10.0, 100.0), n_permutations=0))
     assert np.isnan(plain.scored[0].p).all()
     np.testing.assert_array_equal(plain.scored[0].r, first.scored[0].r)
+
+
+@pytest.mark.filterwarnings("ignore:.*extend alphas in that direction:UserWarning")
+def test_test_runs_are_predicted_once_by_a_fit_of_the_others():
+    rng = np.random.default_rng(0)
+    stories = [features(rng) for _ in range(4)]
+    times = TR * np.arange(N_TRS)
+    design = Design.from_training(stories[:3], [times] * 3)
+    weights = rng.standard_normal((24, 3))
+    runs = []
+    for story in stories:
+        signal = design.transform(story, times) @ weights
+        data = signal / signal.std(0) * SIGNAL + slow_noise(rng)
+        runs.append(BoldRun(data.astype(np.float32), times, REGIONS, "a"))
+    settings = EvaluationSettings(alphas=(10.0, 100.0, 1000.0), n_permutations=150, n_bootstrap=200, test_runs=(3,))
+    scored = evaluate({"t": stories}, {"a": runs}, settings=settings).scored[0]
+    data = design.stack(stories, runs)
+    folds = leave_one_run_out(data.run_onsets[:3], 3 * N_TRS)
+    model = RidgeCV(settings.alphas, cv=folds, scoring="correlation", fit_intercept=True).fit(
+        data.X[: 3 * N_TRS], data.Y[: 3 * N_TRS]
+    )
+    np.testing.assert_allclose(scored.r[0], correlation_score(data.Y[3 * N_TRS :], model.predict(data.X[3 * N_TRS :])), atol=1e-4)
+    np.testing.assert_allclose(scored.p[0, :2], 1 / 151)
+    assert scored.p[0, 2] > 0.05
+    with pytest.raises(InputError, match="test_runs must be some of the 4 runs"):
+        evaluate({"t": stories}, {"a": runs}, settings=replace(settings, test_runs=(4,)))
+
+
+def test_stories_that_are_fewer_than_the_runs_are_refused():
+    rng = np.random.default_rng(0)
+    truth = features(rng)
+    runs = listeners(rng, truth)["a"] * 2
+    with pytest.raises(InputError, match="features of 't' must be one story for each of the 2 runs; got 1"):
+        evaluate({"t": [truth]}, {"a": runs})
 
 
 def test_listeners_who_do_not_go_together_are_refused():
