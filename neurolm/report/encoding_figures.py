@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from neurolm.report.encoding_report import ChosenAlphas, LayerScores, Listeners
+from neurolm.report.encoding_report import ChosenAlphas, LayerScores
 from neurolm.report.figures import (
     BLUE,
     FAINT,
@@ -158,7 +158,9 @@ def layer_map(scores: LayerScores, regions: Sequence[str]) -> Picture:
     with style():
         figure, axes = new_figure(8.2, min(14.0, 1.3 + 0.19 * len(regions)))
         image = axes.imshow(r, aspect="auto", cmap="cividis", vmin=min(0.0, float(np.nanmin(r, initial=0))), vmax=bound)
-        axes.set(xlabel="layer", yticks=range(len(regions)), yticklabels=[short(r) for r in regions])
+        axes.set(xlabel="layer", yticks=[])
+        if len(regions) <= 70:
+            axes.set_yticks(range(len(regions)), [short(r) for r in regions])
         ticks = layer_ticks(scores.layers)
         axes.set_xticks([scores.layers.index(t) for t in ticks], [str(t) for t in ticks])
         axes.tick_params(length=0)
@@ -202,27 +204,34 @@ def region_summary(scores: LayerScores, regions: Sequence[str]) -> Picture:
     return Picture(figure, data, f"Held-out correlation of {len(regions)} regions beside ceiling, null and baselines.")
 
 
-def listener_strip(listeners: Listeners, scores: LayerScores, regions: Sequence[str]) -> Picture:
-    """Every listener a dot per region, at the layer that `scores` shows, with mean and ceiling."""
-    layers = best_layers(scores)
-    values = pick(listeners.r, layers)  # (n_subjects, n_regions)
-    n_subjects = len(values)
+def listener_strip(
+    values: np.ndarray, listeners: Sequence[str], regions: Sequence[str], *, ceiling: np.ndarray | None = None
+) -> Picture:
+    """Every listener a dot per region, with their mean and the ceiling of a single listener.
+
+    Parameters
+    ----------
+    values : array of shape (n_subjects, n_regions)
+    ceiling : array of shape (n_regions,), optional
+    """
+    n_subjects, x = len(values), np.arange(len(regions))
     spread = np.linspace(-0.26, 0.26, n_subjects) if n_subjects > 1 else np.zeros(1)
     with style():
         figure, axes = new_figure(max(4.8, 1.0 + 0.66 * len(regions)), 3.3)
-        for i in range(len(regions)):
+        for i in x:
             order = np.argsort(values[:, i], kind="stable")
             axes.plot(i + spread, values[order, i], "o", color=BLUE, ms=3.5, alpha=0.75, mew=0, label=None if i else "a listener")
-        mean = _mean(values)
-        axes.hlines(mean, np.arange(len(regions)) - 0.34, np.arange(len(regions)) + 0.34, color=INK, lw=2, label="their mean")
-        if scores.ceiling is not None:
-            x = np.arange(len(regions))
-            axes.hlines(scores.ceiling, x - 0.34, x + 0.34, color=INK, lw=1, ls="--", label="noise ceiling")
+        axes.hlines(_mean(values), x - 0.34, x + 0.34, color=INK, lw=2, label="their mean")
+        if ceiling is not None:
+            axes.hlines(ceiling, x - 0.34, x + 0.34, color=INK, lw=1, ls="--", label="noise ceiling")
         axes.axhline(0, color=SOFT, lw=0.6)
-        axes.set(xticks=range(len(regions)), xticklabels=[short(r, 12) for r in regions], ylabel="held-out correlation")
+        axes.set(
+            xticks=x, xticklabels=[short(r, 20 if len(regions) == 1 else 12) for r in regions], ylabel="held-out correlation"
+        )
+        axes.margins(x=0.02 if len(regions) > 1 else 0.4)
         axes.tick_params(axis="x", length=0)
         figure.legend(loc="outside upper left", ncols=3, handlelength=1.6)
-    data = long_table(("listener", "region"), (listeners.names, regions), r=values)
+    data = long_table(("listener", "region"), (listeners, regions), r=values)
     return Picture(figure, data, f"Held-out correlation of each of {n_subjects} listeners in each region.")
 
 
@@ -240,11 +249,11 @@ def alpha_histogram(alphas: ChosenAlphas) -> Picture:
 
 
 def alpha_counts(alphas: ChosenAlphas) -> np.ndarray:
-    """(n_alphas,) how often each value of the grid was chosen."""
+    """(n_alphas,) how often each value of the grid was chosen; values off the grid are not counted."""
     grid = np.asarray(alphas.grid, dtype=np.float64)
     chosen = np.ravel(np.asarray(alphas.chosen, dtype=np.float64))
-    chosen = chosen[np.isfinite(chosen)]
-    return np.isclose(chosen[:, None], grid[None, :], rtol=1e-4, atol=0).sum(axis=0)
+    values, times = np.unique(chosen[np.isfinite(chosen)], return_counts=True)
+    return (np.isclose(values[:, None], grid[None, :], rtol=1e-4, atol=0) * times[:, None]).sum(axis=0)
 
 
 def curve_table(scores: LayerScores, regions: Sequence[str]) -> dict[str, list[Any]]:

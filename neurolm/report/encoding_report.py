@@ -267,6 +267,8 @@ class EncodingReport:
         Of other analyses of the same data: timescales, decoding.
     notes : tuple of str
         Shown under what was analysed.
+    columns : str
+        What the regions are, in the plural: "regions", "voxels", "vertices".
     """
 
     title: str
@@ -282,6 +284,7 @@ class EncodingReport:
     references: tuple[Reference, ...] = ()
     sections: tuple[Section, ...] = ()
     notes: tuple[str, ...] = ()
+    columns: str = "regions"
 
     def __post_init__(self) -> None:
         if not self.scores:

@@ -43,7 +43,7 @@ def _data(report: EncodingReport) -> str:
         f"We analysed {n_subjects} {_plural('subject', n_subjects)} of the {dataset.name} data set"
         f"{f' ({sources})' if sources and not dataset.is_simulated else ''}: {dataset.task.rstrip('.')}; {n_stories} "
         f"{_plural('story', n_stories, 'stories')}, {dataset.n_words:,} words, {dataset.n_trs:,} volumes per subject "
-        f"(TR {dataset.tr:g} s), {len(report.regions)} {_plural('region', len(report.regions))}."
+        f"(TR {dataset.tr:g} s), {len(report.regions):,} {report.columns}."
     )
     if report.methods.preprocessing:
         text += f" BOLD responses were preprocessed per run: {report.methods.preprocessing}."
@@ -89,7 +89,7 @@ def _statistics(report: EncodingReport) -> list[str]:
         draws = f" ({m.n_null:,} draws)" if m.n_null else ""
         null = (
             f"{_NULLS.get(m.null, m.null)}{draws}; p counts the observed value among the draws {_cite('phipson2010')}, and q is "
-            f"the false discovery rate over regions {_cite('benjamini1995')}."
+            f"the false discovery rate over {report.columns} {_cite('benjamini1995')}."
         )
     interval = f"Intervals: {m.interval}." if m.interval else ""
     maps = f"Maps are shown on the {report.surface.mesh} surface {_cite('fischl1999')}." if report.surface is not None else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,13 +62,13 @@ def verdict(report: EncodingReport) -> str:
     scores = report.scores[0]
     now, level, n_regions = shown(scores), report.methods.fdr, len(report.regions)
     if np.isnan(now.r).all():
-        return "No region could be scored."
+        return f"None of the {report.columns} could be scored."
     if np.isnan(now.q).all():
-        first = f"{report.methods.model} was scored in {n_regions} regions; nothing was tested, so no claim is made."
+        first = f"{report.methods.model} was scored in {n_regions:,} {report.columns}; nothing was tested, so no claim is made."
     else:
         significant = int((now.q < level).sum())
         first = (
-            f"{report.methods.model} predicts held-out BOLD of the {scores.who} in {significant} of {n_regions} regions "
+            f"{report.methods.model} predicts held-out BOLD of the {scores.who} in {significant:,} of {n_regions:,} {report.columns} "
             f"(false discovery rate {level:g})."
         )
         if not significant:
@@ -77,7 +78,7 @@ def verdict(report: EncodingReport) -> str:
     second = f" Best: {report.regions[best]}, layer {now.layer(scores, best)}, r = {number(now.r[best])}"
     second += f" ({around})" if around != "n/a" else ""
     second += f", {number(100 * now.share[best], 0)}% of the noise ceiling" if np.isfinite(now.share[best]) else ""
-    return f"{first}{second}.{_against_baselines(scores, now)}{_others(report, best)}"
+    return f"{first}{second}.{_against_baselines(scores, now, report.columns)}{_others(report, best)}"
 
 
 def _others(report: EncodingReport, region: int) -> str:
@@ -90,13 +91,13 @@ def _others(report: EncodingReport, region: int) -> str:
     return "".join(parts)
 
 
-def _against_baselines(scores: LayerScores, now: Shown) -> str:
+def _against_baselines(scores: LayerScores, now: Shown, columns: str) -> str:
     parts = []
     for baseline in scores.baselines:
         known = np.isfinite(baseline.r) & np.isfinite(now.r)
         if known.any():
-            parts.append(f"{baseline.name} in {int((now.r > baseline.r)[known].sum())} of {int(known.sum())}")
-    return f" Higher than {' and than '.join(parts)} regions." if parts else ""
+            parts.append(f"{baseline.name} in {int((now.r > baseline.r)[known].sum()):,} of {int(known.sum()):,}")
+    return f" Higher than {' and than '.join(parts)} {columns}." if parts else ""
 
 
 def lights(report: EncodingReport) -> tuple[Light, ...]:
@@ -110,17 +111,18 @@ def _alignment(report: EncodingReport) -> Light:
     warned = [story for story in report.alignment if story.status == "warning"]
     n = len(report.alignment)
     if worst:
-        return Light("Alignment", "failed", f"{len(worst)} of {n} stories do not fit their BOLD: {_names(worst)}.")
+        return Light(
+            "Alignment", "failed", f"{len(worst)} of {n} stories do not fit their BOLD: {_listed([s.story for s in worst])}."
+        )
     if warned:
-        return Light("Alignment", "warning", f"{len(warned)} of {n} stories have warnings: {_names(warned)}.")
+        return Light("Alignment", "warning", f"{len(warned)} of {n} stories have warnings: {_listed([s.story for s in warned])}.")
     if not n or not all(story.findings for story in report.alignment):
         return Light("Alignment", "warning", "was not checked for every story.")
     return Light("Alignment", "ok", "words and BOLD fit in every story." if n > 1 else "words and BOLD fit.")
 
 
-def _names(stories: list) -> str:
-    names = [story.story for story in stories]
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def _listed(names: Sequence[str], most: int = 8) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 def _unknown(report: EncodingReport) -> Light | None:
@@ -128,8 +130,9 @@ def _unknown(report: EncodingReport) -> Light | None:
     missing = [name for name, value in zip(report.regions, r, strict=True) if not np.isfinite(value)]
     if not missing:
         return None
-    listed = ", ".join(missing[:8]) + (" …" if len(missing) > 8 else "")
-    return Light("Missing", "warning", f"{len(missing)} regions are constant or hold NaN and have no score: {listed}.")
+    return Light(
+        "Missing", "warning", f"{len(missing):,} {report.columns} are constant or hold NaN and have no score: {_listed(missing)}."
+    )
 
 
 def _alphas(report: EncodingReport) -> Light | None:
@@ -154,11 +157,11 @@ def _alphas(report: EncodingReport) -> Light | None:
 
 
 def _ceiling(report: EncodingReport) -> Light | None:
-    above = np.asarray(report.regions)[shown(report.scores[0]).share > 1]
+    above = [name for name, share in zip(report.regions, shown(report.scores[0]).share, strict=True) if share > 1]
     if report.scores[0].ceiling is None:
         return Light("Ceiling", "warning", "no noise ceiling was estimated: r alone does not say how good a prediction is.")
-    if len(above):
-        return Light("Ceiling", "warning", f"scores above their ceiling in {', '.join(above)}: the ceiling is an estimate.")
+    if above:
+        return Light("Ceiling", "warning", f"scores above their ceiling in {_listed(above)}: the ceiling is an estimate.")
     return None
 
 

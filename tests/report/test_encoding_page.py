@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from neurolm.report import report_page, report_pictures, write_report
+from neurolm.report.voxel_figures import layer_profile, score_histogram
 
 ATTACK = "<script>alert('x')</script>\"'><img src=http://example.org/x onerror=alert(1)>"
 
@@ -109,7 +110,7 @@ def test_unknown_values_are_not_available_and_never_nan(build):
     assert not re.search(r"\bnan\b", texts)
     row = page[page.index('<th class="text" scope="row">LATL') :]
     assert row[: row.index("</tr>")].count("n/a") == 7
-    assert "No region could be scored." in page
+    assert "None of the regions could be scored." in page
 
 
 @pytest.mark.parametrize(("n_regions", "layers"), [(1, (9,)), (40, (0, 1, 2)), (3, tuple(range(81)))], ids=lambda v: str(v)[:12])
@@ -119,8 +120,22 @@ def test_any_number_of_regions_and_layers(build, n_regions, layers, tmp_path):
     assert page.count('<th class="text" scope="row">R0</th>') == 2  # the two tables of scores
 
 
+def test_thousands_of_voxels_are_shown_as_distributions(build):
+    report = build(regions=tuple(f"v{i}" for i in range(3000)), layers=(0, 5, 10), columns="voxels")
+    page = report_page(report).html()
+    assert len(page) < 1_000_000
+    assert "<table" not in page[page.index('<section id="results"') : page.index('<section id="penalties"')]
+    assert "predicts held-out BOLD of the mean listener in 3,000 of 3,000 voxels" in page
+    assert "scores higher than word rate in most listeners in" in page
+    significant = replace(report.scores[0], q=np.where(np.arange(3000) < 10, 0.01, 0.5) * np.ones((3, 1)))
+    assert score_histogram(significant).data["n_significant"].sum() == 10
+    profile = layer_profile(significant)
+    assert np.allclose(profile.data["significant"], significant.r[:, :10].mean(axis=1))
+    assert np.allclose(profile.data["all"], significant.r.mean(axis=1))
+
+
 def test_one_subject_and_many_stories(build, monkeypatch):
-    monkeypatch.setattr("neurolm.report.encoding_page.MOST_STORIES", 2)
+    monkeypatch.setattr("neurolm.report.alignment_section.MOST_STORIES", 2)
     report = build(listeners=None, layers=(0, 5), regions=("A",))
     first = replace(report.alignment[0], words_by_tr=None, lags=None)
     stories = tuple(replace(first, story=f"story {i}") for i in range(4))
