@@ -4,6 +4,7 @@ Delays                                  an FIR step for scikit-learn pipelines t
 Design, EncodingData                    word time to delayed TR time, one object for every story
 EncodingModel                           fit, predict new stories, keep in one file
 RidgeCV                                 one cross-validated penalty per voxel, exactly and fast
+BandedRidgeCV, product_measure          one penalty per feature space and voxel; whose R2 it is
 contiguous_blocks, leave_one_run_out    which rows are held out
 evaluate, EvaluationSettings            feature sets scored on held-out BOLD, beside ceiling, null and baselines
 NestedRidge, nested_cv_scores           stored hats for many versions of Y: nulls that repeat the fit
@@ -14,6 +15,7 @@ bootstrap_correlation, bootstrap_mean   intervals over stretches of time and ove
 content_free, time_shifted              features that know nothing of what was said
 """
 
+from neurolm.encoding.banded_ridge import BandedRidgeCV, product_measure
 from neurolm.encoding.baseline import content_free, time_shifted
 from neurolm.encoding.crossval import contiguous_blocks, leave_one_run_out
 from neurolm.encoding.delays_transformer import Delays
@@ -29,6 +31,7 @@ from neurolm.encoding.scores import correlation_score, r2_score
 from neurolm.encoding.significance import PermutationTest, fdr, permutation_test, refit_test
 
 __all__ = [
+    "BandedRidgeCV",
     "Delays",
     "Design",
     "EncodingData",
@@ -52,6 +55,7 @@ __all__ = [
     "nested_cv_scores",
     "nested_folds",
     "permutation_test",
+    "product_measure",
     "r2_score",
     "refit_test",
     "time_shifted",

@@ -6,6 +6,7 @@ number per target and penalty while it is still in the cache.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,36 @@ def score_fold(algebra: Algebra, fold: FoldHat, statistic: Any, y_test: Any, sco
         predictions = (statistic @ fold.hats[some].reshape(-1, q).T).reshape(len(y_test), -1, m)
         scores[some] = _reduce(xp, predictions, target, variance, rest, scoring).T
     return scores
+
+
+class ScoreMeans:
+    """Mean scores over folds, leaving out the folds in which a score is not defined.
+
+    sums : (n_alphas, n_targets); counts : folds that have a score
+    """
+
+    def __init__(self, n_alphas: int, n_targets: int, dtype: str) -> None:
+        self.sums = np.zeros((n_alphas, n_targets), dtype)
+        self.counts = np.zeros((n_alphas, n_targets), np.int32)
+
+    def add(
+        self, algebra: Algebra, folds: Sequence[FoldHat], statistics: Sequence[Any], Yt: Any, scoring: str, at: slice
+    ) -> None:
+        """Score some folds for the targets in columns `at`."""
+        for fold, statistic in zip(folds, statistics, strict=True):
+            score = algebra.numpy(score_fold(algebra, fold, statistic, algebra.columns(Yt, fold.test), scoring))
+            defined = ~np.isnan(score)
+            self.sums[:, at] += np.where(defined, score, 0)
+            self.counts[:, at] += defined
+
+    def mean(self) -> np.ndarray:
+        """NaN where no fold has a score."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return self.sums / self.counts.astype(self.sums.dtype)
+
+    def partly(self, n_folds: int) -> np.ndarray:
+        """(n_targets,) True where some fold has no score."""
+        return np.asarray((self.counts < n_folds).any(0))
 
 
 def _reduce(xp: Any, predictions: Any, target: Any, variance: Any, rest: Any, scoring: str) -> Any:

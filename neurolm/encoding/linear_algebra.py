@@ -42,6 +42,9 @@ class CpuAlgebra:
         """x[rows] for rising rows."""
         return self.columns(x.T, rows).T
 
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        return np.zeros(shape, dtype)
+
     def astype(self, x: np.ndarray, dtype: Any) -> np.ndarray:
         return x.astype(dtype, copy=False)
 
@@ -108,6 +111,9 @@ class TorchAlgebra:
 
     def rows(self, x: Any, rows: np.ndarray) -> Any:
         return self.columns(x.T, rows).T
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        return self.xp.zeros(shape, dtype=dtype, device=self.device)
 
     def astype(self, x: Any, dtype: Any) -> Any:
         return x.to(getattr(self.xp, dtype) if isinstance(dtype, str) else dtype)

@@ -17,7 +17,7 @@ from neurolm.arrays import batches, to_numpy
 from neurolm.checks import bad, check_choice, check_finite, check_same_length
 from neurolm.encoding.crossval import Fold, blocks_of_rows, resolve_folds
 from neurolm.encoding.fold_hats import FoldHat, FoldHats
-from neurolm.encoding.fold_scores import SCORINGS, best_penalties, score_fold
+from neurolm.encoding.fold_scores import SCORINGS, ScoreMeans, best_penalties
 from neurolm.encoding.linear_algebra import Algebra, algebra_for
 from neurolm.encoding.ridge import check_alphas
 from neurolm.encoding.ridge_search import TARGETS_BATCH
@@ -167,15 +167,10 @@ class _Prepared:
 
     def mean_scores(self, Yt: Any, scoring: str) -> np.ndarray:
         """(n_alphas, n_targets), the mean over the folds in which a score is defined."""
-        algebra = self.hats.algebra
-        _, statistics = self.hats.statistics(Yt, self.group)
-        folds = [
-            algebra.numpy(score_fold(algebra, fold, statistic, algebra.columns(Yt, fold.test), scoring))
-            for fold, statistic in zip(self.made, statistics, strict=True)
-        ]
-        count = np.sum([np.isfinite(scores) for scores in folds], axis=0)
-        with np.errstate(invalid="ignore"):
-            return np.nansum(folds, axis=0) / count
+        hats, means = self.hats, ScoreMeans(len(self.hats.alphas), len(Yt), self.hats.dtype)
+        _, statistics = hats.statistics(Yt, self.group)
+        means.add(hats.algebra, self.made, statistics, Yt, scoring, slice(None))
+        return means.mean()
 
 
 def nested_cv_scores(

@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neurolm.arrays import is_torch, to_numpy
 from neurolm.checks import bad, check_choice, check_finite, check_same_length
+from neurolm.encoding.banded_search import BandedFit
 from neurolm.encoding.crossval import resolve_folds
 from neurolm.encoding.fold_hats import FoldHats
 from neurolm.encoding.fold_scores import SCORINGS
@@ -103,7 +104,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         alphas = check_alphas(self.alphas)
         check_choice("scoring", self.scoring, SCORINGS)
         check_choice("dtype", self.dtype, ("float32", "float64"))
-        _check_batch(self.n_targets_batch)
+        check_batch(self.n_targets_batch)
         X, y = check_X_y(self, X, y)
         self._is_1d = len(y.shape) == 1
         Y = y[:, None] if self._is_1d else y
@@ -141,13 +142,20 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def predict(self, X: Any) -> Any:
         """Predictions (n_trs, n_targets), in the dtype of X; (n_trs,) if y was one-dimensional."""
         check_is_fitted(self)
-        X = check_X(self, X)
-        if is_torch(X):
-            coef, intercept = self.coef_.to(X.device), self.intercept_.to(X.device)
-            predictions = (X.to(coef.dtype) @ coef + intercept).to(X.dtype)
-        else:
-            predictions = (X @ to_numpy(self.coef_) + to_numpy(self.intercept_)).astype(X.dtype, copy=False)
+        predictions = predict_linear(check_X(self, X), self.coef_, self.intercept_)
         return predictions[:, 0] if self._is_1d else predictions
+
+
+def predict_linear(X: Any, coef: Any, intercept: Any) -> Any:
+    """X @ coef + intercept as the kind and dtype of X; `intercept` may be None."""
+    if is_torch(X):
+        coef = coef.to(X.device)
+        predictions = X.to(coef.dtype) @ coef
+        return (predictions if intercept is None else predictions + intercept.to(X.device)).to(X.dtype)
+    predictions = X @ to_numpy(coef)
+    if intercept is not None:
+        predictions += to_numpy(intercept)
+    return predictions.astype(X.dtype, copy=False)
 
 
 def check_alphas(alphas: Any) -> np.ndarray:
@@ -187,7 +195,7 @@ def check_X_y(estimator: Any, X: Any, y: Any) -> tuple[Any, Any]:
     return X, y
 
 
-def report_targets(found: RidgeFit, alphas: np.ndarray) -> None:
+def report_targets(found: RidgeFit | BandedFit, alphas: np.ndarray) -> None:
     """Warn of targets without a result, partly scored ones, and penalties at the grid's ends."""
     n = len(found.chosen)
     if found.undefined.all():
@@ -218,6 +226,8 @@ def _warn(message: str) -> None:
     warnings.warn(message, UserWarning, stacklevel=4)
 
 
-def _check_batch(n_targets_batch: Any) -> None:
+def check_batch(n_targets_batch: Any) -> Any:
+    """None or a positive whole number."""
     if n_targets_batch is not None and (not isinstance(n_targets_batch, (int, np.integer)) or n_targets_batch < 1):
         raise bad("n_targets_batch", "be None or a whole number >= 1", n_targets_batch)
+    return n_targets_batch

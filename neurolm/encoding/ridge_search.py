@@ -13,7 +13,7 @@ import numpy as np
 
 from neurolm.arrays import batches
 from neurolm.encoding.fold_hats import FoldHats
-from neurolm.encoding.fold_scores import best_penalties, score_fold
+from neurolm.encoding.fold_scores import ScoreMeans, best_penalties
 from neurolm.encoding.targets import read_targets
 from neurolm.progress import Progress, silent
 
@@ -71,16 +71,15 @@ class _Search:
         self.hats, self.Y, self.scoring, self.progress = hats, Y, scoring, progress
         self.n_targets = Y.shape[1]
         self.blocks = list(batches(self.n_targets, batch))
-        n_alphas, width = len(hats.alphas), hats.design.shape[1]
-        self.sums = np.zeros((n_alphas, self.n_targets), hats.dtype)
-        self.counts = np.zeros((n_alphas, self.n_targets), np.int32)
+        n_alphas, width = len(hats.alphas), hats.design.matrix.shape[1]
+        self.scores = ScoreMeans(n_alphas, self.n_targets, hats.dtype)
         self.undefined = np.zeros(self.n_targets, bool)
         self.mean = np.zeros(self.n_targets)
         self.weights = hats.algebra.empty((self.n_targets, width), hats.dtype)
 
     def read(self, block: slice) -> Any:
         hats = self.hats
-        read = read_targets(self.Y, block, algebra=hats.algebra, dtype=hats.dtype, centre=hats.fit_intercept)
+        read = read_targets(self.Y, block, algebra=hats.algebra, dtype=hats.dtype, centre=hats.design.fit_intercept)
         self.undefined[block], self.mean[block] = read.undefined, read.mean
         return read.values
 
@@ -92,20 +91,14 @@ class _Search:
             for b, block in enumerate(self.blocks):
                 Yt = self.read(block)
                 whole, statistics = self.hats.statistics(Yt, group)
-                for fold, statistic in zip(made, statistics, strict=True):
-                    y_test = self.hats.algebra.columns(Yt, fold.test)
-                    score = self.hats.algebra.numpy(score_fold(self.hats.algebra, fold, statistic, y_test, self.scoring))
-                    defined = ~np.isnan(score)
-                    self.sums[:, block] += np.where(defined, score, 0)
-                    self.counts[:, block] += defined
+                self.scores.add(self.hats.algebra, made, statistics, Yt, self.scoring, block)
                 if self.hats.is_primal and g == 0:
                     self.weights[block] = whole
                 done = (g + (b + 1) / len(self.blocks)) / len(groups)
                 self.progress(done * self.n_targets, self.n_targets, "targets", "scoring penalties")
 
     def mean_scores(self) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            mean = self.sums / self.counts.astype(self.sums.dtype)
+        mean = self.scores.mean()
         mean[:, self.undefined] = np.nan
         return mean
 
@@ -113,26 +106,17 @@ class _Search:
         """Second pass: the weights of all rows."""
         hats = self.hats
         if hats.is_primal:
-            self.weights = hats.weights(self.weights, chosen)
+            self.weights = hats.design.weights(self.weights, chosen)
         else:
             for block in self.blocks:
-                self.weights[block] = hats.weights(self.read(block), chosen[block])
+                self.weights[block] = hats.design.weights(self.read(block), chosen[block])
         failed = np.flatnonzero(chosen < 0)
         self.weights[failed] = float("nan")
-        n_folds = len(hats.folds)
         return RidgeFit(
-            self.weights[:, : hats.n_features],
-            self._intercept(),
+            self.weights[:, : hats.design.n_features],
+            hats.design.intercepts(self.weights, self.mean),
             chosen,
             self.mean_scores(),
             self.undefined,
-            (self.counts < n_folds).any(0) & ~self.undefined,
+            self.scores.partly(len(hats.folds)) & ~self.undefined,
         )
-
-    def _intercept(self) -> np.ndarray:
-        hats, p = self.hats, self.hats.n_features
-        if not hats.fit_intercept:
-            return np.zeros(self.n_targets)
-        shift = hats.algebra.numpy(self.weights[:, :p]).astype(np.float64) @ hats.x_mean
-        own = hats.algebra.numpy(self.weights[:, p]) if hats.is_primal else 0.0
-        return self.mean + own - shift
