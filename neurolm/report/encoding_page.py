@@ -111,7 +111,9 @@ def _methods(report: EncodingReport) -> tuple[Any, ...]:
         element("p", methods_paragraph(report)),
         element("h3", "References"),
         bullets((work.text for work in works), class_="references"),
-        details("BibTeX", element("pre", text, tabindex=0), file_link(text, "references.bib", "Save references.bib")),
+        details(
+            "BibTeX", element("pre", text, tabindex=0), file_link(text, "references.bib", "Save references.bib"), is_printed=False
+        ),
     )
 
 

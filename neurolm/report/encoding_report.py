@@ -160,6 +160,8 @@ class ChosenLayers:
 class LayerScores:
     """Held-out correlations of every layer and region, and what they must be compared with.
 
+    An optional array that holds nothing but NaN (a single subject has no ceiling) counts as not given.
+
     Parameters
     ----------
     who : str
@@ -197,12 +199,21 @@ class LayerScores:
     chosen: ChosenLayers | None = None
     baselines: tuple[Baseline, ...] = ()
 
+    @property
+    def whose(self) -> str:
+        """`who` inside a sentence: "the mean listener", "sub-01"."""
+        return f"the {self.who}" if "listener" in self.who else self.who
+
     def __post_init__(self) -> None:
         shape = (len(self.layers), np.asarray(self.r).shape[-1])
         for name, expected in (("r", shape), ("p", shape), ("q", shape), ("ceiling", shape[1:])):
             _check_shape(f"{name} of {self.who}", getattr(self, name), expected)
         for name in ("interval", "null"):
             _check_shape(f"{name} of {self.who}", getattr(self, name), (2, *shape))
+        for name in ("interval", "null", "p", "q", "ceiling"):
+            values = getattr(self, name)
+            if values is not None and np.isnan(values).all():
+                object.__setattr__(self, name, None)
         for baseline in self.baselines:
             _check_shape(f"r of {baseline.name}", baseline.r, shape[1:])
             _check_shape(f"interval of {baseline.name}", baseline.interval, (2, shape[1]))

@@ -31,6 +31,7 @@ GREEN = "#00795a"
 PURPLE = "#a8477f"
 SKY = "#56b4e9"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, INK, SKY)
+MARKERS = "osD^vX"  # beside the colours, so that lines are told apart on a grey print too
 
 _STYLE: dict[str, Any] = {
     "axes.edgecolor": SOFT,

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.report.figures import SERIES, SOFT, Picture, new_figure, plain_log_axis, short, style
+from neurolm.report.figures import MARKERS, SERIES, SOFT, Picture, new_figure, plain_log_axis, short, style
 
-_MARKERS = "osD^vX"
 MOST_CURVES = len(SERIES)
 
 
@@ -123,7 +122,7 @@ def _curves(
     data: dict[str, Any] = {x: x_values}
     with style():
         figure, axes = new_figure(5.0, 3.3)
-        for (name, values), colour, marker in zip(curves.items(), SERIES, _MARKERS):
+        for (name, values), colour, marker in zip(curves.items(), SERIES, MARKERS):
             values = np.asarray(values, dtype=np.float64)
             drawn = np.where(values > 0, values, np.nan) if log else values
             every = max(1, len(values) // 12)

@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.report.figures import BLUE, INK, SERIES, SKY, SOFT, Picture, long_table, new_figure, short, style
-
-_MARKERS = "osD^vX"
+from neurolm.report.figures import BLUE, INK, MARKERS, SERIES, SKY, SOFT, Picture, long_table, new_figure, short, style
 
 
 def haemodynamic_response(delays: Sequence[int], response: np.ndarray, regions: Sequence[str], *, tr: float) -> Picture:
@@ -32,7 +30,7 @@ def haemodynamic_response(delays: Sequence[int], response: np.ndarray, regions: 
     with style():
         figure, axes = new_figure(5.0, 3.2)
         if len(regions) <= len(SERIES):
-            for i, (colour, marker) in enumerate(zip(SERIES[: len(regions)], _MARKERS)):
+            for i, (colour, marker) in enumerate(zip(SERIES[: len(regions)], MARKERS)):
                 axes.plot(seconds, response[:, i], color=colour, marker=marker, ms=4.5, label=short(regions[i]))
         else:
             known = response[:, np.isfinite(response).all(axis=0)]

@@ -96,7 +96,7 @@ def _heading(who: str) -> str:
 
 def _summary_caption(report: EncodingReport, scores: LayerScores) -> str:
     where = "named in the table" if len(report.regions) <= MOST_ROWS else "chosen for each"
-    parts = [f"Correlation of predicted with held-out BOLD of the {scores.who}, at the layer {where}."]
+    parts = [f"Correlation of predicted with held-out BOLD of {scores.whose}, at the layer {where}."]
     if scores.ceiling_name:
         parts.append(f"Ceiling: {scores.ceiling_name}.")
     if scores.interval is not None and (scores.interval_name or report.methods.interval):
@@ -184,14 +184,14 @@ def _better_than(report: EncodingReport) -> list[str]:
     """In how many listeners the language model lies above each baseline."""
     assert report.listeners is not None
     values, said = _listener_scores(report), []
-    n_subjects = len(values)
     for name, baseline in report.listeners.baselines.items():
         better = (values > baseline).sum(axis=0)
+        known = (np.isfinite(values) & np.isfinite(baseline)).sum(axis=0)
         if len(report.regions) <= MOST_CURVES:
-            counts = ", ".join(f"{region} {n}" for region, n in zip(report.regions, better.tolist(), strict=True))
-            said.append(f"Listeners (of {n_subjects}) in whom the language model scores higher than {name}: {counts}.")
+            counts = ", ".join(f"{region} {n} of {m}" for region, n, m in zip(report.regions, better, known, strict=True))
+            said.append(f"Listeners in whom the language model scores higher than {name}: {counts}.")
         else:
-            most = int((better > n_subjects / 2).sum())
+            most = int((better > known / 2).sum())
             said.append(
                 f"The language model scores higher than {name} in most listeners in {most:,} of {len(better):,} {report.columns}."
             )

@@ -68,7 +68,7 @@ def verdict(report: EncodingReport) -> str:
     else:
         significant = int((now.q < level).sum())
         first = (
-            f"{report.methods.model} predicts held-out BOLD of the {scores.who} in {significant:,} of {n_regions:,} {report.columns} "
+            f"{report.methods.model} predicts held-out BOLD of {scores.whose} in {significant:,} of {n_regions:,} {report.columns} "
             f"(false discovery rate {level:g})."
         )
         if not significant:
@@ -131,7 +131,9 @@ def _unknown(report: EncodingReport) -> Light | None:
     if not missing:
         return None
     return Light(
-        "Missing", "warning", f"{len(missing):,} {report.columns} are constant or hold NaN and have no score: {_listed(missing)}."
+        "Missing",
+        "warning",
+        f"{len(missing):,} {report.columns} have no score, being constant or NaN somewhere: {_listed(missing)}.",
     )
 
 

@@ -120,6 +120,10 @@ def test_any_number_of_regions_and_layers(build, n_regions, layers, tmp_path):
     assert page.count('<th class="text" scope="row">R0</th>') == 2  # the two tables of scores
 
 
+def test_a_listener_without_a_score_is_not_counted(build, html):
+    assert re.search("in whom the language model scores higher than word rate: LATL ([0-9]+) of 27, .*LPTL [0-9]+ of 26", html)
+
+
 def test_thousands_of_voxels_are_shown_as_distributions(build):
     report = build(regions=tuple(f"v{i}" for i in range(3000)), layers=(0, 5, 10), columns="voxels")
     page = report_page(report).html()

@@ -85,6 +85,15 @@ def test_the_ceiling_share_is_unknown_where_there_is_no_positive_ceiling(build):
     assert np.isnan(now.share).tolist() == [False, True, True, True, False, False]
 
 
+def test_arrays_of_nothing_but_nan_count_as_not_given(build):
+    report = build()
+    scores = replace(report.scores[0], who="sub-01", ceiling=np.full(6, np.nan), null=np.full((2, 31, 6), np.nan))
+    assert scores.ceiling is None
+    assert scores.null is None
+    assert "predicts held-out BOLD of sub-01 in 6 of 6" in verdict(replace(report, scores=(scores,)))
+    assert any("no noise ceiling" in light.message for light in lights(replace(report, scores=(scores,))))
+
+
 def test_the_methods_paragraph_cites_what_it_names_and_nothing_else(build):
     report = build()
     paragraph = methods_paragraph(report)
