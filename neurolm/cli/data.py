@@ -28,9 +28,11 @@ def list_() -> None:
         say(f"{'':<16}{info.licence}; {how}")
 
 
-@data.command(epilog="Example: neurolm data fetch alice")
+@data.command(epilog="Example: neurolm data fetch lebel2023 --subject UTS03 --story souls")
 def fetch(
     name: Annotated[str, typer.Argument(help="A data set of `neurolm data list`.")],
+    subject: Annotated[list[str] | None, typer.Option(help="Only this subject (again for more).")] = None,
+    story: Annotated[list[str] | None, typer.Option(help="Only this story (again for more).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and where to.")] = False,
 ) -> None:
     """Download a data set into the cache, every file checked; a broken download goes on where it stopped."""
@@ -46,7 +48,8 @@ def fetch(
         say(f"into {cache_folder()}")
         return
     with progress(f"fetch {name}") as report:
-        say(f"in {fetch_dataset(name, report)}")
+        asked = {"subjects": subject, "stories": story}
+        say(f"in {fetch_dataset(name, report, **{key: value for key, value in asked.items() if value})}")
 
 
 @data.command(epilog="Example: neurolm data check alice")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +99,7 @@ class Alice:
     def transcript(self, story: str = STORY) -> Transcript:
         """2,127 words; time zero is the start of the recording, 20 s before the first word."""
         check_choice("story", story, [STORY])
-        return read_textgrid(self._root / TEXTGRID, "word")
+        return replace(read_textgrid(self._root / TEXTGRID, "word"), name=STORY)
 
     def bold(self, subject: str, story: str = STORY) -> BoldRun:
         """One listener's (362, 6) time courses as published: not detrended, not z-scored."""
