@@ -83,8 +83,7 @@ def prepared_runs(plan: Plan, story: str) -> dict[str, BoldRun]:
 def _check_story(plan: Plan, story: str) -> AlignmentCheck:
     from neurolm.datasets.alignment_check import check_alignment
 
-    transcript = replace(plan.dataset.transcript(story), name=story)
-    result = check_alignment(transcript, list(prepared_runs(plan, story).values()), seed=plan.config.seed)
+    result = check_alignment(plan.dataset.transcript(story), list(prepared_runs(plan, story).values()), seed=plan.config.seed)
     for finding in result.findings:
         say(f"  {story}: {finding.name:<12}{finding.status:<9}{finding.message}")
     return result
