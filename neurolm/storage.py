@@ -71,6 +71,8 @@ def read_json(path: str | Path) -> Any:
         raise bad_file(path, "no such file") from None
     except json.JSONDecodeError as error:
         raise bad_file(path, f"is not valid JSON ({error.msg})", "Make it anew.", line=error.lineno) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise bad_file(path, "is not JSON", "Make it anew.") from None
 
 
 def write_h5(path: str | Path, arrays: Mapping[str, Any], attributes: Mapping[str, Any] | None = None) -> None:
