@@ -104,8 +104,21 @@ class BeamSearch:
         self.proposals = proposals if isinstance(proposals, WordProposals) else WordProposals(proposals)
         self.likelihood = likelihood
         self.beam_width, self.extensions, self.lm_weight = beam_width, extensions, lm_weight
-        self._features = CandidateFeatures(
+        self.rows_at_once, self.call_cost = rows_at_once, call_cost
+        self.candidate_features = CandidateFeatures(
             likelihood.feature_space, self.proposals.lexicon, rows_at_once=rows_at_once, call_cost=call_cost
+        )
+
+    def with_likelihood(self, likelihood: Any, beam_width: int | None = None) -> BeamSearch:
+        """The same search in other BOLD: another run's likelihood, or a null's."""
+        return BeamSearch(
+            self.proposals,
+            likelihood,
+            beam_width or self.beam_width,
+            extensions=self.extensions,
+            lm_weight=self.lm_weight,
+            rows_at_once=self.rows_at_once,
+            call_cost=self.call_cost,
         )
 
     def decode(self, word_times: Any, **settings: Any) -> Transcript:
@@ -178,7 +191,7 @@ class _Search:
         options, relaxed = settings.proposals.propose(beam, self.times)
         options = self._with_extra(options)
         log_p = beam.log_probabilities[options.contexts] + options.log_probabilities
-        vectors, which = settings._features.vectors(beam, options.contexts, options.words)
+        vectors, which = settings.candidate_features.vectors(beam, options.contexts, options.words)
         scores = self.running.score(vectors, *self._tensors(which, options.contexts))
         ranked = scores.cpu().numpy() + settings.lm_weight * log_p
         counts = extension_counts(beam.log_probabilities, settings.extensions)

@@ -1,0 +1,227 @@
+"""Actual and decoded words side by side: exact, gist or error, by a rule that is written down.
+
+exact   the word was heard: paired by a longest common subsequence of the window's words
+gist    it is close in meaning to another heard word that is not taken yet: cosine similarity of their
+        vectors in context at or above a threshold, both of them content words
+error   neither
+
+The threshold is the 95th percentile of each content word's largest such similarity in null decodes, so
+that one in twenty words that mean nothing would be called gist. The same word out of order is no
+gist: in null decodes it is the rule among function words. (Published tables were marked by hand.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from neurolm.checks import bad
+from neurolm.decoding.embedding_recall import Encoder
+from neurolm.decoding.lexicon import FUNCTION_WORDS
+from neurolm.decoding.text_scores import TextScore, normalised
+from neurolm.decoding.window_scores import cut_windows, window_centres
+from neurolm.stimuli.transcript import Transcript
+
+EXACT, GIST, ERROR = "exact", "gist", "error"
+
+
+@dataclass(frozen=True)
+class ComparedWindow:
+    """One window of a story: the words heard, the words decoded, and what each decoded word is.
+
+    start_s, end_s : seconds on the story's clock
+    heard, decoded : words
+    marks : "exact", "gist" or "error" for each decoded word
+    scores : name -> score of this window
+    """
+
+    start_s: float
+    end_s: float
+    heard: tuple[str, ...]
+    decoded: tuple[str, ...]
+    marks: tuple[str, ...]
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    def to_text(self) -> str:
+        """Three lines: the time, what was heard, and what was decoded with *exact* and ~gist~ words."""
+        signs = {EXACT: "*{}*", GIST: "~{}~", ERROR: "{}"}
+        decoded = " ".join(signs[mark].format(word) for word, mark in zip(self.decoded, self.marks))
+        return f"{self.start_s:g}-{self.end_s:g} s\n  heard    {' '.join(self.heard)}\n  decoded  {decoded}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All windows of a story, and the rule that marked them.
+
+    threshold : cosine similarity from which a word is gist; NaN where no encoder was given
+    encoder : its name
+    n_null_words : words that the threshold was calibrated on
+    quantile : of those words' similarities that the threshold is
+    """
+
+    windows: tuple[ComparedWindow, ...]
+    threshold: float
+    encoder: str
+    n_null_words: int
+    quantile: float = 0.95
+
+    def share(self, mark: str) -> float:
+        """Share of all decoded words with this mark."""
+        marks = [m for window in self.windows for m in window.marks]
+        return marks.count(mark) / len(marks) if marks else float("nan")
+
+    @property
+    def rule(self) -> str:
+        """One sentence for the table's caption."""
+        if np.isnan(self.threshold):
+            return "Exact: the same word in a longest common subsequence of the window. No gist: no encoder was given."
+        return (
+            "Exact: the same word in a longest common subsequence of the window. Gist: a content word whose cosine similarity with "
+            f"another heard content word is at least {self.threshold:.3f} ({self.encoder}), which {1 - self.quantile:.0%} of "
+            f"{self.n_null_words} content words of null decodes reach."
+        )
+
+    def to_text(self) -> str:
+        """The whole table for a terminal."""
+        return "\n".join([*(window.to_text() for window in self.windows), self.rule])
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One row per window, for CSV or JSON."""
+        return [
+            {
+                "start_s": w.start_s,
+                "end_s": w.end_s,
+                "heard": " ".join(w.heard),
+                "decoded": " ".join(w.decoded),
+                "marks": " ".join(w.marks),
+                **w.scores,
+            }
+            for w in self.windows
+        ]
+
+
+def compare_texts(
+    decoded: Transcript,
+    story: Transcript,
+    *,
+    encoder: Encoder | None = None,
+    null: Sequence[Transcript] = (),
+    window_s: float = 20.0,
+    segment: tuple[float, float] | None = None,
+    scores: Sequence[TextScore] = (),
+    quantile: float = 0.95,
+) -> Comparison:
+    """Put decoded beside heard words in windows that do not overlap, and mark each decoded word.
+
+    Parameters
+    ----------
+    encoder : Encoder, optional
+        Word vectors for gist; without it words are exact or error.
+    null : sequence of Transcript
+        Null decodes that calibrate the threshold; needed with an encoder.
+    scores : sequence of TextScore
+        Shown with each window.
+
+    Raises
+    ------
+    InputError
+        If an encoder comes without null decodes.
+    """
+    centres = window_centres(story, window_s, window_s, segment)
+    heard, own = cut_windows(normalised(story), centres, window_s), cut_windows(normalised(decoded), centres, window_s)
+    threshold, n_null = float("nan"), 0
+    similarities: list[np.ndarray] = [np.zeros((len(a), len(b))) for a, b in zip(heard, own)]
+    if encoder is not None:
+        if not null:
+            raise bad("null", "hold null decodes when an encoder is given", "none", "The gist threshold is calibrated on them.")
+        null_best = _null_similarities(encoder, heard, [cut_windows(normalised(t), centres, window_s) for t in null])
+        threshold, n_null = float(np.quantile(null_best, quantile)), len(null_best)
+        similarities = word_similarities(encoder, heard, own)
+    values = {score.name: score(heard, own) for score in scores}
+    windows = tuple(
+        ComparedWindow(
+            float(centre - window_s / 2),
+            float(centre + window_s / 2),
+            a,
+            b,
+            mark_words(a, b, similarity, threshold),
+            {name: float(value[i]) for name, value in values.items()},
+        )
+        for i, (centre, a, b, similarity) in enumerate(zip(centres, heard, own, similarities))
+    )
+    return Comparison(windows, threshold, "" if encoder is None else encoder.name, n_null, quantile)
+
+
+def mark_words(heard: Sequence[str], decoded: Sequence[str], similarity: np.ndarray, threshold: float) -> tuple[str, ...]:
+    """Mark each decoded word; each heard word is used once, exact ones first, then the most similar pairs.
+
+    `similarity` is (n_heard, n_decoded); a threshold of NaN makes no word gist.
+    """
+    marks = [ERROR] * len(decoded)
+    free = np.ones(len(heard), dtype=bool)
+    for i, j in common_subsequence(heard, decoded):
+        marks[j], free[i] = EXACT, False
+    pairs = np.argwhere(similarity >= threshold) if len(heard) and len(decoded) else np.empty((0, 2), dtype=np.int64)
+    for i, j in sorted(pairs.tolist(), key=lambda pair: (-similarity[pair[0], pair[1]], pair)):
+        if free[i] and marks[j] == ERROR:
+            marks[j], free[i] = GIST, False
+    return tuple(marks)
+
+
+def common_subsequence(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
+    """Index pairs of a longest common subsequence, rising in both."""
+    length = np.zeros((len(a) + 1, len(b) + 1), dtype=np.int64)
+    for i in range(len(a) - 1, -1, -1):
+        for j in range(len(b) - 1, -1, -1):
+            length[i, j] = length[i + 1, j + 1] + 1 if a[i] == b[j] else max(length[i + 1, j], length[i, j + 1])
+    pairs, i, j = [], 0, 0
+    while i < len(a) and j < len(b):
+        if a[i] == b[j]:
+            pairs.append((i, j))
+            i, j = i + 1, j + 1
+        elif length[i + 1, j] >= length[i, j + 1]:
+            i += 1
+        else:
+            j += 1
+    return pairs
+
+
+def word_similarities(encoder: Encoder, heard: Sequence[tuple[str, ...]], decoded: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
+    """(n_heard, n_decoded) cosine similarities of the words of each window, each word seen in its window.
+
+    -inf where either is a function word, or both are the same word.
+    """
+    vectors = _word_vectors(encoder, [*heard, *decoded])
+    out = []
+    for a, b in zip(heard, decoded):
+        own = vectors[a] @ vectors[b].T if a and b else np.zeros((len(a), len(b)))
+        excluded = [[x == y or x in FUNCTION_WORDS or y in FUNCTION_WORDS for y in b] for x in a]
+        out.append(np.where(np.array(excluded, dtype=bool).reshape(own.shape), -np.inf, own))
+    return out
+
+
+def _null_similarities(
+    encoder: Encoder, heard: Sequence[tuple[str, ...]], nulls: Sequence[Sequence[tuple[str, ...]]]
+) -> np.ndarray:
+    """For every null content word that is not exact: its largest similarity with a heard word that is not taken."""
+    best = []
+    for decoded in nulls:
+        for a, b, similarity in zip(heard, decoded, word_similarities(encoder, heard, decoded)):
+            exact = common_subsequence(a, b)
+            rows = np.setdiff1d(np.arange(len(a)), [i for i, _ in exact])
+            columns = np.setdiff1d(np.arange(len(b)), [j for _, j in exact])
+            if len(rows) and len(columns):
+                best.append(similarity[np.ix_(rows, columns)].max(axis=0))
+    found = np.concatenate(best) if best else np.empty(0)
+    found = found[np.isfinite(found)]
+    if not len(found):
+        raise bad("null", "hold content words in the evaluated windows", "none", "Give null decodes of the same run.")
+    return found
+
+
+def _word_vectors(encoder: Encoder, texts: Sequence[tuple[str, ...]]) -> dict[tuple[str, ...], np.ndarray]:
+    distinct = [text for text in dict.fromkeys(texts) if text]
+    return {text: embedded.word_vectors(len(text)) for text, embedded in zip(distinct, encoder.embed(distinct))}
