@@ -89,6 +89,7 @@ def test_noise_is_smooth_slow_and_of_unit_variance():
     np.testing.assert_allclose(lag1, 0.5 * 0.5 + 0.2, atol=0.06)
 
 
+@pytest.mark.filterwarnings("ignore:.*extend alphas in that direction:UserWarning")
 def test_planted_maps_are_found_by_the_ordinary_analysis(cortex):
     stories = cortex.stories()
     transcripts = [cortex.transcript(s) for s in stories]
