@@ -12,6 +12,8 @@ nested_folds, held_out_scores           penalties chosen inside the training par
 correlation_score, r2_score             one number for each voxel
 permutation_test, refit_test, fdr       nulls that keep autocorrelation; many voxels
 bootstrap_correlation, bootstrap_mean   intervals over stretches of time and over listeners
+variance_partition                      what each feature space explains alone and together
+SimulatedCortex, map_correlation        a cortex with planted gradients, and how well a map matches them
 content_free, time_shifted              features that know nothing of what was said
 """
 
@@ -25,10 +27,13 @@ from neurolm.encoding.evaluate import evaluate
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
 from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds
 from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
-from neurolm.encoding.nested import NestedRidge, NestedScores, nested_cv_scores
+from neurolm.encoding.nested import NestedRidge, nested_cv_scores
+from neurolm.encoding.nested_scores import NestedScores
 from neurolm.encoding.ridge import RidgeCV
 from neurolm.encoding.scores import correlation_score, r2_score
 from neurolm.encoding.significance import PermutationTest, fdr, permutation_test, refit_test
+from neurolm.encoding.simulated_cortex import SimulatedCortex, map_correlation
+from neurolm.encoding.variance_partition import VariancePartition, variance_partition
 
 __all__ = [
     "BandedRidgeCV",
@@ -43,6 +48,8 @@ __all__ = [
     "NestedScores",
     "PermutationTest",
     "RidgeCV",
+    "SimulatedCortex",
+    "VariancePartition",
     "bootstrap_correlation",
     "bootstrap_mean",
     "content_free",
@@ -52,6 +59,7 @@ __all__ = [
     "fdr",
     "held_out_scores",
     "leave_one_run_out",
+    "map_correlation",
     "nested_cv_scores",
     "nested_folds",
     "permutation_test",
@@ -59,4 +67,5 @@ __all__ = [
     "r2_score",
     "refit_test",
     "time_shifted",
+    "variance_partition",
 ]

@@ -8,7 +8,6 @@ products.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,33 +18,14 @@ from neurolm.encoding.crossval import Fold, blocks_of_rows, resolve_folds
 from neurolm.encoding.fold_hats import FoldHat, FoldHats
 from neurolm.encoding.fold_scores import SCORINGS, ScoreMeans, best_penalties
 from neurolm.encoding.linear_algebra import Algebra, algebra_for
+from neurolm.encoding.nested_scores import NestedScores, NestedTally
 from neurolm.encoding.ridge import check_alphas
 from neurolm.encoding.ridge_search import TARGETS_BATCH
-from neurolm.encoding.targets import read_targets
 from neurolm.progress import Progress, silent
 
+NESTED_BYTES = 2 << 30  # hats of all outer folds are kept up to here, else one outer fold's at a time
+
 Inner = int | Callable[[np.ndarray], Sequence[Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class NestedScores:
-    """What nested cross-validation gives for each target; NaN where a target is constant or holds NaN.
-
-    scores : (n_targets,)
-        Of all held-out rows together ("pooled"): predictions of all outer folds in one column.
-    fold_scores : (n_outer, n_targets)
-    inner_scores : (n_outer, n_targets)
-        Of the chosen penalty in the inner folds: what may be used to choose between models.
-    best_alphas : (n_outer, n_targets)
-    predictions : (n_trs, n_targets) or None
-        Out of fold; NaN in rows that no outer fold tests.
-    """
-
-    scores: np.ndarray
-    fold_scores: np.ndarray
-    inner_scores: np.ndarray
-    best_alphas: np.ndarray
-    predictions: np.ndarray | None = None
 
 
 class NestedRidge:
@@ -96,11 +76,13 @@ class NestedRidge:
             "n_targets": n_targets,
         }
         self.folds = resolve_folds(outer, X)
-        self._outer = [_Prepared(X, [fold], self.alphas, centred=False, **settings) for fold in self.folds]
-        self._inner = [
-            _Prepared(X[train], _positions(pairs, train), self.alphas, centred=scoring == "correlation", **settings)
-            for (train, _), pairs in zip(self.folds, _inner_folds(inner, self.folds, gap), strict=True)
-        ]
+        inner_folds = _inner_folds(inner, self.folds, gap)
+        self._inner_folds = [_positions(pairs, train) for (train, _), pairs in zip(self.folds, inner_folds, strict=True)]
+        self._X, self._settings = X, settings
+        size = len(self.folds) * len(self.alphas) * self.n_trs * min(X.shape) * np.dtype(dtype).itemsize
+        self._keeps_hats = size <= NESTED_BYTES
+        self._kept: dict[int, tuple[FoldHats, list[FoldHat], FoldHats]] = {}
+        self._kept_inner: dict[tuple[int, int], list[FoldHat]] = {}
 
     def score(
         self,
@@ -110,67 +92,76 @@ class NestedRidge:
         n_targets_batch: int = TARGETS_BATCH,
         progress: Progress = silent,
     ) -> NestedScores:
-        """Score every column of Y (n_trs, n_targets); read a block of columns at a time."""
-        check_same_length("X", self.n_trs, "Y", Y.shape[0], "Both have one row per TR.")
-        parts = []
-        for block in batches(Y.shape[1], n_targets_batch):
-            parts.append(self._score_block(Y, block, keep_predictions))
-            progress(block.stop, Y.shape[1], "targets", "nested cross-validation")
-        names = ("scores", "fold_scores", "inner_scores", "best_alphas")
-        joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in names}
-        predictions = np.concatenate([part.predictions for part in parts], axis=1) if keep_predictions else None
-        return NestedScores(**joined, predictions=predictions)
+        """Score every column of Y (n_trs, n_targets).
 
-    def _score_block(self, Y: Any, block: slice, keep_predictions: bool) -> NestedScores:
-        read = read_targets(Y, block, algebra=self.algebra, dtype=self.dtype, centre=self.fit_intercept)
-        Yt = read.values
-        predicted = self.algebra.xp.full_like(Yt, float("nan"))
-        inner_scores, chosen = [], []
-        for (train, test), outer, inner in zip(self.folds, self._outer, self._inner, strict=True):
-            scores = inner.mean_scores(self.algebra.columns(Yt, train), self.scoring)
+        A block of columns is read at a time; once if all hats fit into memory, else twice for each
+        outer fold.
+        """
+        check_same_length("X", self.n_trs, "Y", Y.shape[0], "Both have one row per TR.")
+        tally = NestedTally(self, Y, keep_predictions)
+        blocks = list(batches(Y.shape[1], n_targets_batch))
+        shares = [[block] for block in blocks] if self._keeps_hats else [blocks]
+        for share in shares:
+            for o in range(len(self.folds)):
+                self._score_fold(o, share, tally)
+                progress(share[0].start + (o + 1) / len(self.folds) * (share[-1].stop - share[0].start), Y.shape[1], "targets")
+        return tally.result()
+
+    def _score_fold(self, o: int, blocks: Sequence[slice], tally: NestedTally) -> None:
+        """Choose penalties on the inner folds of one outer fold and predict its test rows."""
+        outer, made, inner = self._hats(o)
+        train, test = self.folds[o]
+        first = blocks[0].start
+        means = ScoreMeans(len(self.alphas), blocks[-1].stop - first, self.dtype)
+        for group in inner.groups():
+            hats = self._inner_hats(o, inner, group)
+            for block in blocks:
+                Yt = self.algebra.columns(tally.read(block).values, train)
+                at = slice(block.start - first, block.stop - first)
+                means.add(self.algebra, hats, inner.statistics(Yt, group)[1], Yt, self.scoring, at)
+        mean_scores = means.mean()
+        for block in blocks:
+            read = tally.read(block)
+            scores = mean_scores[:, block.start - first : block.stop - first]
             scores[:, read.undefined] = np.nan
             best = best_penalties(scores, self.alphas, per_target=True)
-            self._predict(outer, Yt, test, best, predicted)
-            chosen.append(best)
-            inner_scores.append(np.where(best >= 0, np.take_along_axis(scores, best[None].clip(0), 0)[0], np.nan))
-        y, y_hat = self.algebra.numpy(Yt), self.algebra.numpy(predicted)
-        tested = [test for _, test in self.folds]
-        best = np.stack(chosen)
-        return NestedScores(
-            _score_rows(y, y_hat, np.unique(np.concatenate(tested)), self.scoring),
-            np.stack([_score_rows(y, y_hat, test, self.scoring) for test in tested]),
-            np.stack(inner_scores),
-            np.where(best >= 0, self.alphas[best], np.nan),
-            (y_hat.T + read.mean) if keep_predictions else None,
-        )
+            (statistic,) = outer.statistics(read.values, [0])[1]
+            predicted = self._predict(made[0], statistic, best)
+            tally.add(o, block, scores, best, self.algebra.columns(read.values, test), predicted, read.mean)
 
-    def _predict(self, outer: _Prepared, Yt: Any, test: np.ndarray, best: np.ndarray, predicted: Any) -> None:
-        """Fill in the test rows, each target with its penalty."""
-        _, (statistic,) = outer.hats.statistics(Yt, [0])
-        fold = outer.made[0]
+    def _hats(self, o: int) -> tuple[FoldHats, list[FoldHat], FoldHats]:
+        """Of outer fold `o`: the design, its hats, and the design of the inner folds."""
+        if o in self._kept:
+            return self._kept[o]
+        outer = FoldHats(self._X, [self.folds[o]], self.alphas, centred=False, **self._settings)
+        inner = FoldHats(
+            self._X[self.folds[o][0]],
+            self._inner_folds[o],
+            self.alphas,
+            centred=self.scoring == "correlation",
+            **self._settings,
+        )
+        made = outer, outer.make([0]), inner
+        if self._keeps_hats:
+            self._kept[o] = made
+        return made
+
+    def _inner_hats(self, o: int, inner: FoldHats, group: list[int]) -> list[FoldHat]:
+        if not self._keeps_hats:
+            return inner.make(group)
+        key = (o, group[0])
+        if key not in self._kept_inner:
+            self._kept_inner[key] = inner.make(group)
+        return self._kept_inner[key]
+
+    def _predict(self, fold: FoldHat, statistic: Any, best: np.ndarray) -> Any:
+        """Test rows (n_targets, n_test), each target with its penalty; NaN without one."""
+        predicted = self.algebra.zeros((len(best), len(fold.test)), statistic.dtype) + float("nan")
         for a in np.unique(best[best >= 0]):
             targets = np.flatnonzero(best == a)
-            predicted[np.ix_(targets, test)] = self._product(fold, statistic[targets], a)
-
-    def _product(self, fold: FoldHat, statistic: Any, a: int) -> Any:
-        product = statistic @ fold.hats[a].T
-        return product if fold.projector is None else product @ fold.projector
-
-
-class _Prepared:
-    """FoldHats with all their hats made."""
-
-    def __init__(self, X: Any, folds: list[Fold], alphas: np.ndarray, **settings: Any) -> None:
-        self.hats = FoldHats(X, folds, alphas, **settings)
-        self.group = list(range(len(folds)))
-        self.made = self.hats.make(self.group)
-
-    def mean_scores(self, Yt: Any, scoring: str) -> np.ndarray:
-        """(n_alphas, n_targets), the mean over the folds in which a score is defined."""
-        hats, means = self.hats, ScoreMeans(len(self.hats.alphas), len(Yt), self.hats.dtype)
-        _, statistics = hats.statistics(Yt, self.group)
-        means.add(hats.algebra, self.made, statistics, Yt, scoring, slice(None))
-        return means.mean()
+            product = statistic[targets] @ fold.hats[a].T
+            predicted[targets] = product if fold.projector is None else product @ fold.projector
+        return predicted
 
 
 def nested_cv_scores(
@@ -243,10 +234,3 @@ def _positions(pairs: Sequence[Any], rows: np.ndarray) -> list[Fold]:
             raise bad("inner", "hold only rows of its outer training set", "rows that the outer fold tests or leaves out")
         positions.append(tuple(np.searchsorted(rows, part) for part in parts))
     return resolve_folds(positions, np.empty((len(rows), 0)))
-
-
-def _score_rows(y: np.ndarray, y_hat: np.ndarray, rows: np.ndarray, scoring: str) -> np.ndarray:
-    """(n_targets,) from targets in rows."""
-    from neurolm.encoding.scores import score
-
-    return score(y[:, rows].T, y_hat[:, rows].T, scoring)

@@ -106,3 +106,18 @@ def test_inner_rows_outside_the_training_set_are_refused():
     X, Y = problem()
     with pytest.raises(InputError, match="inner must hold only rows of its outer training set"):
         nested_cv_scores(X, Y, ALPHAS, 3, lambda rows: [(np.arange(45), np.arange(45, 90))])
+
+
+@pytest.mark.parametrize("scoring", ["correlation", "r2"])
+def test_without_room_for_all_hats_the_result_is_the_same(monkeypatch, scoring):
+    from neurolm.encoding import fold_hats, nested
+
+    X, Y = problem()
+    Y[3, 1] = np.nan
+    kept = nested_cv_scores(X, Y, ALPHAS, 4, 3, scoring=scoring, keep_predictions=True)
+    monkeypatch.setattr(nested, "NESTED_BYTES", 0)
+    monkeypatch.setattr(fold_hats.FoldHats.groups, "__defaults__", (1,))
+    lean = nested_cv_scores(X, Y, ALPHAS, 4, 3, scoring=scoring, keep_predictions=True, n_targets_batch=4)
+    for name in ("scores", "fold_scores", "inner_scores", "predictions"):
+        np.testing.assert_allclose(getattr(lean, name), getattr(kept, name), atol=1e-5)
+    np.testing.assert_array_equal(lean.best_alphas, kept.best_alphas)

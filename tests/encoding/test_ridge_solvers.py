@@ -1,0 +1,179 @@
+"""Every exact way to cross-validate ridge, on both kinds of arrays, gives the result of refitting."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+from sklearn.linear_model import Ridge
+
+from neurolm.arrays import columnwise_correlation
+from neurolm.checks import InputError
+from neurolm.encoding.banded_search import fit_banded_cv
+from neurolm.encoding.cost_model import METHODS, cheapest, ridge_costs
+from neurolm.encoding.crossval import contiguous_blocks
+from neurolm.encoding.fold_hats import FoldHats
+from neurolm.encoding.linear_algebra import CpuAlgebra, TorchAlgebra, as_slices, largest_eigenvalue
+from neurolm.encoding.nested import NestedRidge
+from neurolm.encoding.ridge_search import fit_ridge_cv
+from neurolm.encoding.scores import r2_score
+
+ALPHAS = np.logspace(-1, 4, 6)
+SCORES = {"correlation": columnwise_correlation, "r2": r2_score}
+ALGEBRAS = {"cpu": CpuAlgebra, "torch": lambda: TorchAlgebra("cpu")}
+
+
+def problem(n, p, v=4):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, p)) + 2
+    return X, X @ rng.standard_normal((p, v)) * 0.3 + 3 * rng.standard_normal((n, v)) + 5
+
+
+def scattered_folds(n):
+    """Folds that are neither contiguous nor complementary: every other row is not used at all in fold 0."""
+    rows = np.arange(n)
+    return [
+        (rows[(rows % 4 != 1) & (rows % 2 == 0)], rows[rows % 4 == 1]),
+        (rows[: n // 2], rows[-n // 5 :]),
+        (rows[5:], rows[:5]),
+    ]
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize(("n", "p"), [(90, 12), (60, 75)])
+def test_all_methods_give_the_scores_and_weights_of_refitting(n, p, fit_intercept, method, algebra):
+    X, Y = problem(n, p)
+    for folds in (contiguous_blocks(n, 4), contiguous_blocks(n, 4, gap=3), scattered_folds(n)):
+        for scoring, score in SCORES.items():
+            expected = np.array([
+                np.mean([score(Y[te], Ridge(a, fit_intercept=fit_intercept).fit(X[tr], Y[tr]).predict(X[te])) for tr, te in folds], 0)
+                for a in ALPHAS
+            ])  # fmt: skip
+            hats = FoldHats(
+                X,
+                folds,
+                ALPHAS,
+                centred=scoring == "correlation",
+                fit_intercept=fit_intercept,
+                dtype="float64",
+                algebra=ALGEBRAS[algebra](),
+                n_targets=4,
+                method=method,
+            )
+            found = fit_ridge_cv(hats, Y, scoring=scoring)
+            scale = np.maximum(1, np.abs(expected))
+            np.testing.assert_allclose(found.scores / scale, expected / scale, rtol=0, atol=1e-9)
+            np.testing.assert_array_equal(found.chosen, expected.argmax(0))
+        for j, a in enumerate(found.chosen):
+            exact = Ridge(ALPHAS[a], fit_intercept=fit_intercept).fit(X, Y[:, j])
+            np.testing.assert_allclose(hats.algebra.numpy(found.weights)[j], exact.coef_, atol=1e-8)
+            assert found.intercept[j] == pytest.approx(exact.intercept_, abs=1e-7)
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+def test_groups_of_folds_give_the_same_as_all_at_once(algebra, monkeypatch):
+    X, Y = problem(90, 12)
+    settings = {"centred": True, "fit_intercept": True, "dtype": "float64", "algebra": ALGEBRAS[algebra](), "n_targets": 4}
+    whole = fit_ridge_cv(FoldHats(X, contiguous_blocks(90, 5), ALPHAS, **settings), Y, scoring="correlation")
+    monkeypatch.setattr(FoldHats.groups, "__defaults__", (1,))
+    parts = fit_ridge_cv(FoldHats(X, contiguous_blocks(90, 5), ALPHAS, **settings), Y, scoring="correlation")
+    np.testing.assert_allclose(parts.scores, whole.scores, atol=1e-12)
+    np.testing.assert_allclose(hats_numpy(parts.weights), hats_numpy(whole.weights), atol=1e-12)
+
+
+def hats_numpy(x):
+    return x if isinstance(x, np.ndarray) else x.numpy()
+
+
+def test_torch_algebra_serves_banded_and_nested_too(monkeypatch):
+    X, Y = problem(90, 12)
+    gammas = np.array([[0.5, 0.5], [0.1, 0.9]])
+    found = []
+    for algebra in ALGEBRAS.values():
+        hats = FoldHats(
+            X, contiguous_blocks(90, 5), ALPHAS, centred=False, fit_intercept=True, dtype="float64", algebra=algebra(),
+            n_targets=4, bands=[slice(0, 5), slice(5, 12)],
+        )  # fmt: skip
+        banded = fit_banded_cv(hats, Y, gammas, scoring="r2", n_targets_batch=3)
+        monkeypatch.setattr("neurolm.encoding.nested.algebra_for", lambda device, X, algebra=algebra: algebra())
+        nested = NestedRidge(X, ALPHAS, 4, 3, dtype="float64").score(Y)
+        found.append((banded.scores, hats_numpy(banded.weights), banded.intercept, nested.scores, nested.best_alphas))
+    for cpu, torch in zip(*found):
+        np.testing.assert_allclose(cpu, torch, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+def test_factorisations_agree_with_scipy(algebra, dtype):
+    a, rng = ALGEBRAS[algebra](), np.random.default_rng(0)
+    X = rng.standard_normal((700, 300))
+    gram, right = X.T @ X, rng.standard_normal((300, 11))
+    factor = a.cholesky(a.array(gram, dtype), 3.0)
+    exact = scipy.linalg.inv(gram + 3 * np.eye(300))
+    tolerance = {"float32": 1e-6, "float64": 1e-14}[dtype]
+    np.testing.assert_allclose(a.numpy(a.divide_left(a.array(right.copy(), dtype), factor)), exact @ right, atol=tolerance)
+    np.testing.assert_allclose(a.numpy(a.divide_right(a.array(right.T.copy(), dtype), factor)), right.T @ exact, atol=tolerance)
+    np.testing.assert_allclose(a.numpy(a.inverse(factor)), exact, atol=tolerance)
+    values, _ = a.eigh(a.array(gram, dtype))
+    np.testing.assert_allclose(a.numpy(values), scipy.linalg.eigvalsh(gram), rtol=1e-4)
+    assert largest_eigenvalue(a.array(gram, dtype)) == pytest.approx(float(values[-1]), rel=0.05)
+    with pytest.raises(InputError, match="alphas must be large enough"):
+        a.cholesky(a.array(-gram, dtype), 1.0)
+
+
+def test_rows_become_the_fewest_slices():
+    assert as_slices(np.array([0, 1, 2, 5, 6, 9])) == [slice(0, 3), slice(5, 7), slice(9, 10)]
+
+
+# -- which method -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "p", "n_folds", "n_targets", "expected"),
+    [
+        (3000, 200, 5, 5000, "primal_downdate"),  # long folds: a p x p factor is cheaper than one of the held-out rows
+        (3000, 1024, 60, 5000, "primal_leave_out"),  # many short folds: one eigendecomposition serves them all
+        (3000, 9000, 5, 5000, "dual_leave_out"),
+        (3000, 9000, 2, 5000, "dual_downdate"),
+    ],
+)
+def test_the_cheapest_method_is_chosen(n, p, n_folds, n_targets, expected):
+    costs = ridge_costs(n, p, n_targets, 10, contiguous_blocks(n, n_folds))
+    assert cheapest(costs).method == expected
+
+
+def test_costs_are_those_counted_by_hand():
+    n, p, v, A, K = 3000, 1024, 5000, 10, 5
+    cost = ridge_costs(n, p, v, A, contiguous_blocks(n, K))["primal_downdate"]
+    n_out = n // K
+    assert cost.scoring == pytest.approx(2 * n * p * v + 2 * n * p * v * A)
+    assert cost.setup == pytest.approx(n * p**2 + K * n_out * p**2 + A * K * (p**3 / 3 + 2 * n_out * p**2))
+    assert cost.refit == pytest.approx(A * p**3 / 3 + 2 * p**2 * v)
+
+
+def test_float32_avoids_the_primal_with_hardly_more_rows_than_features():
+    X, _ = problem(100, 78)
+    settings = {"centred": True, "fit_intercept": False, "algebra": CpuAlgebra(), "n_targets": 10**6}
+    single = FoldHats(X, contiguous_blocks(100, 5), ALPHAS, dtype="float32", **settings)
+    double = FoldHats(X, contiguous_blocks(100, 5), ALPHAS, dtype="float64", **settings)
+    assert not single.is_primal
+    assert double.is_primal
+
+
+def test_precision_of_each_penalty_follows_the_condition():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((3000, 600)).astype(np.float32)
+    d_max = np.linalg.eigvalsh(X.T @ X)[-1]
+    alphas = d_max / np.array([1e5, 1e3 * 1.3, 1e3 / 1.3, 10])
+    hats = FoldHats(
+        X,
+        contiguous_blocks(3000, 5),
+        alphas,
+        centred=True,
+        fit_intercept=False,
+        dtype="float32",
+        algebra=CpuAlgebra(),
+        n_targets=10,
+    )
+    assert hats.design.wide.tolist() == [True, True, False, False]
+    assert [hats.design.setup_dtype(a) for a in range(4)] == ["float64", "float64", "float32", "float32"]
