@@ -29,7 +29,7 @@ def surrogates(
     null: str = "circular_shift",
     run_onsets: Sequence[int] = (0,),
     min_shift: int = 10,
-    block_trs: int = 10,
+    block_trs: int = 30,
     rng: np.random.Generator | int = 0,
 ) -> Iterator[np.ndarray]:
     """Up to `n` surrogates of `data` (n_trs, n_voxels), one after the other.
@@ -45,7 +45,7 @@ def surrogates(
     min_shift : int
         Smallest circular shift in TRs, either way: longer than the memory of BOLD and delays.
     block_trs : int
-        Length of a block in TRs: longer than that memory too.
+        Length of a block in TRs: several times that memory, because every cut makes a false border.
     """
     check_choice("null", null, NULLS)
     rng = np.random.default_rng(rng)

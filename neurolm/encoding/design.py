@@ -81,6 +81,16 @@ class EncodingData:
         within = np.sort(np.concatenate([np.arange(self.n_features)[self.feature_slices[n]] for n in names]))
         return (np.arange(len(self.delays))[:, None] * self.n_features + within).reshape(-1)
 
+    def bands(self, *names: str) -> tuple[np.ndarray, dict[str, slice]]:
+        """X with each space's columns side by side, all its delays together, and the slices of the spaces.
+
+        What banded ridge takes: `X, slices = data.bands()`, then `BandedRidgeCV(slices).fit(X, data.Y)`.
+        """
+        names = names or tuple(self.feature_slices)
+        columns = [self.columns(name) for name in names]
+        edges = np.cumsum([0, *[len(c) for c in columns]]).tolist()
+        return self.X[:, np.concatenate(columns)], {n: slice(a, b) for n, a, b in zip(names, edges, edges[1:])}
+
 
 @dataclass(frozen=True, eq=False)
 class Design:

@@ -52,7 +52,7 @@ class EvaluationSettings:
     n_subject_permutations: int = 100
     null: str = "circular_shift"
     min_shift: int = 10
-    block_trs: int = 10
+    block_trs: int = 30
     n_bootstrap: int = 2000
     ci: float = 0.95
     interval_block_trs: int = 10

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurolm.checks import bad
+from neurolm.encoding.banded_ridge import BandedRidgeCV
 from neurolm.encoding.design import EncodingData
-from neurolm.encoding.held_out import nested_folds, nested_ridge
+from neurolm.encoding.held_out import NestedFold, nested_folds, nested_ridge
+from neurolm.encoding.scores import r2_score
 from neurolm.progress import Progress, silent
 
 Union = frozenset[str]
@@ -61,10 +63,13 @@ def variance_partition(
     alphas: Sequence[float] = tuple(np.logspace(1, 6, 11)),
     spaces: Sequence[str] | None = None,
     *,
+    banded: bool = True,
+    n_iter: int = 20,
     n_folds: int = 5,
     n_inner_folds: int = 5,
     gap: int = 5,
     device: str = "auto",
+    seed: int = 0,
     progress: Progress = silent,
 ) -> VariancePartition:
     """Fit every union of two or three feature spaces and partition held-out variance.
@@ -77,6 +82,11 @@ def variance_partition(
         Grid of penalties; chosen per voxel, fold and union inside the training rows.
     spaces : sequence of str, optional
         Two or three of the feature spaces; default all.
+    banded : bool
+        A penalty of its own for each space of a union. One penalty for all lets a wide space hide
+        what a narrow one explains.
+    n_iter, seed : int
+        Draws of band weights, and their seed; see `BandedRidgeCV`.
     n_folds, n_inner_folds, gap
         See `nested_folds`.
 
@@ -97,11 +107,35 @@ def variance_partition(
     r2 = {}
     for i, union in enumerate(unions):
         progress(i, len(unions), "models", " + ".join(s for s in spaces if s in union))
-        X = data.X[:, data.columns(*union)]
-        ridge = nested_ridge(X, folds, alphas, scoring="r2", n_targets=data.Y.shape[1], device=device)
-        r2[union] = ridge.score(data.Y).scores  # pooled over all held-out rows
+        if banded and len(union) > 1:
+            r2[union] = _banded_r2(data, [s for s in spaces if s in union], folds, alphas, n_iter, device, seed)
+        else:
+            X = data.X[:, data.columns(*union)]
+            ridge = nested_ridge(X, folds, alphas, scoring="r2", n_targets=data.Y.shape[1], device=device)
+            r2[union] = ridge.score(data.Y).scores  # pooled over all held-out rows
     progress(len(unions), len(unions), "models")
     return VariancePartition(spaces, r2, {union: _part(union, frozenset(spaces), r2) for union in unions})
+
+
+def _banded_r2(
+    data: EncodingData,
+    spaces: Sequence[str],
+    folds: Sequence[NestedFold],
+    alphas: Sequence[float],
+    n_iter: int,
+    device: str,
+    seed: int,
+) -> np.ndarray:
+    """(n_voxels,) pooled held-out R2, penalties of all spaces chosen inside the training rows."""
+    X, slices = data.bands(*spaces)
+    predictions = np.full(data.Y.shape, np.nan, dtype=np.float32)
+    for fold in folds:
+        inner = [(np.searchsorted(fold.train, a), np.searchsorted(fold.train, b)) for a, b in fold.inner]
+        model = BandedRidgeCV(
+            slices, alphas, n_iter, cv=inner, scoring="r2", fit_intercept=True, device=device, random_state=seed
+        )
+        predictions[fold.test] = model.fit(X[fold.train], data.Y[fold.train]).predict(X[fold.test])
+    return r2_score(data.Y, predictions)
 
 
 def _part(region: Union, spaces: Union, r2: Mapping[Union, np.ndarray]) -> np.ndarray:

@@ -43,7 +43,7 @@ def test_phase_randomization_keeps_spectrum_mean_and_correlations_between_voxels
 def test_the_same_seed_gives_the_same_surrogates():
     data = np.random.default_rng(0).standard_normal((40, 2))
     for null in ("circular_shift", "block_permutation", "phase_randomization"):
-        first, again = (list(surrogates(data, 3, null=null, min_shift=5, rng=7)) for _ in range(2))
+        first, again = (list(surrogates(data, 3, null=null, min_shift=5, block_trs=10, rng=7)) for _ in range(2))
         np.testing.assert_array_equal(first, again)
 
 

@@ -112,6 +112,9 @@ def test_columns_of_a_feature_space_at_every_delay():
     data = design.stack([features], [run])
     assert data.columns("b").tolist() == [2, 3, 4, 7, 8, 9]
     assert data.columns("b", "a").tolist() == list(range(10))
+    X, slices = data.bands()
+    assert slices == {"a": slice(0, 4), "b": slice(4, 10)}
+    np.testing.assert_array_equal(X[:, slices["b"]], data.X[:, data.columns("b")])
     with pytest.raises(InputError, match="feature space must be one of a, b; got c"):
         data.columns("c")
 

@@ -26,10 +26,11 @@ def planted(names, n_trs=6000):
     return data, variances / total[:, None]
 
 
+@pytest.mark.parametrize("banded", [False, True])
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c")])
-def test_planted_unique_and_shared_variance_is_recovered(names):
+def test_planted_unique_and_shared_variance_is_recovered(names, banded):
     data, shares = planted(names)
-    found = variance_partition(data, ALPHAS)
+    found = variance_partition(data, ALPHAS, banded=banded, n_iter=5)
     for i, name in enumerate(names):
         np.testing.assert_allclose(found.unique(name), shares[:, i], atol=0.03)
     np.testing.assert_allclose(found.shared(), shares[:, len(names)], atol=0.03)
@@ -40,17 +41,30 @@ def test_planted_unique_and_shared_variance_is_recovered(names):
 
 @pytest.mark.parametrize("names", [("a", "b"), ("a", "b", "c")])
 def test_parts_add_up_to_the_joint_r2(names):
-    found = variance_partition(planted(names, n_trs=1200)[0], ALPHAS)
+    found = variance_partition(planted(names, n_trs=1200)[0], ALPHAS, n_iter=3)
     assert len(found.parts) == 2 ** len(names) - 1
     np.testing.assert_allclose(sum(found.parts.values()), found.joint, atol=1e-12)
     others = frozenset(names) - {"a"}
     np.testing.assert_allclose(found.unique("a"), found.joint - found.r2[others], atol=1e-12)
 
 
+def test_penalties_of_their_own_keep_a_wide_space_from_hiding_a_narrow_one():
+    rng = np.random.default_rng(0)
+    narrow, wide = rng.standard_normal((600, 3)), rng.standard_normal((600, 400))
+    Y = narrow @ rng.standard_normal((3, 5)) + 2 * rng.standard_normal((600, 5))
+    share = 1 - 4 / Y.var(0)
+    slices = {"narrow": slice(0, 3), "wide": slice(3, 403)}
+    data = EncodingData(np.concatenate([narrow, wide], axis=1), Y, np.array([0]), slices)
+    alphas = (1.0, 10.0, 100.0, 1e3, 1e4)
+    banded, plain = (variance_partition(data, alphas, banded=b, n_iter=20).unique("narrow") for b in (True, False))
+    assert (np.abs(banded - share) < 0.06).all()
+    assert (plain < banded - 0.02).all()
+
+
 def test_noise_has_nothing_to_share():
     data, _ = planted(("a", "b"))
     noise = np.random.default_rng(1).standard_normal(data.Y.shape)
-    found = variance_partition(EncodingData(data.X, noise, data.run_onsets, data.feature_slices), (10.0, 1e3, 1e5))
+    found = variance_partition(EncodingData(data.X, noise, data.run_onsets, data.feature_slices), (10.0, 1e3, 1e5), n_iter=3)
     for part in found.parts.values():
         np.testing.assert_allclose(part, 0, atol=0.02)
 
@@ -62,4 +76,4 @@ def test_one_space_or_an_unknown_one_is_refused():
     with pytest.raises(InputError, match="feature space must be one of a, b; got z"):
         variance_partition(data, ALPHAS, ["a", "z"])
     with pytest.raises(InputError, match="space must be one of a, b; got c"):
-        variance_partition(data, ALPHAS).unique("c")
+        variance_partition(data, ALPHAS, banded=False).unique("c")
