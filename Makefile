@@ -33,6 +33,22 @@ test: install
 test-slow: install
 	$(BIN)/python -m pytest -m slow tests
 
+test-browser: install  # looks at reports in headless Chromium; skips with a reason where there is none
+	$(BIN)/python -m pytest tests/report/test_browser.py
+
+test-slurm: install  # a real one-node SLURM from Debian's packages; needs root
+	command -v slurmctld > /dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq slurm-wlm munge)
+	$(BIN)/python -m pytest -m slow tests/cluster
+
+test-crash: install  # kill -9 at random instants, start again, compare every byte
+	$(BIN)/python tests/crash/pull_the_plug.py
+
+bench: install  # side by side with peers; results are printed with sizes and threads
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: install
+	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from neurolm.report import DatasetFacts, EncodingReport, LayerScores, MethodFacts
 
 CITED = {"alice": ["brennan2016"], "lebel2023": ["lebel2023"]}
+COLUMNS = {"Regions": "regions", "VolumeMask": "voxels", "Unplaced": "voxels", "Surface": "vertices"}
+BASELINES = {"word rate": "one number for each word: that it was there"}
+SHOWN_AS = {"smollm2-135m": "SmolLM2-135M-Instruct (4-bit weights)"}
+CEILING = (
+    "The noise ceiling of a single listener is the square root of the mean pairwise correlation between listeners; that of the "
+    "mean listener is the square root of the reliability that follows from it (Spearman, 1910; Brown, 1910). It bounds what "
+    "listeners share."
+)
 PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "matplotlib", "h5py")
 
 
@@ -67,6 +75,7 @@ def encoding_report(plan: Plan) -> EncodingReport:
         scores=tuple(_layer_scores(result, scored) for scored in result.scored),
         alignment=tuple(StoryAlignment.from_check(c, plan.dataset.transcript(c.story), dropped=_dropped(c)) for c in checks),
         listeners=Listeners(result.subjects, result.listeners, baselines) if len(result.subjects) > 1 else None,
+        columns=COLUMNS[type(result.space).__name__],
         alphas=ChosenAlphas(grid=result.alphas, chosen=result.best_alphas),
         provenance=_provenance(plan),
         references=references(CITED.get(plan.config.dataset.name, [])),
@@ -87,6 +96,7 @@ def _dataset_facts(plan: Plan, checks: list[AlignmentCheck]) -> DatasetFacts:
         tr=checks[0].tr,
         source=info.citation,
         licence=info.licence,
+        left_out=dict(getattr(plan.dataset, "left_out", {})),
         known_problems=info.facts,
         is_simulated=info.is_simulated,
         simulated_because="The real data could not be had on this machine, so a simulated group of listeners stands in."
@@ -121,7 +131,8 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
         steps.append("each column was z-scored")
     one_run = len(plan.stories) == 1
     return MethodFacts(
-        model=config.features.model,
+        model=SHOWN_AS.get(config.features.model, config.features.model),
+        ceiling=CEILING if len(result.subjects) > 1 else "",
         n_model_layers=made["n_model_layers"],
         n_units=made["width"],
         context=context + ("; words were read in lower case" if config.features.lowercase else ""),
@@ -156,6 +167,8 @@ def _layer_scores(result: Evaluation, scored: Scored) -> LayerScores:
     )
     return LayerScores(
         who=scored.who,
+        interval_name=scored.interval_name,
+        n_null=scored.n_null,
         layers=layers,
         r=scored.r,
         interval=scored.interval,
