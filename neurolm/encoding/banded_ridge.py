@@ -17,7 +17,7 @@ from neurolm.encoding.fold_hats import FoldHats
 from neurolm.encoding.fold_scores import SCORINGS
 from neurolm.encoding.linear_algebra import algebra_for, like_input
 from neurolm.encoding.ridge import check_alphas, check_batch, check_X, check_X_y, predict_linear, report_targets
-from neurolm.encoding.ridge_search import TARGETS_BATCH
+from neurolm.encoding.ridge_search import batch_size
 from neurolm.progress import Progress, silent
 
 
@@ -101,7 +101,7 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         alphas = check_alphas(self.alphas)
         check_choice("scoring", self.scoring, SCORINGS)
         check_choice("dtype", self.dtype, ("float32", "float64"))
-        batch = check_batch(self.n_targets_batch) or TARGETS_BATCH
+        check_batch(self.n_targets_batch)
         X, y = check_X_y(self, X, y)
         self._is_1d = len(y.shape) == 1
         Y = y[:, None] if self._is_1d else y
@@ -118,6 +118,7 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             n_targets=Y.shape[1],
             bands=list(self.feature_slices_.values()),
         )
+        batch = self.n_targets_batch or batch_size(hats)
         found = fit_banded_cv(hats, Y, gammas, scoring=self.scoring, n_targets_batch=batch, progress=progress)
         report_targets(found, alphas)
         self._store(found, alphas, gammas, X)

@@ -93,7 +93,7 @@ def _nothing_yet(hats: FoldHats, n_targets: int, n_draws: int) -> BandedFit:
 
 def _targets_at_a_time(hats: FoldHats, batch: int) -> int:
     """As many whole batches as STATISTICS_BYTES hold."""
-    columns = (len(hats.folds) + 1) * hats.design.matrix.shape[1] if hats.is_primal else 0
+    columns = (len(hats.folds) + 1) * hats.design.n_columns if hats.is_primal else 0
     each = (hats.design.n_trs + columns) * np.dtype(hats.dtype).itemsize
     return max(1, STATISTICS_BYTES // (each * batch)) * batch
 

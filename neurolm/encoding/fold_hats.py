@@ -106,7 +106,7 @@ class FoldHats:
         group: list[int] = []
         used = 0
         for k, (train, test) in enumerate(self.folds):
-            columns = self.design.matrix.shape[1] if self.is_primal else len(train)
+            columns = self.design.n_columns if self.is_primal else len(train)
             size = len(self.alphas) * len(test) * columns * np.dtype(self.dtype).itemsize
             if group and used + size > max_bytes:
                 yield group
@@ -130,9 +130,9 @@ class FoldHats:
 
     def _primal_downdate(self, k: int) -> FoldHat:
         algebra, design, test = self.algebra, self.design, self.folds[k][1]
-        X_test = {d: self._centre_rows(algebra.rows(design.designs[d], test)) for d in design.grams}
+        X_test = {d: self._centre_rows(design.rows(test, d)) for d in design.grams}
         projector = None
-        if len(test) > design.matrix.shape[1]:
+        if len(test) > design.n_columns:
             basis, compressed = algebra.xp.linalg.qr(X_test[design.setup_dtype(0)])
             X_test = {d: algebra.astype(compressed, d) for d in X_test}
             projector = algebra.array(basis.T, self.dtype)
@@ -143,7 +143,7 @@ class FoldHats:
     def _gram_train(self, k: int, dtype: str) -> Any:
         """X_T'X_T, from the smaller of the rows that are fitted and those that are not."""
         train, out = self.folds[k][0], self.out[k]
-        rows = self.algebra.rows(self.design.designs[dtype], out if len(out) < len(train) else train)
+        rows = self.design.rows(out if len(out) < len(train) else train, dtype)
         gram = rows.T @ rows
         return self.design.grams[dtype] - gram if len(out) < len(train) else gram
 
@@ -153,7 +153,7 @@ class FoldHats:
         if design.fit_intercept:
             eigenvalues = np.append(eigenvalues, design.n_trs)
         inverse = 1 / (eigenvalues + design.penalties)
-        Z_out = {d: algebra.rows(design.designs[d], self.out[k]) for d in design.grams}
+        Z_out = {d: design.rows(self.out[k], d) for d in design.grams}
         within = np.searchsorted(self.out[k], test)
         hats = (solvers.primal_leave_out(algebra, Z_out[d], algebra.array(inverse[a], d), within) for a, d in self._penalties())
         return self._pack(map(self._centre_rows, hats), test)
@@ -201,13 +201,12 @@ class FoldHats:
         Returns the statistic of all rows (X'Y in the primal, Y in the dual) and that of each
         fold's training rows.
         """
-        columns, rows = self.algebra.columns, self.algebra.rows
+        columns = self.algebra.columns
         if not self.is_primal:
             return Yt, [columns(Yt, self.folds[k][0]) for k in group]
-        X = self.design.matrix
-        held_out = [columns(Yt, self.out[k]) @ rows(X, self.out[k]) for k in group]
+        held_out = [columns(Yt, self.out[k]) @ self.design.rows(self.out[k]) for k in group]
         if self._folds_partition and len(group) == len(self.folds):
             whole = sum(held_out[1:], start=held_out[0])
         else:
-            whole = Yt @ X
+            whole = self.design.times(Yt)
         return whole, [whole - part for part in held_out]

@@ -14,13 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from neurolm.arrays import batches
 from neurolm.encoding import solvers
+from neurolm.encoding.delayed_features import DelayedFeatures
 from neurolm.encoding.linear_algebra import Algebra, largest_eigenvalue
 
 FLOAT32_CONDITION = 1e3
 ROTATE_CONDITION = 1e5
 
 BANDS_BYTES = 2 << 30  # kernels of all bands are kept up to here, and made anew for each draw beyond
+
+ROWS_AT_A_TIME = 4096  # of delayed features that are made when they are needed
 
 _HUGE = 1e30  # the penalty of a band with no weight: beyond any feature, within float32
 
@@ -30,7 +34,9 @@ class PreparedDesign:
 
     Parameters
     ----------
-    X : array of shape (n_trs, n_features)
+    X : array of shape (n_trs, n_features), or DelayedFeatures
+        Delayed features are made row by row in the primal, unless they must be turned to their
+        principal axes.
     alphas : array of shape (n_alphas,)
     primal : bool
         Gram matrix X'X and penalties per column, or kernel XX' and one penalty.
@@ -60,21 +66,38 @@ class PreparedDesign:
         self.n_trs, self.n_features = X.shape
         self.bands = list(bands) if bands is not None else [slice(0, self.n_features)]
         self._always_wide = wide
+        self.rotations: list[Any] = []
+        self.eigenvalues: Any = None
+        self._lazy: DelayedFeatures | None = None
+        if isinstance(X, DelayedFeatures):
+            if primal and not principal_axes and self._take_lazily(X):
+                return
+            X = X.rows(np.arange(self.n_trs))
         X, self.x_mean = self._centre(X)
         gram = self._gram(X)
         condition = largest_eigenvalue(gram) / alphas.min()
         if dtype == "float32" and (wide or condition > FLOAT32_CONDITION):
             X = algebra.astype(X, "float64")
             gram = self._gram(X)
-        self.rotations: list[Any] = []
-        self.eigenvalues: Any = None
         if primal and (principal_axes or condition > ROTATE_CONDITION):
             X, gram = self._rotate(X, gram)
         if primal and fit_intercept:
-            X, gram = self._add_ones(X, gram)
-        self._set_up(X, gram)
+            X, gram = self._add_ones(X), self._add_row_of_ones(gram)
+        self._X = X
+        self._set_up(gram)
 
     # -- once -----------------------------------------------------------------------------
+
+    def _take_lazily(self, X: DelayedFeatures) -> bool:
+        """Keep delayed features as they are, if float32 can take them without turning them."""
+        self.x_mean = X.mean() if self.fit_intercept else np.zeros(self.n_features)
+        gram = X.gram(np.float64) - self.n_trs * np.outer(self.x_mean, self.x_mean)
+        gram = self.algebra.array(gram, "float64")
+        if largest_eigenvalue(gram) / self.alphas.min() > ROTATE_CONDITION and self.dtype == "float32":
+            return False
+        self._lazy, self._X = X, None
+        self._set_up(self._add_row_of_ones(gram) if self.fit_intercept else gram)
+        return True
 
     def _centre(self, X: Any) -> tuple[Any, np.ndarray]:
         """X as a matrix of dtype, its columns centred in float64 where an intercept is fitted."""
@@ -97,21 +120,26 @@ class PreparedDesign:
         diagonal = len(self.bands) == 1
         return rotated, self.algebra.xp.diag(self.eigenvalues) if diagonal else self._gram(rotated)
 
-    def _add_ones(self, X: Any, gram: Any) -> tuple[Any, Any]:
-        """The intercept's column, orthogonal to the centred features."""
+    def _add_ones(self, X: Any) -> Any:
+        """The intercept's column."""
+        return self.algebra.xp.concatenate([X, self.algebra.xp.ones_like(X[:, :1])], 1)
+
+    def _add_row_of_ones(self, gram: Any) -> Any:
+        """Its Gram matrix: ones are orthogonal to the centred features."""
         p = self.n_features
         wider = self.algebra.zeros((p + 1, p + 1), gram.dtype)
         wider[:p, :p] = gram
         wider[p, p] = self.n_trs
-        return self.algebra.xp.concatenate([X, self.algebra.xp.ones_like(X[:, :1])], 1), wider
+        return wider
 
-    def _set_up(self, X: Any, gram: Any) -> None:
-        self._X, self._gram_matrix = X, gram
+    def _set_up(self, gram: Any) -> None:
+        self._gram_matrix = gram
+        self.n_columns = gram.shape[0] if self.primal else self.n_features
         self._kernels: list[Any] = []
         size = len(self.bands) * gram.shape[0] ** 2 * gram.itemsize
         if not self.primal and len(self.bands) > 1 and size <= BANDS_BYTES:
-            self._kernels = [X[:, band] @ X[:, band].T for band in self.bands]
-        self.penalties = np.tile(self.alphas[:, None], (1, X.shape[1]))
+            self._kernels = [self._X[:, band] @ self._X[:, band].T for band in self.bands]
+        self.penalties = np.tile(self.alphas[:, None], (1, self.n_columns))
         self._scale = np.ones(self.n_features)
         self._finish(largest_eigenvalue(gram))
 
@@ -122,8 +150,27 @@ class PreparedDesign:
             self.penalties[:, -1] = 0
         dtypes = {self.setup_dtype(a) for a in range(len(self.alphas))}
         self.grams = {d: self.algebra.astype(self._gram_matrix, d) for d in dtypes}
-        self.designs = {d: self.algebra.astype(self._X, d) for d in {self.dtype, *dtypes}}
-        self.matrix = self.designs[self.dtype]
+        if self._lazy is None:
+            self._designs = {d: self.algebra.astype(self._X, d) for d in {self.dtype, *dtypes}}
+
+    # -- rows -----------------------------------------------------------------------------
+
+    def rows(self, rows: np.ndarray, dtype: str | None = None) -> Any:
+        """Some rows of the (centred, turned) features and, in the primal, the intercept's column."""
+        if self._lazy is None:
+            return self.algebra.rows(self._designs[dtype or self.dtype], rows)
+        made = self._lazy.rows(rows, np.float64 if self.fit_intercept else None)
+        if self.fit_intercept:
+            made = np.concatenate([made - self.x_mean, np.ones((len(rows), 1))], axis=1)
+        return self.algebra.array(made, dtype or self.dtype)
+
+    def times(self, Yt: Any) -> Any:
+        """Yt @ X for targets (n_targets, n_trs)."""
+        if self._lazy is None:
+            X = self._designs[self.dtype]
+            return Yt @ (X if self.primal or len(self.bands) == 1 else X * self._scale_like(X))
+        parts = batches(self.n_trs, ROWS_AT_A_TIME)
+        return sum(Yt[:, part] @ self.rows(np.arange(part.start, part.stop)) for part in parts)
 
     def setup_dtype(self, a: int) -> str:
         """The precision in which penalty number `a` is factorised."""
@@ -145,7 +192,7 @@ class PreparedDesign:
             p = self.n_features
             with np.errstate(divide="ignore"):
                 self.penalties[:, :p] = np.minimum(self.alphas[:, None] / scale, _HUGE)
-            root = self.algebra.array(scale**0.5, str(self._X.dtype).removeprefix("torch."))
+            root = self._scale_like(self._gram_matrix) ** 0.5
             self._finish(largest_eigenvalue(self._gram_matrix[:p, :p] * root[:, None] * root))
             return
         if self._kernels:
@@ -178,7 +225,7 @@ class PreparedDesign:
             penalty = self.penalties[a] if self.primal else self.alphas[a]
             result[targets] = solvers.weights(algebra, self.grams[self.setup_dtype(a)], result[targets], penalty)
         if not self.primal:
-            return result @ (self.matrix if len(self.bands) == 1 else self.matrix * self._scale_like(self.matrix))
+            return self.times(result)
         for band, rotation in zip(self.bands, self.rotations):
             result[:, band] = result[:, band] @ algebra.astype(rotation, self.dtype).T
         return result

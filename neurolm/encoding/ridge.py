@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,13 @@ from neurolm.arrays import is_torch, to_numpy
 from neurolm.checks import bad, check_choice, check_finite, check_same_length
 from neurolm.encoding.banded_search import BandedFit
 from neurolm.encoding.crossval import resolve_folds
+from neurolm.encoding.delayed_features import DelayedFeatures
 from neurolm.encoding.fold_hats import FoldHats
 from neurolm.encoding.fold_scores import SCORINGS
 from neurolm.encoding.linear_algebra import algebra_for, like_input
 from neurolm.encoding.ridge_search import RidgeFit, fit_ridge_cv
 from neurolm.progress import Progress, silent
+from neurolm.storage import whole_file
 
 EDGE_SHARE = 0.05  # of the targets, at one end of the grid: from here on the fit warns
 
@@ -92,14 +97,18 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.dtype = dtype
         self.n_targets_batch = n_targets_batch
 
-    def fit(self, X: Any, y: Any, progress: Progress = silent) -> RidgeCV:
+    def fit(self, X: Any, y: Any, progress: Progress = silent, coef_file: str | Path | None = None) -> RidgeCV:
         """Choose a penalty for every target and fit all rows with it.
 
         Parameters
         ----------
-        X : array or tensor of shape (n_trs, n_features)
+        X : array or tensor of shape (n_trs, n_features), or DelayedFeatures
         y : array, tensor or HDF5 dataset of shape (n_trs, n_targets) or (n_trs,)
             Anything with a shape and column slicing is read a block of voxels at a time.
+        coef_file : path, optional
+            A `.npy` file to keep the weights in, a row for each target (and in the primal a last
+            column for the intercept of centred data); `coef_` is then mapped from it, and memory
+            does not grow with the number of voxels.
         """
         alphas = check_alphas(self.alphas)
         check_choice("scoring", self.scoring, SCORINGS)
@@ -118,14 +127,16 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             algebra=algebra_for(self.device, X),
             n_targets=Y.shape[1],
         )
-        found = fit_ridge_cv(
-            hats,
-            Y,
-            scoring=self.scoring,
-            alpha_per_target=self.alpha_per_target,
-            n_targets_batch=self.n_targets_batch,
-            progress=progress,
-        )
+        with _weights(coef_file, Y.shape[1], hats) as weights:
+            found = fit_ridge_cv(
+                hats,
+                Y,
+                scoring=self.scoring,
+                alpha_per_target=self.alpha_per_target,
+                n_targets_batch=self.n_targets_batch,
+                weights=weights,
+                progress=progress,
+            )
         report_targets(found, alphas)
         self._store(found, alphas, X)
         self.method_ = hats.method
@@ -142,7 +153,9 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def predict(self, X: Any) -> Any:
         """Predictions (n_trs, n_targets), in the dtype of X; (n_trs,) if y was one-dimensional."""
         check_is_fitted(self)
-        predictions = predict_linear(check_X(self, X), self.coef_, self.intercept_)
+        X = check_X(self, X)
+        X = X.rows(np.arange(len(X))) if isinstance(X, DelayedFeatures) else X
+        predictions = predict_linear(X, self.coef_, self.intercept_)
         return predictions[:, 0] if self._is_1d else predictions
 
 
@@ -158,6 +171,20 @@ def predict_linear(X: Any, coef: Any, intercept: Any) -> Any:
     return predictions.astype(X.dtype, copy=False)
 
 
+@contextlib.contextmanager
+def _weights(path: str | Path | None, n_targets: int, hats: FoldHats) -> Iterator[np.ndarray | None]:
+    """A `.npy` file mapped into memory for the weights, there only once they are all in it."""
+    if path is None:
+        yield None
+        return
+    if Path(path).suffix != ".npy":
+        raise bad("coef_file", "end in .npy", path, "It is a plain numpy file: np.load(coef_file, mmap_mode='r').")
+    with whole_file(path) as part:
+        mapped = np.lib.format.open_memmap(part, "w+", hats.dtype, (n_targets, hats.design.n_columns))
+        yield mapped
+        mapped.flush()
+
+
 def check_alphas(alphas: Any) -> np.ndarray:
     """Penalties as a float64 vector, every one positive and finite."""
     checked = np.atleast_1d(np.asarray(to_numpy(alphas), dtype=np.float64))
@@ -168,17 +195,25 @@ def check_alphas(alphas: Any) -> np.ndarray:
 
 def check_X(estimator: Any, X: Any, *, reset: bool = False) -> Any:
     """X as a finite floating-point matrix of its own kind, its width checked or remembered."""
+    if isinstance(X, DelayedFeatures):
+        _check_width(estimator, X, reset)
+        return X
     if not is_torch(X):
         X = validate_data(estimator, X, reset=reset, dtype=[np.float64, np.float32], ensure_all_finite=False)
     elif X.ndim != 2:
         raise bad("X", "have shape (n_trs, n_features)", tuple(X.shape))
-    elif reset:
-        estimator.n_features_in_ = X.shape[1]
-    elif X.shape[1] != estimator.n_features_in_:
-        raise bad("X", f"have {estimator.n_features_in_} features, as in fit", X.shape[1])
+    else:
+        _check_width(estimator, X, reset)
     X = X.float() if is_torch(X) and not X.is_floating_point() else X
     check_finite("X", to_numpy(X), "NaN features cannot be fitted: drop the rows or repair the stimulus.")
     return X
+
+
+def _check_width(estimator: Any, X: Any, reset: bool) -> None:
+    if reset:
+        estimator.n_features_in_ = X.shape[1]
+    elif X.shape[1] != estimator.n_features_in_:
+        raise bad("X", f"have {estimator.n_features_in_} features, as in fit", X.shape[1])
 
 
 def check_X_y(estimator: Any, X: Any, y: Any) -> tuple[Any, Any]:

@@ -18,6 +18,8 @@ from neurolm.encoding.targets import read_targets
 from neurolm.progress import Progress, silent
 
 TARGETS_BATCH = 1024  # voxels at a time: enough for matrix products at full speed
+BATCH_BYTES = 256 << 20  # what a batch of voxels may take, statistics of all folds included
+REFIT_BYTES = 512 << 20  # of targets or their statistics that are refitted with one factorisation
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def fit_ridge_cv(
     scoring: str,
     alpha_per_target: bool = True,
     n_targets_batch: int | None = None,
+    weights: Any = None,
     progress: Progress = silent,
 ) -> RidgeFit:
     """Cross-validate the penalties and refit all rows with the best ones.
@@ -57,25 +60,37 @@ def fit_ridge_cv(
         Centred for "correlation".
     Y : array-like of shape (n_trs, n_targets)
         Whatever `read_targets` reads.
+    weights : array of shape (n_targets, n_columns), optional
+        Where to keep the weights, such as a memory-mapped file; n_columns is that of
+        `hats.design`.
     """
-    search = _Search(hats, Y, scoring, n_targets_batch or TARGETS_BATCH, progress)
+    search = _Search(hats, Y, scoring, n_targets_batch or batch_size(hats), weights, progress)
     search.score()
     chosen = best_penalties(search.mean_scores(), hats.alphas, per_target=alpha_per_target)
     return search.fit(chosen)
 
 
+def batch_size(hats: FoldHats) -> int:
+    """Targets at a time: TARGETS_BATCH (16 times as many on a GPU), or fewer if BATCH_BYTES are less."""
+    columns = (len(hats.folds) + 2) * hats.design.n_columns if hats.is_primal else 2 * hats.design.n_trs
+    each = (2 * hats.design.n_trs + columns) * np.dtype(hats.dtype).itemsize
+    most, room = (TARGETS_BATCH, BATCH_BYTES) if hats.algebra.device == "cpu" else (16 * TARGETS_BATCH, 8 * BATCH_BYTES)
+    return max(1, min(most, room // each))
+
+
 class _Search:
     """The two passes over the targets and what they gather."""
 
-    def __init__(self, hats: FoldHats, Y: Any, scoring: str, batch: int, progress: Progress) -> None:
+    def __init__(self, hats: FoldHats, Y: Any, scoring: str, batch: int, weights: Any, progress: Progress) -> None:
         self.hats, self.Y, self.scoring, self.progress = hats, Y, scoring, progress
         self.n_targets = Y.shape[1]
         self.blocks = list(batches(self.n_targets, batch))
-        n_alphas, width = len(hats.alphas), hats.design.matrix.shape[1]
+        n_alphas, width = len(hats.alphas), hats.design.n_columns
         self.scores = ScoreMeans(n_alphas, self.n_targets, hats.dtype)
         self.undefined = np.zeros(self.n_targets, bool)
         self.mean = np.zeros(self.n_targets)
-        self.weights = hats.algebra.empty((self.n_targets, width), hats.dtype)
+        self.weights = hats.algebra.empty((self.n_targets, width), hats.dtype) if weights is None else weights
+        self._on_disk = weights is not None
 
     def read(self, block: slice) -> Any:
         hats = self.hats
@@ -93,7 +108,7 @@ class _Search:
                 whole, statistics = self.hats.statistics(Yt, group)
                 self.scores.add(self.hats.algebra, made, statistics, Yt, self.scoring, block)
                 if self.hats.is_primal and g == 0:
-                    self.weights[block] = whole
+                    self._keep(block, whole)
                 done = (g + (b + 1) / len(self.blocks)) / len(groups)
                 self.progress(done * self.n_targets, self.n_targets, "targets", "scoring penalties")
 
@@ -103,20 +118,28 @@ class _Search:
         return mean
 
     def fit(self, chosen: np.ndarray) -> RidgeFit:
-        """Second pass: the weights of all rows."""
-        hats = self.hats
-        if hats.is_primal:
-            self.weights = hats.design.weights(self.weights, chosen)
-        else:
-            for block in self.blocks:
-                self.weights[block] = hats.design.weights(self.read(block), chosen[block])
-        failed = np.flatnonzero(chosen < 0)
-        self.weights[failed] = float("nan")
+        """Second pass: the weights of all rows, of as many targets at a time as share a factorisation well."""
+        hats, intercept = self.hats, np.zeros(self.n_targets)
+        width = max(hats.design.n_trs, hats.design.n_columns)
+        size = max(1, REFIT_BYTES // (width * np.dtype(hats.dtype).itemsize))
+        for some in batches(self.n_targets, size):
+            statistic = self._kept(some) if hats.is_primal else self.read(some)
+            weights = hats.design.weights(statistic, chosen[some])
+            weights[np.flatnonzero(chosen[some] < 0)] = float("nan")
+            intercept[some] = hats.design.intercepts(weights, self.mean[some])
+            self._keep(some, weights)
+            self.progress(some.stop, self.n_targets, "targets", "fitting all rows")
         return RidgeFit(
             self.weights[:, : hats.design.n_features],
-            hats.design.intercepts(self.weights, self.mean),
+            intercept,
             chosen,
             self.mean_scores(),
             self.undefined,
             self.scores.partly(len(hats.folds)) & ~self.undefined,
         )
+
+    def _keep(self, some: slice, values: Any) -> None:
+        self.weights[some] = self.hats.algebra.numpy(values) if isinstance(self.weights, np.ndarray) else values
+
+    def _kept(self, some: slice) -> Any:
+        return self.hats.algebra.array(np.array(self.weights[some]), self.hats.dtype) if self._on_disk else self.weights[some]
