@@ -12,11 +12,14 @@ nested_folds, held_out_scores           penalties chosen inside the training par
 correlation_score, r2_score             one number for each voxel
 permutation_test, refit_test, fdr       nulls that keep autocorrelation; many voxels
 bootstrap_correlation, bootstrap_mean   intervals over stretches of time and over listeners
+group_test                              maps of several subjects in one space
+Averaged                                features averaged over the recent past, one space per timescale
 variance_partition                      what each feature space explains alone and together
 SimulatedCortex, map_correlation        a cortex with planted gradients, and how well a map matches them
 content_free, time_shifted              features that know nothing of what was said
 """
 
+from neurolm.encoding.averaged_features import Averaged
 from neurolm.encoding.banded_ridge import BandedRidgeCV, product_measure
 from neurolm.encoding.baseline import content_free, time_shifted
 from neurolm.encoding.crossval import contiguous_blocks, leave_one_run_out
@@ -25,6 +28,7 @@ from neurolm.encoding.design import Design, EncodingData
 from neurolm.encoding.encoding_model import EncodingModel
 from neurolm.encoding.evaluate import evaluate
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
+from neurolm.encoding.group_test import GroupTest, group_test
 from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds
 from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
 from neurolm.encoding.nested import NestedRidge, nested_cv_scores
@@ -36,6 +40,7 @@ from neurolm.encoding.simulated_cortex import SimulatedCortex, map_correlation
 from neurolm.encoding.variance_partition import VariancePartition, variance_partition
 
 __all__ = [
+    "Averaged",
     "BandedRidgeCV",
     "Delays",
     "Design",
@@ -43,6 +48,7 @@ __all__ = [
     "EncodingModel",
     "Evaluation",
     "EvaluationSettings",
+    "GroupTest",
     "HeldOutScores",
     "NestedRidge",
     "NestedScores",
@@ -57,6 +63,7 @@ __all__ = [
     "correlation_score",
     "evaluate",
     "fdr",
+    "group_test",
     "held_out_scores",
     "leave_one_run_out",
     "map_correlation",
