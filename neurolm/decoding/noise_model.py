@@ -47,7 +47,7 @@ class NoiseModel:
         self.shrinkage = shrinkage
         self.n_factors = n_factors
 
-    def fit(self, X: Any, Y: Any, *, run_onsets: Any, alphas: Any) -> NoiseModel:
+    def fit(self, X: Any, Y: Any, *, run_onsets: Any, alphas: Any, fit_intercept: bool = False) -> NoiseModel:
         """Estimate the covariance from the training data of an encoding model.
 
         Parameters
@@ -59,9 +59,10 @@ class NoiseModel:
             First row of each run; at least two runs.
         alphas : array of shape (n_voxels,)
             The penalty of each voxel: `best_alphas_` of the fitted model.
+        fit_intercept : bool
+            Whether the model has an intercept that is not penalised (an `EncodingModel` has).
         """
-        Y = to_numpy(Y)
-        residuals = leave_one_run_out_residuals(X, Y, run_onsets=run_onsets, alphas=alphas)
+        residuals = leave_one_run_out_residuals(X, Y, run_onsets=run_onsets, alphas=alphas, fit_intercept=fit_intercept)
         return self.fit_residuals(residuals, run_onsets=run_onsets)
 
     def fit_residuals(self, residuals: Any, *, run_onsets: Any) -> NoiseModel:
@@ -159,7 +160,7 @@ class NoiseModel:
             raise bad("n_factors", "be None or at least 1", self.n_factors)
 
 
-def leave_one_run_out_residuals(X: Any, Y: Any, *, run_onsets: Any, alphas: Any) -> np.ndarray:
+def leave_one_run_out_residuals(X: Any, Y: Any, *, run_onsets: Any, alphas: Any, fit_intercept: bool = False) -> np.ndarray:
     """Residuals of every run under the ridge fitted on the other runs, without any refit.
 
     E_s = (I - H_ss)^-1 (Y_s - X_s W), H = X (X'X + alpha I)^-1 X': exact, one solve of a run's size
@@ -174,7 +175,7 @@ def leave_one_run_out_residuals(X: Any, Y: Any, *, run_onsets: Any, alphas: Any)
     alphas = np.broadcast_to(np.asarray(to_numpy(alphas), dtype=np.float64), Y.shape[1:])
     if not (alphas > 0).all():
         raise bad("alphas", "be > 0 for every voxel", float(np.min(alphas)), "Leave unfitted voxels out.")
-    maker = _ResidualMaker(X)
+    maker = _ResidualMaker(X, fit_intercept)
     runs = list(_run_slices(run_onsets, len(X)))
     residuals = np.empty(Y.shape)
     for alpha in np.unique(alphas):
@@ -222,12 +223,14 @@ class _ResidualMaker:
     """I - H for every penalty from one eigendecomposition of the smaller Gram matrix of X.
 
     Tall X: H = B diag(1 / (s + alpha)) B', B = X V. Wide X, U orthogonal: I - H = U diag(alpha / (s + alpha)) U',
-    without the cancellation of a difference.
+    without the cancellation of a difference. An intercept centres X and takes the mean out as well.
     """
 
-    def __init__(self, X: np.ndarray) -> None:
+    def __init__(self, X: np.ndarray, fit_intercept: bool) -> None:
         n, p = X.shape
         self.is_tall = n > p
+        self.mean_share = 1 / n if fit_intercept else 0.0
+        X = X - X.mean(axis=0) if fit_intercept else X
         self.spectrum, vectors = linalg.eigh(X.T @ X if self.is_tall else X @ X.T)
         self.basis = X @ vectors if self.is_tall else vectors
 
@@ -235,12 +238,12 @@ class _ResidualMaker:
         """The diagonal block of I - H that belongs to `rows`."""
         own = self.basis[rows]
         product = (own * self._weights(alpha)) @ own.T
-        return np.eye(len(own)) - product if self.is_tall else product
+        return (np.eye(len(own)) - product if self.is_tall else product) - self.mean_share
 
     def apply(self, alpha: float, Y: np.ndarray) -> np.ndarray:
         """(I - H) Y: the residuals of the fit on all rows."""
         product = (self.basis * self._weights(alpha)) @ (self.basis.T @ Y)
-        return Y - product if self.is_tall else product
+        return (Y - product if self.is_tall else product) - self.mean_share * Y.sum(axis=0)
 
     def _weights(self, alpha: float) -> np.ndarray:
         return (1.0 if self.is_tall else alpha) / (np.maximum(self.spectrum, 0) + alpha)

@@ -16,15 +16,17 @@ def problem(rng, n_features=20, n_voxels=8, n_trs=110):
     return X, Y, rng.choice([1.0, 30.0, 900.0], size=n_voxels)
 
 
+@pytest.mark.parametrize("fit_intercept", [False, True])
 @pytest.mark.parametrize("n_features", [20, 110, 300], ids=["tall", "square", "wide"])
-def test_left_out_residuals_equal_refits(rng, n_features):
+def test_left_out_residuals_equal_refits(rng, n_features, fit_intercept):
     X, Y, alphas = problem(rng, n_features)
+    X, Y = X + 0.3, Y + 2.0
     want = np.empty_like(Y)
     for start, stop in zip(ONSETS, [*ONSETS[1:], len(X)]):
         rest = np.r_[0:start, stop : len(X)]
-        fit = Ridge(alpha=alphas, fit_intercept=False).fit(X[rest], Y[rest])
+        fit = Ridge(alpha=alphas, fit_intercept=fit_intercept).fit(X[rest], Y[rest])
         want[start:stop] = Y[start:stop] - fit.predict(X[start:stop])
-    got = leave_one_run_out_residuals(X, Y, run_onsets=ONSETS, alphas=alphas)
+    got = leave_one_run_out_residuals(X, Y, run_onsets=ONSETS, alphas=alphas, fit_intercept=fit_intercept)
     assert np.abs(got - want).max() < 1e-10
 
 

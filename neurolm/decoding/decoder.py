@@ -1,0 +1,266 @@
+"""Everything that decoding learns from the training stories of one listener, in one object and one file.
+
+decoder = WordDecoder(settings).fit(feature_space, runs, stories)
+decoder.save("decoder.h5")
+result = decoder.search(lm, run).search(decoder.word_times(run), journal="decode")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from neurolm.brain import BoldRun, Space, Unplaced
+from neurolm.brain.space import space_arrays, space_from_arrays, space_hash
+from neurolm.checks import bad, bad_file, check_same_length
+from neurolm.decoding.beam_search import BeamSearch
+from neurolm.decoding.lexicon import vocabulary_of
+from neurolm.decoding.likelihood import ResponseLikelihood, check_held_out, mean_word_vector
+from neurolm.decoding.noise_model import NoiseModel, select_voxels
+from neurolm.decoding.proposals import WordProposals
+from neurolm.decoding.word_rate import WordRateModel
+from neurolm.encoding import Design, EncodingData, RidgeCV
+from neurolm.lm.language_model import LanguageModel
+from neurolm.progress import Progress, silent
+from neurolm.stimuli.transcript import Transcript
+from neurolm.storage import read_h5, write_h5
+
+FORMAT = "neurolm word decoder 1"
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """What is chosen before anything is learned; the values are those of Tang et al. (2023).
+
+    Parameters
+    ----------
+    delays : in TRs
+    alphas : penalties (their published grid, 10 ... 1000, enters squared)
+    n_voxels : how many voxels, the best by cross-validated score, are decoded from
+    n_bootstraps, chunk_trs, held_out_share : folds that choose penalties and voxels, see `chunk_bootstraps`
+    shrinkage, n_factors : see `NoiseModel`
+    min_count : words that occur so often in the training stories can be decoded
+    mass, ratio, context_s, min_context_words, hop_s, no_repeats : see `WordProposals`
+    beam_width, extensions, lm_weight : see `BeamSearch`
+    seed : of the folds
+    """
+
+    delays: tuple[int, ...] = (1, 2, 3, 4)
+    alphas: tuple[float, ...] = tuple((np.logspace(1, 3, 10) ** 2).tolist())
+    n_voxels: int = 10_000
+    n_bootstraps: int = 50
+    chunk_trs: int = 40
+    held_out_share: float = 0.2
+    shrinkage: float = 2 / 3
+    n_factors: int | None = None
+    min_count: int = 2
+    mass: float = 0.9
+    ratio: float = 0.1
+    context_s: float = 8.0
+    min_context_words: int = 5
+    hop_s: float = 0.0
+    no_repeats: bool = True
+    beam_width: int = 200
+    extensions: int = 5
+    lm_weight: float = 0.0
+    seed: int = 42
+
+
+class WordDecoder:
+    """Encoding model, noise, word rate and vocabulary of one listener.
+
+    Parameters
+    ----------
+    settings : DecoderSettings
+
+    Attributes
+    ----------
+    design_ : Design
+    voxels_ : (n_voxels,) columns of the BOLD that are decoded from, sorted
+    coef_ : (n_delays * n_features, n_voxels) float32
+    noise_ : NoiseModel of these voxels
+    word_rate_ : WordRateModel
+    blank_ : (n_features,) mean word vector of the training stories
+    vocabulary_ : frozenset of str
+    stories_ : tuple of str, what was learned from
+    space_ : Space of the whole BOLD
+    scores_ : (n_voxels_of_the_brain,) cross-validated R2 by which voxels were chosen
+    """
+
+    def __init__(self, settings: DecoderSettings | None = None) -> None:
+        self.settings = settings or DecoderSettings()
+
+    def fit(
+        self,
+        feature_space: Any,
+        runs: Sequence[BoldRun],
+        stories: Sequence[Transcript],
+        *,
+        rate_voxels: Any = None,
+        progress: Progress = silent,
+    ) -> WordDecoder:
+        """Learn from runs and the stories heard in them.
+
+        Parameters
+        ----------
+        feature_space : FeatureSpace
+        runs : sequence of BoldRun
+            Z-scored by voxel, of one listener, at least two.
+        stories : sequence of Transcript
+        rate_voxels : array of int, optional
+            Columns from which the word rate is told; default: the decoded voxels.
+        """
+        check_same_length("runs", len(runs), "stories", len(stories), "Give one story for each run.")
+        s = self.settings
+        features = []
+        for i, story in enumerate(stories):
+            features.append(feature_space.extract(story))
+            progress(i + 1, len(stories), "stories read")
+        design = Design.from_training(features, runs, s.delays)
+        data = design.stack(features, runs)
+        ridge = RidgeCV(s.alphas, cv=self._folds(len(data.X)), scoring="r2").fit(data.X, data.Y, progress=progress)
+        self.scores_ = ridge.cv_scores_.max(axis=0)
+        self.voxels_ = select_voxels(self.scores_, min(s.n_voxels, int(np.isfinite(self.scores_).sum())))
+        self.coef_ = ridge.coef_[:, self.voxels_].astype(np.float32)
+        self.noise_ = self._noise(data, ridge.best_alphas_[self.voxels_])
+        self.design_, self.space_ = design, runs[0].space
+        self.blank_ = mean_word_vector(features)
+        columns = self.voxels_ if rate_voxels is None else np.asarray(rate_voxels)
+        self.word_rate_ = WordRateModel(voxels=columns, alphas=s.alphas).fit(runs, stories)
+        self.vocabulary_ = vocabulary_of([story.words for story in stories], s.min_count)
+        self.stories_ = tuple(run.story or story.name for run, story in zip(runs, stories))
+        self.features_ = dict(feature_space.settings())
+        return self
+
+    def likelihood(self, feature_space: Any, run: BoldRun, *, device: str = "cpu") -> ResponseLikelihood:
+        """The likelihood of a run that was not learned from.
+
+        Raises
+        ------
+        InputError
+            If the run has other voxels, tells a story that was learned from, or the features are others.
+        """
+        self._check_fitted()
+        if space_hash(run.space) != space_hash(self.space_):
+            raise bad(
+                "voxels of the BOLD", "be those of training", f"{run.n_voxels} voxels at other places", "Use the same mask."
+            )
+        if feature_space.settings() != self.features_:
+            raise bad("feature_space", "be that of training", feature_space.settings(), f"Training had {self.features_}.")
+        check_held_out(run.story, self, self.stories_)
+        part = BoldRun(run.data[:, self.voxels_], run.tr_times, self._part_space, run.subject, run.story)
+        model = SimpleNamespace(coef_=self.coef_, space_=self._part_space)
+        return ResponseLikelihood(model, self.noise_, self.design_, feature_space, part, blank=self.blank_, device=device)
+
+    def word_times(self, run: BoldRun) -> np.ndarray:
+        """Word times (s) told from the run; see `WordRateModel.predict_times`."""
+        self._check_fitted()
+        return self.word_rate_.predict_times(run)
+
+    def proposals(self, lm: LanguageModel, **more: Any) -> WordProposals:
+        """What the language model may propose, with this decoder's settings and vocabulary."""
+        s = self.settings
+        chosen: dict[str, Any] = {
+            name: getattr(s, name) for name in ("mass", "ratio", "context_s", "min_context_words", "hop_s", "no_repeats")
+        }
+        return WordProposals(lm, self.vocabulary_, **(chosen | more))
+
+    def search(self, lm: LanguageModel, feature_space: Any, run: BoldRun, *, device: str = "cpu", **more: Any) -> BeamSearch:
+        """The beam search in a run, with this decoder's settings."""
+        s = self.settings
+        likelihood = self.likelihood(feature_space, run, device=device)
+        return BeamSearch(self.proposals(lm), likelihood, s.beam_width, extensions=s.extensions, lm_weight=s.lm_weight, **more)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything to one HDF5 file, as a whole and without pickle."""
+        self._check_fitted()
+        arrays: dict[str, np.ndarray] = {
+            "coef": self.coef_,
+            "voxels": self.voxels_,
+            "blank": self.blank_,
+            "scores": self.scores_,
+            "vocabulary": np.array(sorted(self.vocabulary_)),
+        }
+        attributes: dict[str, Any] = {
+            "format": FORMAT,
+            "settings": asdict(self.settings),
+            "stories": list(self.stories_),
+            "features": self.features_,
+        }
+        for own_arrays, own_attributes in (self.design_.to_arrays(), self.noise_.to_arrays(), self.word_rate_.to_arrays()):
+            arrays |= own_arrays
+            attributes |= own_attributes
+        space, space_attributes = space_arrays(self.space_)
+        write_h5(path, arrays | space, attributes | {"space": space_attributes})
+
+    @classmethod
+    def load(cls, path: str | Path) -> WordDecoder:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileError
+            If the file is missing, cut short or something else.
+        """
+        arrays, attributes = read_h5(path)
+        if attributes.get("format") != FORMAT:
+            raise bad_file(path, f"is not a {FORMAT!r} file", "Save one with WordDecoder.save.")
+        kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in attributes["settings"].items()}
+        decoder = cls(DecoderSettings(**kept))
+        decoder.coef_, decoder.voxels_, decoder.blank_ = arrays["coef"], arrays["voxels"], arrays["blank"]
+        decoder.scores_ = arrays["scores"]
+        decoder.vocabulary_ = frozenset(str(word) for word in arrays["vocabulary"])
+        decoder.stories_, decoder.features_ = tuple(attributes["stories"]), attributes["features"]
+        decoder.design_ = Design.from_arrays(arrays, attributes)
+        decoder.noise_ = NoiseModel.from_arrays(arrays, attributes)
+        decoder.word_rate_ = WordRateModel.from_arrays(arrays, attributes)
+        decoder.space_ = space_from_arrays(arrays, attributes["space"])
+        return decoder
+
+    @property
+    def _part_space(self) -> Space:
+        return Unplaced("the decoded voxels", len(self.voxels_))
+
+    def _folds(self, n_trs: int) -> list[tuple[np.ndarray, np.ndarray]]:
+        s = self.settings
+        return chunk_bootstraps(n_trs, s.n_bootstraps, s.chunk_trs, s.held_out_share, np.random.default_rng(s.seed))
+
+    def _noise(self, data: EncodingData, alphas: np.ndarray) -> NoiseModel:
+        noise = NoiseModel(self.settings.shrinkage, self.settings.n_factors)
+        noise.fit(data.X, data.Y[:, self.voxels_], run_onsets=data.run_onsets, alphas=alphas)
+        noise.factors_ = noise.factors_.astype(np.float32)  # as it is kept: a saved decoder gives the same numbers
+        return noise
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "coef_"):
+            raise bad(
+                "this WordDecoder", "be fitted first", "no weights", "Call fit(feature_space, runs, stories) or load(path)."
+            )
+
+
+def chunk_bootstraps(
+    n_trs: int, n_bootstraps: int, chunk_trs: int, held_out_share: float, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Folds that hold out randomly chosen chunks of contiguous TRs, anew in every bootstrap.
+
+    Of the whole chunks of `chunk_trs` rows, ceil(held_out_share * n_trs / chunk_trs) are held out (published:
+    a fifth, in chunks of 40 TRs, 50 times). Rows past the last whole chunk are always fitted. There
+    is no gap around chunks, as published: rows next to a held-out chunk share its BOLD for about
+    10 s, so that scores are a little optimistic.
+    """
+    n_chunks = n_trs // chunk_trs
+    n_held_out = int(np.ceil(held_out_share * n_trs / chunk_trs))
+    if not 1 <= n_held_out < n_chunks:
+        raise bad("chunk_trs", f"leave chunks to fit of {n_trs} TRs", chunk_trs, "Take shorter chunks or more runs.")
+    rows = np.arange(n_trs)
+    folds = []
+    for _ in range(n_bootstraps):
+        chosen = np.sort(rng.permutation(n_chunks)[:n_held_out])
+        test = (chosen[:, None] * chunk_trs + np.arange(chunk_trs)).reshape(-1)
+        folds.append((np.setdiff1d(rows, test), test))
+    return folds
