@@ -1,0 +1,114 @@
+"""What in-silico experiments run on: anything that answers a story with one row for each word.
+
+EncodingResponder   voxels of a fitted encoding model, at word rate, before the haemodynamic response
+UnitResponder       the language model's own units, or any other features
+
+Both go through the same protocol, so that a voxel's window can be laid beside the model's.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from neurolm.brain.space import Space
+from neurolm.checks import bad
+from neurolm.encoding import EncodingModel
+from neurolm.features import FeatureSpace
+from neurolm.stimuli import Transcript
+
+
+@runtime_checkable
+class Responder(Protocol):
+    """A word's row never depends on a later word."""
+
+    space: Space | None
+
+    def respond(self, transcript: Transcript) -> np.ndarray:
+        """(n_words, n_voxels) float64."""
+        ...
+
+
+class EncodingResponder:
+    """Word-rate responses of a fitted encoding model.
+
+    A design sums a word's features into the TR at which it was heard, z-scores them and lets every
+    delay have its weight. So one word adds to a voxel's BOLD, over all delays together,
+
+        y_t = sum_f (x_tf / std_f) sum_d w_dfv
+
+    and this is its response here: the drive, before it is spread over time. A constant is left out.
+    Where the weights of a voxel change sign over the delays, they cancel in the sum.
+
+    Parameters
+    ----------
+    model : EncodingModel
+        Fitted on other stories than those it will hear.
+    feature_space : FeatureSpace
+        What the model was fitted on: the same language model, layer and settings.
+    """
+
+    def __init__(self, model: EncodingModel, feature_space: FeatureSpace) -> None:
+        if not hasattr(model, "coef_"):
+            raise bad("model", "be fitted first", "no weights", "Call fit(features, runs) or EncodingModel.load(path).")
+        design = model.design_
+        self.model, self.feature_space, self.space = model, feature_space, model.space_
+        delayed = model.coef_.astype(np.float64).reshape(len(design.delays), design.n_features, -1)
+        self.weights = delayed.sum(0) / design.std[:, None]  # (n_features, n_voxels)
+        self._fitted_stories = {one["story"] for one in model.inputs_ if one["story"]}
+
+    def respond(self, transcript: Transcript) -> np.ndarray:
+        """(n_words, n_voxels); NaN in voxels without weights.
+
+        Raises
+        ------
+        InputError
+            If the features are not those of the fit.
+        """
+        features = self.feature_space.extract(transcript)
+        if tuple(features.names) != tuple(self.model.design_.names):
+            raise bad(
+                "feature_space",
+                f"give the {self.model.design_.n_features} features that the model was fitted on",
+                f"{features.n_features}: {', '.join(features.names[:3])}, ...",
+                "Use the same language model, layer and settings.",
+            )
+        return features.values.astype(np.float64) @ self.weights
+
+    def warn_of_fitted(self, transcript: Transcript) -> None:
+        """Warn where the model was fitted on the very story that is now taken apart."""
+        if transcript.name in self._fitted_stories:
+            warnings.warn(
+                f"The encoding model was fitted on {transcript.name!r}, which is now perturbed; "
+                "windows are then those of the fit too. Use a story that was held out.",
+                stacklevel=3,
+            )
+
+
+class UnitResponder:
+    """Features as they are: the units of a language model, trained or not.
+
+    Parameters
+    ----------
+    feature_space : FeatureSpace
+    """
+
+    space: Space | None = None
+
+    def __init__(self, feature_space: FeatureSpace) -> None:
+        self.feature_space = feature_space
+
+    def respond(self, transcript: Transcript) -> np.ndarray:
+        return self.feature_space.extract(transcript).values.astype(np.float64)
+
+    def warn_of_fitted(self, transcript: Transcript) -> None:
+        """Nothing was fitted."""
+
+
+def settings_of(responder: Any) -> Mapping[str, Any]:
+    """What a result keeps of who responded."""
+    space = getattr(responder, "feature_space", None)
+    return {"responder": type(responder).__name__, "features": {} if space is None else dict(space.settings())}
