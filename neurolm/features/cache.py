@@ -15,18 +15,21 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
+from neurolm import __version__
 from neurolm.checks import FileError, bad_file
 from neurolm.features import cache_file
 from neurolm.features.cache_file import FileSink
 from neurolm.features.memory_sink import MemorySink
 from neurolm.features.reading import Reads, Sink
 from neurolm.features.reading_plan import ReadingPlan
+from neurolm.lm.language_model import LanguageModel
 from neurolm.progress import Progress, silent
 from neurolm.storage import cache_folder, content_hash, exclusive_lock
 
@@ -57,6 +60,8 @@ class Wanted:
     names : arrays of each context
     groups : one prefix per context, ending in "/"; ("",) for a single one
     n_words : rows of every array
+    made : what made it, for the record (device, versions); an interrupted extraction is continued
+        only by the same
     """
 
     key: Mapping[str, Any]
@@ -64,10 +69,16 @@ class Wanted:
     names: tuple[str, ...]
     groups: tuple[str, ...]
     n_words: int
+    made: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def datasets(self) -> list[str]:
         return [group + name for group in self.groups for name in self.names]
+
+
+def made_by(lm: LanguageModel) -> dict[str, str]:
+    """For `Wanted.made`: what the last bits of a model's numbers depend on, beside the batches."""
+    return {"device": str(lm.device), "torch": str(torch.__version__), "neurolm": __version__}
 
 
 # Computes the named arrays and hands them to the sink.
@@ -137,7 +148,7 @@ class FeatureCache:
         kept = _is_whole(path)
         there = cache_file.dataset_names(path) if kept else []
         missing = [name for name in wanted.names if any(group + name not in there for group in wanted.groups)]
-        about = {"key": dict(wanted.key), "label": list(wanted.label), "format": 1}
+        about = {"key": dict(wanted.key), "label": list(wanted.label), "made": dict(wanted.made), "format": 1}
         sink = FileSink(path, about, wanted.groups, wanted.n_words, kept=path if kept else None, sync_every_s=self.sync_every_s)
         either = _FileOrMemory(sink, wanted)
         try:

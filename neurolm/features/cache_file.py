@@ -110,7 +110,7 @@ class FileSink:
 
     def begin(self, plan: ReadingPlan, budget: int) -> tuple[int, int]:
         """Read the journal of an interrupted run of the same plan, or make ready for a new one."""
-        self._header = {"plan": plan.content_hash(), "about": self.about, "torch": torch.__version__}
+        self._header = {"plan": plan.content_hash(), "about": self.about}
         header, n_passes = self._read_journal()
         if header is not None:
             torch.set_num_threads(header["threads"])  # the number of threads changes the last bits

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from neurolm.checks import InputError, bad, check_choice
-from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch
+from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch, made_by
 from neurolm.features.feature_space import Features
 from neurolm.features.layer_features import SweptStates, layer_features, layer_name, side_by_side
 from neurolm.features.memory import bytes_per_token, choose_budget, free_memory, state_width
@@ -136,9 +136,9 @@ class LMStates:
             **self.rules.settings(self.lm.tokenizer),
         }
 
-    def choose_batch(self) -> int:
+    def choose_batch(self, plan: ReadingPlan) -> int:
         """Tokens in one batch: as asked, else from the free memory."""
-        return self.batch_tokens or choose_budget(self.lm, self.bytes_per_token())
+        return self.batch_tokens or choose_budget(self.lm, self.bytes_per_token(), plan.lengths)
 
     def bytes_per_token(self) -> int:
         """What one token of a batch takes, roughly."""
@@ -172,9 +172,10 @@ class LMStates:
         def make(missing: Sequence[str], sink: Sink) -> None:
             layers = [names[name] for name in missing]
             read = functools.partial(_read_states, self.lm, layers, self.pooling)
-            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=self.choose_batch(), progress=progress)
+            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=self.choose_batch(plan), progress=progress)
 
-        return fetch(self.cache, Wanted(key, label, tuple(names), tuple(groups), len(story.words)), make, progress)
+        wanted = Wanted(key, label, tuple(names), tuple(groups), len(story.words), made_by(self.lm))
+        return fetch(self.cache, wanted, make, progress)
 
 
 def _read_states(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from neurolm.lm.language_model import LanguageModel
 
 CPU_TOKENS = 2048  # larger batches lose more to page faults than they win in the products
 GPU_TOKENS = 32768
+RECURRENT_ROWS = 64  # a recurrent model's product is as large as its batch has rows
 
 
 def free_memory(device: torch.device) -> int:
@@ -21,9 +23,11 @@ def free_memory(device: torch.device) -> int:
     return min(_available(), _control_group_left())
 
 
-def choose_budget(lm: LanguageModel, bytes_per_token: int) -> int:
-    """Tokens in one batch, so that it takes at most a quarter of the free memory."""
+def choose_budget(lm: LanguageModel, bytes_per_token: int, lengths: np.ndarray) -> int:
+    """Tokens in one batch of passes of these lengths, so that it takes at most a quarter of the free memory."""
     limit = GPU_TOKENS if lm.device.type == "cuda" else CPU_TOKENS
+    if lm.max_context is None and len(lengths) > 1:
+        limit = max(limit, RECURRENT_ROWS * int(lengths.max()))
     return int(max(256, min(limit, free_memory(lm.device) // 4 // bytes_per_token)))
 
 

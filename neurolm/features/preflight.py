@@ -77,7 +77,7 @@ def plan_extraction(
     windows = [space.context] if contexts is None else [ContextWindow(n) for n in check_contexts(contexts)]
     story, plan, _ = space.prepare(transcript, windows)
     depth, with_scores, width = _what_is_read(space)
-    budget = space.choose_batch()
+    budget = space.choose_batch(plan)
     rate = matmul_rate(space.lm.device, measure_s)
     flops = _flops(space.lm, plan.lengths, depth, with_scores)
     is_stream = len(plan.starts) == 1 and plan.lengths[0] > budget and space.lm.max_context is None

@@ -9,12 +9,13 @@ Letters: B passes of a batch, T positions, D width.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -91,9 +92,31 @@ def run_plan(
     InputError
         If memory runs out with a single pass in the batch.
     """
-    if len(plan.starts) == 1 and plan.lengths[0] > budget:
-        _stream(plan, ids, lm, read, sink, budget, progress)
-        return
+    with _evaluating(lm):
+        if len(plan.starts) == 1 and plan.lengths[0] > budget:
+            _stream(plan, ids, lm, read, sink, budget, progress)
+        else:
+            _run_batches(plan, ids, lm, read, sink, budget, progress)
+
+
+@contextlib.contextmanager
+def _evaluating(lm: LanguageModel) -> Iterator[None]:
+    """Dropout off while features are read, whatever it was before."""
+    module: Any = getattr(lm, "model", lm)
+    was_training = getattr(module, "training", False)
+    if was_training:
+        module.eval()
+    try:
+        yield
+    finally:
+        if was_training:
+            module.train()
+
+
+def _run_batches(
+    plan: ReadingPlan, ids: np.ndarray, lm: LanguageModel, read: ReadBatch, sink: Sink, budget: int, progress: Progress
+) -> None:
+    """Passes from the longest to the shortest, as many at a time as the budget holds."""
     order = np.argsort(-plan.lengths, kind="stable")
     lengths = plan.lengths[order]
     first_read = np.searchsorted(plan.passes, np.arange(len(order) + 1))  # (n_passes + 1,)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from neurolm.checks import InputError, bad
-from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch
+from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch, made_by
 from neurolm.features.feature_space import Features
 from neurolm.features.memory import bytes_per_token, choose_budget
 from neurolm.features.reading import Reads, Sink, run_plan
@@ -118,9 +118,9 @@ class Surprisal:
         seen, shortened = plan.seen[context], plan.shortened[context]
         return Features(values, transcript.mid_times, self._columns, slices, seen, shortened, settings)
 
-    def choose_batch(self) -> int:
+    def choose_batch(self, plan: ReadingPlan) -> int:
         """Tokens in one batch: as asked, else from the free memory."""
-        return self.batch_tokens or choose_budget(self.lm, self.bytes_per_token())
+        return self.batch_tokens or choose_budget(self.lm, self.bytes_per_token(), plan.lengths)
 
     def bytes_per_token(self) -> int:
         """What one token of a batch takes, roughly."""
@@ -149,9 +149,9 @@ class Surprisal:
 
         def make(missing: Sequence[str], sink: Sink) -> None:
             read = functools.partial(_read_predictions, self.lm, story.tokens)
-            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=self.choose_batch(), progress=progress)
+            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=self.choose_batch(plan), progress=progress)
 
-        wanted = Wanted(key, label, ("surprisal", "entropy"), tuple(groups), len(story.words))
+        wanted = Wanted(key, label, ("surprisal", "entropy"), tuple(groups), len(story.words), made_by(self.lm))
         return fetch(self.cache, wanted, make, progress)
 
 

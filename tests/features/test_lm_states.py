@@ -6,6 +6,7 @@ import torch
 
 from neurolm.checks import InputError
 from neurolm.features import FeatureSpace, LMStates, join
+from neurolm.lm import Transformer
 from neurolm.stimuli import ContextWindow
 
 CONTEXTS = [
@@ -149,6 +150,16 @@ def test_no_deeper_block_than_asked_is_computed(models, story, counting):
     lm = counting(models["toy"])
     LMStates(lm, [0, 1], ContextWindow(3)).extract(story)
     assert lm.asked == {((0,), False), ((0, 1), False)}
+
+
+def test_dropout_is_off_while_states_are_read_and_as_it_was_after(bpe, story):
+    lm = Transformer(bpe, width=32, n_layers=2, n_heads=2, dropout=0.5).train()
+    states = LMStates(lm, 2, ContextWindow(4))
+    first = states.extract(story).values
+    np.testing.assert_array_equal(states.extract(story).values, first)
+    assert lm.training
+    np.testing.assert_array_equal(LMStates(lm.eval(), 2, ContextWindow(4)).extract(story).values, first)
+    assert not lm.training
 
 
 def test_layers_come_side_by_side_with_their_slices(lm, story):

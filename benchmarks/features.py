@@ -1,0 +1,355 @@
+"""Feature extraction, side by side: exact windows, context sweeps, transformers' pipeline, memory.
+
+GPT-2 small with random weights (values do not change the cost) on a real story, all 13 hidden states.
+Everything that is compared is run in one process, turn by turn, and its values are compared too.
+Run with the machine otherwise idle:
+
+    python benchmarks/features.py                      # everything; about an hour on 2 cores
+    python benchmarks/features.py windows pipeline     # some parts
+    python benchmarks/features.py --quick              # minutes, with a small model: only checks that it runs
+
+The story and GPT-2's tokenizer come from the folder NEUROLM_DATA. On a CPU the C library's malloc is told
+to keep large blocks (MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_), for everything compared alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DATA = Path(os.environ.get("NEUROLM_DATA", "data"))
+PARTS = ("windows", "pipeline", "sweep", "recurrent", "memory")
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=PARTS, help=f"some of {', '.join(PARTS)}")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", help="write the results to this file")
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not MALLOC.items() <= os.environ.items():  # malloc reads these when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MALLOC})
+    if options.memory_of:
+        print(peak_memory_of(options.memory_of))
+        return
+    import torch
+
+    torch.set_num_threads(options.threads)
+    bench = Bench(options)
+    results: dict[str, Any] = {"machine": bench.machine()}
+    print(json.dumps(results["machine"]))
+    for part in options.parts:
+        results[part] = getattr(bench, part)()
+        print(part, json.dumps(results[part], indent=1), flush=True)
+        if options.json:
+            Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
+
+
+class Bench:
+    """One model, one story, and what is measured on them."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.quick = options, options.quick
+        self.rounds = 1 if options.quick else options.rounds
+        self.tokenizer = gpt2_tokenizer()
+        self.lm = gpt2_small(self.tokenizer, options)
+        self.words = real_story()
+
+    def machine(self) -> dict[str, Any]:
+        import torch
+        import transformers
+
+        return {
+            "cpu": _cpu_name(),
+            "device": torch.cuda.get_device_name() if self.options.device == "cuda" else "cpu",
+            "dtype": self.options.dtype,
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "load_average": os.getloadavg()[0],
+            "matmul_gflops": self.peak() / 1e9,
+        }
+
+    def peak(self) -> float:
+        """The best rate of a square product at several sizes, now, on this device in this format."""
+        import torch
+
+        a = {n: torch.randn(n, n, device=self.lm.device, dtype=_dtype(self.options)) for n in (1024, 2048, 4096)}
+        if self.lm.device.type == "cuda":
+            a[8192] = torch.randn(8192, 8192, device=self.lm.device, dtype=_dtype(self.options))
+        with torch.inference_mode():
+            return max(2 * n**3 / self.time(lambda x=x: x @ x) for n, x in a.items() for _ in range(3))
+
+    def time(self, run: Callable[[], Any]) -> float:
+        import torch
+
+        begun = time.perf_counter()
+        run()
+        if self.lm.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - begun
+
+    def windows(self) -> dict[str, Any]:
+        """Batched exact windows against one window at a time, at 20 and 100 words of context."""
+        from neurolm.features import LMStates
+        from neurolm.stimuli import ContextWindow
+
+        rows = {}
+        for n_context, n_words in ((20, 1000), (100, 1000)):
+            story = self.part(n_words)
+            space = LMStates(self.lm, "all", ContextWindow(n_context), lowercase=True)
+            ours, theirs, peaks = [], [], []
+            for _ in range(self.rounds):
+                peaks.append(self.peak())
+                ours.append(self.time(lambda space=space, story=story: rows.update(ours=space.extract(story))))
+                theirs.append(self.time(lambda space=space, story=story: rows.update(theirs=one_at_a_time(space, story))))
+            a, b = rows.pop("ours").values, rows.pop("theirs")
+            prepared, plan, _ = space.prepare(story, [space.context])
+            config, tokens = self.lm.model.config, plan.lengths.astype(float)
+            flops = float(
+                (24 * config.n_layer * config.n_embd**2 * tokens + 4 * config.n_layer * config.n_embd * tokens**2).sum()
+            )
+            starts = prepared.tokens.spans[np.maximum(np.arange(len(story)) - n_context + 1, 0), 0]
+            n_separate = int((prepared.tokens.spans[:, 1] - starts + 1).sum())  # tokens read one window at a time
+            rows[f"{n_context} words"] = {
+                "n_words": len(story),
+                "words_per_s": len(story) / min(ours),
+                "words_per_s_one_at_a_time": len(story) / min(theirs),
+                "ratio": float(np.median(np.array(theirs) / np.array(ours))),
+                "ratios": [round(t / o, 2) for t, o in zip(theirs, ours)],
+                "ratio_per_token": float(np.median(np.array(theirs) / np.array(ours))) * tokens.sum() / n_separate,
+                "share_of_peak": float(np.median([flops / seconds / peak for seconds, peak in zip(ours, peaks)])),
+                "gflops": [round(flops / seconds / 1e9) for seconds in ours],
+                "gflops_of_peak": [round(p / 1e9) for p in peaks],
+                "largest_difference_of_scale": float(np.abs(a - b).max() / np.abs(b).max()),
+            }
+        return rows
+
+    def pipeline(self) -> dict[str, Any]:
+        """transformers' feature-extraction pipeline on the same windows, last layer, last token."""
+        import transformers
+
+        from neurolm.features import LMStates
+        from neurolm.stimuli import ContextWindow
+
+        story = self.part(400)
+        space = LMStates(self.lm, -1, ContextWindow(20), lowercase=True, leading_space=True, bos=False)
+        tokenizer = self.tokenizer.tokenizer
+        tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
+        pipe = transformers.pipeline(
+            "feature-extraction", model=self.lm.model.transformer, tokenizer=tokenizer, device=self.lm.device
+        )
+        words = [word.lower() for word in story.words]
+        texts = [" " + " ".join(words[max(0, i - 19) : i + 1]) for i in range(len(words))]
+        rows: dict[str, Any] = {"n_words": len(story)}
+        ours = min(self.time(lambda: rows.update(values=space.extract(story))) for _ in range(self.rounds))
+        values = rows.pop("values").values
+        for size in (1, 16):
+            seconds = self.time(lambda size=size: rows.update(states=pipe(texts, batch_size=size, return_tensors=True)))
+            last = [state[0, len(tokenizer(text)["input_ids"]) - 1] for state, text in zip(rows.pop("states"), texts)]
+            theirs = np.array([vector.float().cpu().numpy() for vector in last])
+            rows[f"batch {size}"] = {
+                "ratio": seconds / ours,
+                "words_per_s": len(story) / ours,
+                "words_per_s_pipeline": len(story) / seconds,
+                "largest_difference_of_scale": float(np.abs(values - theirs).max() / np.abs(theirs).max()),
+            }
+        return rows
+
+    def sweep(self) -> dict[str, Any]:
+        """Every context from 1 to 100 words against context 100 alone, and against separate extractions."""
+        from neurolm.features import LMStates
+        from neurolm.stimuli import ContextWindow
+
+        longest, n_words, every = (10, 100, 3) if self.quick else (100, 1000, 5)
+        layers, story = [self.lm.n_layers // 2, -1], self.part(n_words)
+        space = LMStates(self.lm, layers, ContextWindow(longest), lowercase=True)
+        kept: dict[str, Any] = {}
+        with tempfile.TemporaryDirectory() as folder:
+            cached = self.cached(space, folder)
+            alone = self.time(lambda: kept.update(alone=space.extract(story)))
+            swept = self.time(lambda: kept.update(swept=cached.sweep(story, range(1, longest + 1))))
+            difference = np.abs(kept["swept"][longest].values - kept["alone"].values).max() / np.abs(kept["alone"].values).max()
+            n_bytes = sum(path.stat().st_size for path in Path(folder).glob("*.h5"))
+            expected = longest * n_words * len(space.layers) * self.lm.model.config.n_embd * 4
+        part = self.part(300 if not self.quick else 60)
+        with tempfile.TemporaryDirectory() as folder:
+            swept_part = self.time(lambda: self.cached(space, folder).sweep(part, range(1, longest + 1)))
+        separate = every * sum(
+            self.time(lambda n=n: LMStates(self.lm, layers, ContextWindow(n), lowercase=True).extract(part))
+            for n in range((every + 1) // 2, longest + 1, every)
+        )
+        return {
+            "n_words": n_words,
+            "contexts": f"1..{longest}",
+            "seconds_longest_alone": alone,
+            "seconds_sweep": swept,
+            "sweep_over_longest_alone": swept / alone,
+            "largest_difference_of_scale": float(difference),
+            "bytes_on_disk_over_values": n_bytes / expected,
+            "n_words_of_part": len(part),
+            "seconds_sweep_of_part": swept_part,
+            "seconds_separate_of_part": separate,
+            "separate_contexts_measured": f"every {every}th, times {every}",
+            "separate_over_sweep": separate / swept_part,
+        }
+
+    def recurrent(self) -> dict[str, Any]:
+        """The same for an LSTM of 2 x 650 units, and its stream."""
+        from neurolm.features import LMStates
+        from neurolm.lm import LSTM
+        from neurolm.stimuli import ContextWindow
+
+        lm = LSTM(self.tokenizer, width=64 if self.quick else 650, n_layers=2).to(self.lm.device).eval()
+        story, contexts = self.part(1000), [5, 50, 100]
+        space = LMStates(lm, [1, 2], ContextWindow(100), lowercase=True)
+        kept: dict[str, Any] = {}
+        alone = self.time(lambda: space.extract(story))
+        swept = self.time(lambda: kept.update(swept=space.sweep(story, range(1, 101))))
+        separate = {}
+        for n in contexts:
+            one = LMStates(lm, [1, 2], ContextWindow(n), lowercase=True)
+            separate[n] = self.time(lambda one=one: kept.update(one=one.extract(story)))
+            difference = np.abs(kept["one"].values - kept["swept"][n].values).max() / np.abs(kept["one"].values).max()
+            assert difference < 1e-5, difference
+        stream = LMStates(lm, [1, 2], ContextWindow(unit="story"), lowercase=True)
+        return {
+            "n_words": len(story),
+            "sweep_over_longest_alone": swept / alone,
+            "words_per_s_at_100": len(story) / alone,
+            "words_per_s_stream": len(story) / min(self.time(lambda: stream.extract(story)) for _ in range(3)),
+        }
+
+    def memory(self) -> dict[str, Any]:
+        """Peak memory of a cached sweep of a small transformer, for stories of growing length."""
+        lengths = [250, 500] if self.quick else [500, 1000, 2000, 4000]
+        peaks = {}
+        for n_words in lengths:
+            command = [sys.executable, __file__, "--memory-of", str(n_words), "--threads", str(self.options.threads)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **MALLOC})
+            peaks[n_words] = round(float(done.stdout), 1)
+        values_mb = {n: round(30 * n * 5 * 128 * 4 / 2**20) for n in lengths}
+        return {"peak_mb_by_words": peaks, "mb_of_features_by_words": values_mb}
+
+    def part(self, n_words: int) -> Any:
+        """The story's first words; fewer in a quick run."""
+        from neurolm.stimuli import Transcript
+
+        n_words = min(n_words, 150) if self.quick else n_words
+        onsets = np.arange(n_words) * 0.4
+        return Transcript(tuple(self.words[:n_words]), onsets, onsets + 0.3)
+
+    def cached(self, space: Any, folder: str) -> Any:
+        from neurolm.features import FeatureCache, LMStates
+
+        return LMStates(space.lm, space.layers, space.context, lowercase=True, cache=FeatureCache(folder))
+
+
+def one_at_a_time(space: Any, story: Any) -> np.ndarray:
+    """What extractors do that run a model on each word's own window: (n_words, 13 * 768)."""
+    import torch
+
+    lm, tokens = space.lm, space.prepare(story, [space.context])[0].tokens
+    rows = []
+    with torch.inference_mode():
+        for word, (_, stop) in enumerate(tokens.spans):
+            start = tokens.spans[max(0, word - space.context.n + 1), 0]
+            ids = torch.tensor([[lm.tokenizer.bos_id, *tokens.ids[start:stop]]], device=lm.device)
+            states = lm.model.transformer(ids, output_hidden_states=True, use_cache=False).hidden_states
+            rows.append(torch.cat([state[0, -1] for state in states]).float().cpu().numpy())
+    return np.array(rows)
+
+
+def peak_memory_of(n_words: int) -> float:
+    """MB at the most, sweeping a story of so many words into a cache with a small transformer, less the start."""
+    import torch
+
+    from neurolm.features import FeatureCache, LMStates
+    from neurolm.lm import Transformer, WordTokenizer
+    from neurolm.stimuli import ContextWindow, Transcript
+
+    torch.set_num_threads(1)
+    words = [f"w{i}" for i in np.random.default_rng(0).integers(0, 500, n_words)]
+    lm = Transformer(WordTokenizer.from_words(words), width=128, n_layers=4, n_heads=4, max_context=64).eval()
+    onsets = np.arange(float(n_words))
+    with tempfile.TemporaryDirectory() as folder:
+        LMStates(lm, "all", ContextWindow(1)).extract(Transcript(words[:64], onsets[:64], onsets[:64] + 0.5))
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        before = _resident("VmRSS")
+        cache = FeatureCache(folder)
+        LMStates(lm, "all", ContextWindow(1), cache=cache).sweep(Transcript(words, onsets, onsets + 0.5), range(1, 31))
+        return _resident("VmHWM") - before
+
+
+def _resident(which: str) -> float:
+    """Memory of this process now (VmRSS) or at its peak (VmHWM), in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(which))
+
+
+def gpt2_tokenizer() -> Any:
+    import tokenizers
+    import transformers
+
+    from neurolm.lm import TransformersTokenizer
+
+    transformers.logging.set_verbosity_error()
+    folder = DATA / "gpt2_bpe"
+    if not folder.is_dir():
+        sys.exit("Set NEUROLM_DATA to the folder with gpt2_bpe/ and moth_textgrids/.")
+    merges = next(path for path in (folder / "merges.txt", folder / "merges_reconstructed.txt") if path.is_file())
+    bpe = tokenizers.ByteLevelBPETokenizer(str(folder / "vocab.json"), str(merges))
+    return TransformersTokenizer(transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>"))
+
+
+def gpt2_small(tokenizer: Any, options: argparse.Namespace) -> Any:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from neurolm.lm import TransformersModel
+
+    torch.manual_seed(0)
+    size = {"n_embd": 96, "n_layer": 3, "n_head": 4} if options.quick else {}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=50257, **size)).to(options.device, _dtype(options)).eval()
+    return TransformersModel(model, tokenizer, name="gpt2-small, random")
+
+
+def real_story() -> list[str]:
+    from neurolm.stimuli import read_textgrid
+
+    grids = sorted((DATA / "moth_textgrids" / "TextGrids").glob("*.TextGrid"))
+    return [word for grid in grids[:1] for word in read_textgrid(grid, tier="word").words]
+
+
+def _dtype(options: argparse.Namespace) -> Any:
+    import torch
+
+    return getattr(torch, options.dtype)
+
+
+def _cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    main()
