@@ -55,7 +55,7 @@ class EvaluationSettings:
     block_trs: int = 30
     n_bootstrap: int = 2000
     ci: float = 0.95
-    interval_block_trs: int = 10
+    interval_block_trs: int = 15
     n_targets_batch: int = 20_000
     device: str = "auto"
 

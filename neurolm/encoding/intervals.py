@@ -77,6 +77,8 @@ def bootstrap_folds(
     Returns
     -------
     low, high : (n_voxels,)
+        Around the measured mean, in Fisher z. On AR(1) noise (.6 from TR to TR), blocks of 15 TRs and a
+        nominal .95 they held the truth in .91 of voxels with 360 TRs and in .92 to .95 with 1,500.
     """
     rng = np.random.default_rng(rng)
     cut = []
@@ -85,12 +87,21 @@ def bootstrap_folds(
         if len(slices) < 3:
             raise bad("block_trs", f"leave at least 3 blocks in a fold of {len(rows)} rows", block_trs)
         cut.append((rows, slices, rng.multinomial(len(slices), np.full(len(slices), 1 / len(slices)), size=n_bootstrap)))
+    once = [(rows, slices, np.ones((1, len(slices)), dtype=int)) for rows, slices, _ in cut]
+    n_blocks = np.mean([len(slices) for _, slices, _ in cut])
+    wider = np.sqrt(n_blocks / (n_blocks - 1))  # draws from few blocks vary too little
     parts = []
     for v in batches(Y.shape[1], 1000):
-        r = np.stack([_drawn_correlation(Y[rows, v], Y_pred[rows, v], slices, draws) for rows, slices, draws in cut])
-        parts.append(_percentiles(np.tanh(np.arctanh(r).mean(0)), ci))
+        measured, drawn = (_mean_z(Y[:, v], Y_pred[:, v], folds) for folds in (once, cut))
+        parts.append(_percentiles(np.tanh(measured + wider * (drawn - drawn.mean(0))), ci))
     low, high = (np.concatenate(ends) for ends in zip(*parts))
     return low, high
+
+
+def _mean_z(Y: np.ndarray, Y_pred: np.ndarray, folds: list[tuple[np.ndarray, list[slice], np.ndarray]]) -> np.ndarray:
+    """(n_bootstrap, n_voxels): Fisher z of each fold's drawn correlation, averaged over folds."""
+    r = [_drawn_correlation(Y[rows], Y_pred[rows], slices, draws) for rows, slices, draws in folds]
+    return np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)).mean(0)
 
 
 def bootstrap_mean(
