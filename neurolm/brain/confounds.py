@@ -1,0 +1,75 @@
+"""Nuisance signals of a run: read those that fMRIPrep wrote, and regress them out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurolm.brain.bold_run import BoldRun
+from neurolm.checks import bad, bad_file, check_file, check_finite, check_same_length
+
+STRATEGIES = ("motion", "high_pass", "wm_csf", "global_signal", "compcor", "ica_aroma")
+
+
+def read_confounds(
+    bold_path: str | Path, strategy: Sequence[str] = ("motion", "high_pass", "wm_csf"), **options: Any
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Confounds of a run of fMRIPrep, as nilearn chooses them.
+
+    Parameters
+    ----------
+    bold_path : path
+        The preprocessed image; `*_desc-confounds_timeseries.tsv` and its JSON file lie beside it.
+    strategy : sequence of {"motion", "high_pass", "wm_csf", "global_signal", "compcor", "ica_aroma"}
+        Volumes are never dropped: a gap inside a run is an error. Scrubbing is therefore not offered.
+    **options
+        As `nilearn.interfaces.fmriprep.load_confounds` takes them: motion="full".
+
+    Returns
+    -------
+    confounds : array of shape (n_trs, n_confounds)
+        Centred.
+    names : tuple of str
+
+    Raises
+    ------
+    FileError
+        If the table is missing or lacks what the strategy needs.
+    """
+    from nilearn.interfaces.fmriprep import load_confounds
+
+    for name in strategy:
+        if name not in STRATEGIES:
+            raise bad("strategy", f"hold only {', '.join(STRATEGIES)}", name, "Scrubbing would make gaps inside a run.")
+    check_file(bold_path)
+    try:
+        table, _ = load_confounds(str(bold_path), strategy=tuple(strategy), demean=True, **options)
+    except ValueError as error:
+        raise bad_file(
+            bold_path, f"has no usable confounds beside it ({error})", "Keep fMRIPrep's confounds beside it."
+        ) from None
+    return table.to_numpy(dtype=np.float64), tuple(table.columns)
+
+
+def regress_out(run: BoldRun, confounds: np.ndarray) -> BoldRun:
+    """A run without what a least-squares fit of these signals explains; every voxel's mean stays.
+
+    Parameters
+    ----------
+    run : BoldRun
+    confounds : array of shape (n_trs, n_confounds)
+        One row for each row of the run: cut both before, or neither.
+    """
+    confounds = np.asarray(confounds, dtype=np.float64)
+    if confounds.ndim != 2 or confounds.shape[1] >= run.n_trs:
+        raise bad("confounds", f"have shape ({run.n_trs}, fewer columns than rows)", confounds.shape)
+    check_same_length("confounds", len(confounds), "rows of the run", run.n_trs, "Drop the same volumes from both.")
+    check_finite("confounds", confounds, "fMRIPrep leaves the first row of derivatives empty: fill it with 0.")
+    basis, sizes, _ = np.linalg.svd(confounds - confounds.mean(0), full_matrices=False)
+    basis = basis[:, sizes > 1e-10 * sizes.max(initial=0)]
+    data = run.data.astype(np.float64)
+    cleaned = data - basis @ (basis.T @ data)
+    return run.with_data(cleaned.astype(run.data.dtype if run.data.dtype.kind == "f" else np.float64, copy=False))
