@@ -40,6 +40,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--words", type=int, default=1000, help="how much of the story")
+    parser.add_argument("--cpu-time", action="store_true", help="count processor time: for one thread on a busy machine")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
@@ -83,6 +85,7 @@ class Bench:
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
+            "clock": "processor time" if self.options.cpu_time else "wall",
             "load_average": os.getloadavg()[0],
             "matmul_gflops": self.peak() / 1e9,
         }
@@ -100,11 +103,12 @@ class Bench:
     def time(self, run: Callable[[], Any]) -> float:
         import torch
 
-        begun = time.perf_counter()
+        clock = time.process_time if self.options.cpu_time else time.perf_counter
+        begun = clock()
         run()
         if self.lm.device.type == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter() - begun
+        return clock() - begun
 
     def windows(self) -> dict[str, Any]:
         """Batched exact windows against one window at a time, at 20 and 100 words of context."""
@@ -112,8 +116,8 @@ class Bench:
         from neurolm.stimuli import ContextWindow
 
         rows = {}
-        for n_context, n_words in ((20, 1000), (100, 1000)):
-            story = self.part(n_words)
+        for n_context in (20, 100):
+            story = self.part(self.options.words)
             space = LMStates(self.lm, "all", ContextWindow(n_context), lowercase=True)
             ours, theirs, peaks = [], [], []
             for _ in range(self.rounds):
@@ -149,7 +153,7 @@ class Bench:
         from neurolm.features import LMStates
         from neurolm.stimuli import ContextWindow
 
-        story = self.part(400)
+        story = self.part(min(400, self.options.words))
         space = LMStates(self.lm, -1, ContextWindow(20), lowercase=True, leading_space=True, bos=False)
         tokenizer = self.tokenizer.tokenizer
         tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
@@ -178,8 +182,8 @@ class Bench:
         from neurolm.features import LMStates
         from neurolm.stimuli import ContextWindow
 
-        longest, n_words, every = (10, 100, 3) if self.quick else (100, 1000, 5)
-        layers, story = [self.lm.n_layers // 2, -1], self.part(n_words)
+        longest, every = (10, 3) if self.quick else (100, 5)
+        layers, story = [self.lm.n_layers // 2, -1], self.part(self.options.words)
         space = LMStates(self.lm, layers, ContextWindow(longest), lowercase=True)
         kept: dict[str, Any] = {}
         with tempfile.TemporaryDirectory() as folder:
@@ -188,8 +192,8 @@ class Bench:
             swept = self.time(lambda: kept.update(swept=cached.sweep(story, range(1, longest + 1))))
             difference = np.abs(kept["swept"][longest].values - kept["alone"].values).max() / np.abs(kept["alone"].values).max()
             n_bytes = sum(path.stat().st_size for path in Path(folder).glob("*.h5"))
-            expected = longest * n_words * len(space.layers) * self.lm.model.config.n_embd * 4
-        part = self.part(300 if not self.quick else 60)
+            expected = longest * len(story) * len(space.layers) * self.lm.model.config.n_embd * 4
+        part = self.part(60 if self.quick else min(300, self.options.words))
         with tempfile.TemporaryDirectory() as folder:
             swept_part = self.time(lambda: self.cached(space, folder).sweep(part, range(1, longest + 1)))
         separate = every * sum(
@@ -197,7 +201,7 @@ class Bench:
             for n in range((every + 1) // 2, longest + 1, every)
         )
         return {
-            "n_words": n_words,
+            "n_words": len(story),
             "contexts": f"1..{longest}",
             "seconds_longest_alone": alone,
             "seconds_sweep": swept,
@@ -218,7 +222,7 @@ class Bench:
         from neurolm.stimuli import ContextWindow
 
         lm = LSTM(self.tokenizer, width=64 if self.quick else 650, n_layers=2).to(self.lm.device).eval()
-        story, contexts = self.part(1000), [5, 50, 100]
+        story, contexts = self.part(self.options.words), [5, 50, 100]
         space = LMStates(lm, [1, 2], ContextWindow(100), lowercase=True)
         kept: dict[str, Any] = {}
         alone = self.time(lambda: space.extract(story))

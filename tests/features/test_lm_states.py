@@ -102,6 +102,18 @@ def test_a_later_word_changes_no_bit_of_an_earlier_one(lm, make_story, story, co
     assert not np.array_equal(after[changed_at], before[changed_at])
 
 
+@pytest.mark.parametrize("context", [ContextWindow(7), ContextWindow(12, "tokens")], ids=str)
+def test_a_word_before_the_window_changes_no_bit(lm, make_story, story, context):
+    """An exact window has no memory; a cache whose old keys were dropped would have."""
+    first_free = 20
+    other = with_words_of_as_many_tokens(lm.tokenizer, story.words)[:first_free] + story.words[first_free:]
+    states = LMStates(lm, "all", context, batch_tokens=1)
+    before, after = states.extract(story).values, states.extract(make_story(other)).values
+    beyond = first_free + 11  # whichever way it is counted, twelve tokens are at most twelve words
+    np.testing.assert_array_equal(after[beyond:], before[beyond:])
+    assert not np.array_equal(after[first_free], before[first_free])
+
+
 def with_words_of_as_many_tokens(tokenizer, words):
     """Every word replaced by another one of the story with as many tokens."""
     spans = tokenizer.encode_words(words, leading_space=True).spans
@@ -160,6 +172,14 @@ def test_dropout_is_off_while_states_are_read_and_as_it_was_after(bpe, story):
     assert lm.training
     np.testing.assert_array_equal(LMStates(lm.eval(), 2, ContextWindow(4)).extract(story).values, first)
     assert not lm.training
+
+
+def test_half_precision_models_give_float32_rows(bpe, story):
+    lm = Transformer(bpe, width=32, n_layers=2, n_heads=2).eval()
+    expected = LMStates(lm, 2, ContextWindow(4), "mean").extract(story).values
+    values = LMStates(lm.to(torch.bfloat16), 2, ContextWindow(4), "mean").extract(story).values
+    assert values.dtype == np.float32
+    assert_close(values, expected, precision=0.03)
 
 
 def test_layers_come_side_by_side_with_their_slices(lm, story):
