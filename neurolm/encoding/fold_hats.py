@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.encoding import solvers
-from neurolm.encoding.cost_model import cheapest, ridge_costs
+from neurolm.encoding.cost_model import Cost, cheapest, ridge_costs
 from neurolm.encoding.crossval import Fold
 from neurolm.encoding.linear_algebra import Algebra
 from neurolm.encoding.prepared_design import PreparedDesign
@@ -37,6 +37,14 @@ class FoldHat:
     hats: Any
     test: np.ndarray
     projector: Any = None
+
+
+def choose_method(costs: dict[str, Cost], n_features: int, folds: Sequence[Fold], dtype: str, *, banded: bool = False) -> Cost:
+    """The cheapest method that keeps float32's digits, and that bands allow."""
+    n_train = min(len(train) for train, _ in folds)
+    primal = dtype == "float64" or n_features <= PRIMAL_SHARE * n_train
+    allowed = [m for m in costs if (primal or m.startswith("dual")) and not (banded and m == "primal_leave_out")]
+    return cheapest({m: costs[m] for m in allowed})
 
 
 class FoldHats:
@@ -78,7 +86,7 @@ class FoldHats:
         self.centred, self.algebra, self.dtype = centred, algebra, dtype
         n_trs, n_features = X.shape
         self.costs = ridge_costs(n_trs, n_features, n_targets, len(self.alphas), self.folds)
-        self.method = method or self._choose(n_features, bands is not None)
+        self.method = method or choose_method(self.costs, n_features, self.folds, dtype, banded=bands is not None).method
         self.is_primal = self.method.startswith("primal")
         self.out = [np.setdiff1d(np.arange(n_trs), train) for train, _ in self.folds]
         self._folds_partition = np.array_equal(np.sort(np.concatenate(self.out)), np.arange(n_trs))
@@ -93,13 +101,6 @@ class FoldHats:
             bands=bands,
             wide=self.costs[self.method].setup < SMALL_SETUP,
         )
-
-    def _choose(self, n_features: int, banded: bool) -> str:
-        """The cheapest method that keeps the digits, and that bands allow."""
-        n_train = min(len(train) for train, _ in self.folds)
-        primal = self.dtype == "float64" or n_features <= PRIMAL_SHARE * n_train
-        allowed = [m for m in self.costs if (primal or m.startswith("dual")) and not (banded and m == "primal_leave_out")]
-        return cheapest({m: self.costs[m] for m in allowed}).method
 
     def groups(self, max_bytes: int = HATS_BYTES) -> Iterator[list[int]]:
         """Folds whose hats fit into `max_bytes` together, at least one at a time."""

@@ -19,7 +19,7 @@ from neurolm.progress import Progress, silent
 
 TARGETS_BATCH = 1024  # voxels at a time: enough for matrix products at full speed
 BATCH_BYTES = 256 << 20  # what a batch of voxels may take, statistics of all folds included
-REFIT_BYTES = 512 << 20  # of targets or their statistics that are refitted with one factorisation
+REFIT_BYTES = 256 << 20  # of targets or their statistics that are refitted with one factorisation
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,21 @@ def fit_ridge_cv(
 
 
 def batch_size(hats: FoldHats) -> int:
-    """Targets at a time: TARGETS_BATCH (16 times as many on a GPU), or fewer if BATCH_BYTES are less."""
-    columns = (len(hats.folds) + 2) * hats.design.n_columns if hats.is_primal else 2 * hats.design.n_trs
-    each = (2 * hats.design.n_trs + columns) * np.dtype(hats.dtype).itemsize
-    most, room = (TARGETS_BATCH, BATCH_BYTES) if hats.algebra.device == "cpu" else (16 * TARGETS_BATCH, 8 * BATCH_BYTES)
-    return max(1, min(most, room // each))
+    """Targets at a time for these hats; see `targets_batch`."""
+    design, is_gpu = hats.design, hats.algebra.device != "cpu"
+    return targets_batch(design.n_trs, design.n_columns, len(hats.folds), hats.is_primal, hats.dtype, is_gpu)
+
+
+def targets_batch(n_trs: int, n_columns: int, n_folds: int, is_primal: bool, dtype: str, is_gpu: bool) -> int:
+    """TARGETS_BATCH (16 times as many on a GPU), or fewer if BATCH_BYTES hold less."""
+    most, room = (16 * TARGETS_BATCH, 8 * BATCH_BYTES) if is_gpu else (TARGETS_BATCH, BATCH_BYTES)
+    return max(1, min(most, room // bytes_per_target(n_trs, n_columns, n_folds, is_primal, dtype)))
+
+
+def bytes_per_target(n_trs: int, n_columns: int, n_folds: int, is_primal: bool, dtype: str) -> int:
+    """Of a batch: its rows, and X'Y of every fold (primal) or the fold's training rows (dual)."""
+    columns = (n_folds + 2) * n_columns if is_primal else 2 * n_trs
+    return (2 * n_trs + columns) * np.dtype(dtype).itemsize
 
 
 class _Search:

@@ -1,0 +1,72 @@
+"""BOLD of many runs in one HDF5 file, from which `RidgeCV` reads a block of voxels at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from neurolm.brain.bold_run import BoldRun
+from neurolm.checks import bad, bad_file, check_file
+from neurolm.storage import whole_file
+
+_CHUNK = (1024, 256)  # TRs, voxels: a megabyte of float32
+
+
+def store_targets(path: str | Path, runs: Iterable[BoldRun | np.ndarray]) -> np.ndarray:
+    """Write runs below each other; only one of them is in memory if `runs` is a generator.
+
+    Parameters
+    ----------
+    path : path
+        Of the HDF5 file, written as a whole.
+    runs : iterable of BoldRun or arrays (n_trs, n_voxels)
+        For example `(zscore_run(read_bold(p, mask, first_tr_s=0)) for p in paths)`.
+
+    Returns
+    -------
+    run_onsets : (n_runs,)
+        First row of every run.
+    """
+    onsets: list[int] = []
+    with whole_file(path) as part, h5py.File(part, "w") as file:
+        dataset: Any = None
+        for run in runs:
+            data = np.asarray(run.data if isinstance(run, BoldRun) else run, dtype=np.float32)
+            if data.ndim != 2 or (dataset is not None and data.shape[1] != dataset.shape[1]):
+                wanted = "n_voxels" if dataset is None else dataset.shape[1]
+                raise bad(f"run {len(onsets)}", f"have shape (n_trs, {wanted})", data.shape, "All runs share one mask.")
+            if dataset is None:
+                chunks = tuple(min(a, b) for a, b in zip(_CHUNK, data.shape, strict=True))
+                dataset = file.create_dataset("bold", (0, data.shape[1]), "f4", maxshape=(None, data.shape[1]), chunks=chunks)
+            onsets.append(dataset.shape[0])
+            dataset.resize(dataset.shape[0] + len(data), axis=0)
+            dataset[onsets[-1] :] = data
+        if dataset is None:
+            raise bad("runs", "hold at least one run", "none")
+        file["run_onsets"] = np.array(onsets)
+    return np.array(onsets)
+
+
+@contextlib.contextmanager
+def open_targets(path: str | Path) -> Iterator[tuple[h5py.Dataset, np.ndarray]]:
+    """The stored BOLD as an HDF5 dataset (n_trs, n_voxels), and its run_onsets, while the file is open.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, cut short, or was not written by `store_targets`.
+    """
+    check_file(path)
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise bad_file(path, f"is not a whole HDF5 file ({error})", "Make it anew with store_targets.") from None
+    with file:
+        if "bold" not in file or "run_onsets" not in file:
+            raise bad_file(path, "lacks bold or run_onsets", "Make it anew with store_targets.")
+        yield file["bold"], file["run_onsets"][()]
