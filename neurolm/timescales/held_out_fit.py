@@ -147,7 +147,7 @@ def null_scores(
         data.Y,
         null=settings.null,
         n_permutations=settings.n_permutations,
-        run_onsets=data.run_onsets,
+        run_onsets=data.run_onsets.tolist(),
         min_shift=settings.min_shift,
         rng=settings.seed,
         progress=progress,

@@ -88,7 +88,8 @@ def bank_bands(features: Features, timescales: np.ndarray, n_bands: int = 8) -> 
     if not 2 <= n_bands <= len(np.unique(timescales)):
         raise bad("n_bands", f"lie in 2..{len(np.unique(timescales))}, the different timescales", n_bands)
     order = np.argsort(timescales, kind="stable")
-    slices, start = {}, 0
+    slices: dict[str, slice] = {}
+    start = 0
     for part in np.array_split(order, n_bands):
         name = f"{np.exp(np.log(timescales[part]).mean()):.4g} words"
         first = slices[name].start if name in slices else start  # neighbours of one timescale are one band
