@@ -149,7 +149,16 @@ class FeatureCache:
         there = cache_file.dataset_names(path) if kept else []
         missing = [name for name in wanted.names if any(group + name not in there for group in wanted.groups)]
         about = {"key": dict(wanted.key), "label": list(wanted.label), "made": dict(wanted.made), "format": 1}
-        sink = FileSink(path, about, wanted.groups, wanted.n_words, kept=path if kept else None, sync_every_s=self.sync_every_s)
+        datasets = [group + name for group in wanted.groups for name in missing]
+        sink = FileSink(
+            path,
+            about,
+            datasets,
+            wanted.groups,
+            wanted.n_words,
+            kept=path if kept else None,
+            sync_every_s=self.sync_every_s,
+        )
         either = _FileOrMemory(sink, wanted)
         try:
             make(missing, either)

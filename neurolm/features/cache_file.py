@@ -79,8 +79,10 @@ class FileSink:
         The file to be.
     about : mapping
         What is said of the arrays: JSON-able, the same for the same numbers.
+    datasets : sequence of str
+        Arrays that will be written.
     groups : sequence of str
-        One per context; "" for none.
+        One per context: the beginning of its arrays' names.
     n_words : int
     kept : Path or None
         An older file, all of whose arrays are taken over.
@@ -92,13 +94,15 @@ class FileSink:
         self,
         path: Path,
         about: Mapping[str, Any],
+        datasets: Sequence[str],
         groups: Sequence[str],
         n_words: int,
         *,
         kept: Path | None = None,
         sync_every_s: float = 2.0,
     ) -> None:
-        self.path, self.about, self.groups, self.n_words, self.kept = path, dict(about), list(groups), n_words, kept
+        self.path, self.about, self.datasets, self.groups = path, dict(about), sorted(datasets), list(groups)
+        self.n_words, self.kept = n_words, kept
         self.partial = path.with_name(f".{path.name}.partial")
         self.journal = path.with_name(f".{path.name}.journal")
         self.sync_every_s = sync_every_s
@@ -110,7 +114,7 @@ class FileSink:
 
     def begin(self, plan: ReadingPlan, budget: int) -> tuple[int, int]:
         """Read the journal of an interrupted run of the same plan, or make ready for a new one."""
-        self._header = {"plan": plan.content_hash(), "about": self.about}
+        self._header = {"plan": plan.content_hash(), "about": self.about, "datasets": self.datasets}
         header, n_passes = self._read_journal()
         if header is not None:
             torch.set_num_threads(header["threads"])  # the number of threads changes the last bits
@@ -125,7 +129,7 @@ class FileSink:
             rows = np.ascontiguousarray(rows, dtype=np.float32)
             for context, word, row in zip(reads.contexts, reads.words, rows):
                 place, size = self._offsets[self.groups[context] + name]
-                os.pwrite(self._descriptor, row.data, place + int(word) * size)
+                _write_at(self._descriptor, row, place + int(word) * size)
 
     def done(self, n_passes: int) -> None:
         if time.monotonic() - self._synced_at >= self.sync_every_s:
@@ -140,7 +144,7 @@ class FileSink:
         """Write the checksums, sync, rename."""
         with open_file(self.partial) as file:
             sums = np.array([_checksum(file, name) for name in _names(file)], dtype="S64")
-        os.pwrite(self._descriptor, sums.tobytes(), self._offsets[CHECKSUMS][0])
+        _write_at(self._descriptor, sums, self._offsets[CHECKSUMS][0])
         os.fsync(self._descriptor)
         os.replace(self.partial, self.path)
         sync_folder(self.path.parent)
@@ -171,7 +175,7 @@ class FileSink:
             os.posix_fallocate(self._descriptor, 0, os.fstat(self._descriptor).st_size)
         if self.kept is not None:
             for name in old:
-                os.pwrite(self._descriptor, read_dataset(self.kept, name).data, self._offsets[name][0])
+                _write_at(self._descriptor, read_dataset(self.kept, name), self._offsets[name][0])
         os.fsync(self._descriptor)
         with open(self.journal, "w", encoding="utf-8") as file:
             file.write(json.dumps(self._header, sort_keys=True) + "\n")
@@ -209,6 +213,14 @@ class FileSink:
         for line in rest:
             header["budget"] = line.get("budget", header["budget"])
         return header, max((line.get("passes", 0) for line in rest), default=0)
+
+
+def _write_at(descriptor: int, array: np.ndarray, place: int) -> None:
+    """Write all bytes of a contiguous array; one call of the system may take only a part."""
+    rest = array.data.cast("B")
+    while rest:
+        n_written = os.pwrite(descriptor, rest, place)
+        rest, place = rest[n_written:], place + n_written
 
 
 def _lay_out(path: Path, shapes: Mapping[str, tuple[int, int]], about: Mapping[str, Any]) -> None:

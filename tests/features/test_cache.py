@@ -166,6 +166,24 @@ def test_an_interrupted_run_of_another_plan_is_not_continued(slow, counting, tmp
     assert n_steps_to_finish(slow, counting, tmp_path) == n_steps_to_finish(slow, counting, tmp_path / "whole")
 
 
+def test_an_interrupted_run_of_other_layers_is_not_continued(slow, counting, tmp_path):
+    interrupt(slow, counting, tmp_path, after=6)
+    other = slow.states(slow.slow_toy(0), tmp_path, layers=[0]).extract(slow.story())
+    np.testing.assert_array_equal(other.values, LMStates(slow.slow_toy(0), 0, ContextWindow(10)).extract(slow.story()).values)
+    n_steps_to_finish(slow, counting, tmp_path)
+    assert len(list(tmp_path.glob("*.h5"))) == 1
+
+
+def test_added_layers_are_continued_after_a_crash_beside_the_old_ones(slow, counting, tmp_path):
+    slow.states(slow.slow_toy(0), tmp_path, layers=[0]).extract(slow.story())
+    with pytest.raises(KeyboardInterrupt):
+        slow.states(counting(slow.slow_toy(0), stop_after=6), tmp_path).extract(slow.story())
+    n_steps = n_steps_to_finish(slow, counting, tmp_path / "whole")
+    assert n_steps_to_finish(slow, counting, tmp_path) == n_steps - 6
+    lm = counting(slow.slow_toy(0), stop_after=0)
+    assert slow.states(lm, tmp_path, layers=[0, 1, 2]).extract(slow.story()).n_features == 48
+
+
 def test_a_batch_halved_by_lack_of_memory_stays_halved_after_a_crash(slow, counting, tmp_path):
     states = slow.states(counting(slow.slow_toy(0), limit=50, stop_after=6), tmp_path)
     with pytest.warns(UserWarning, match="out of memory"), pytest.raises(KeyboardInterrupt):
