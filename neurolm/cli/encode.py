@@ -67,7 +67,7 @@ class LayerSets(Mapping[str, Sequence["Features"]]):
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         first = read_json(manifest_path(plan, plan.stories[0]))
-        self.layers = {f"layer {layer}": int(layer) for layer in first["hashes"]}
+        self.layers = {f"layer {layer}": layer for layer in sorted(int(layer) for layer in first["hashes"])}
 
     def __getitem__(self, name: str) -> list[Features]:
         return [read_layer(self.plan, story, self.layers[name]) for story in self.plan.stories]

@@ -205,6 +205,8 @@ class LayerScores:
         return f"the {self.who}" if "listener" in self.who else self.who
 
     def __post_init__(self) -> None:
+        if list(self.layers) != sorted(set(self.layers)):
+            raise bad(f"layers of {self.who}", "rise", self.layers, "A curve over layers is drawn in their order.")
         shape = (len(self.layers), np.asarray(self.r).shape[-1])
         for name, expected in (("r", shape), ("p", shape), ("q", shape), ("ceiling", shape[1:])):
             _check_shape(f"{name} of {self.who}", getattr(self, name), expected)
