@@ -50,7 +50,7 @@ class Lexicon:
     def __init__(self, words: Iterable[str] = ()) -> None:
         self.words: list[str] = []
         self._ids: dict[str, int] = {}
-        self._stems: list[int] = []  # -1 for function words
+        self._stems: list[str] = []
         self._stem_ids: dict[str, int] = {}
         self._tokens: dict[tuple[int, bool], dict[int, tuple[int, ...]]] = {}
         for word in words:
@@ -66,15 +66,25 @@ class Lexicon:
             return known
         self._ids[word] = len(self.words)
         self.words.append(word)
-        self._stems.append(-1 if word in FUNCTION_WORDS else self._stem_id(word))
+        self._stems.append(self._stemmer.stem(word))
+        self._stem_ids.setdefault(self._stems[-1], len(self._stem_ids))
         return len(self.words) - 1
 
     def ids_of(self, words: Iterable[str]) -> np.ndarray:
         return np.array([self.id_of(word) for word in words], dtype=np.int64)
 
-    def stems(self, ids: np.ndarray) -> np.ndarray:
-        """The id of each word's stem, -1 for function words; ids of -1 give -1."""
-        return np.array([*self._stems, -1], dtype=np.int64)[ids]
+    def stem(self, word: int) -> str:
+        """The word's Snowball stem."""
+        return self._stems[word]
+
+    def stem_ids(self, words: np.ndarray) -> np.ndarray:
+        """A number for each word's stem, the same for words of one stem."""
+        distinct, back = np.unique(words, return_inverse=True)
+        return np.array([self._stem_ids[self._stems[w]] for w in distinct], dtype=np.int64)[back].reshape(words.shape)
+
+    def known_id(self, word: str) -> int:
+        """The word's id, or -1 where it was never met."""
+        return self._ids.get(word, -1)
 
     def tokens(self, word: int, tokenizer: Tokenizer, *, leading_space: bool = True) -> tuple[int, ...]:
         """The word's tokens as in running text, or as a text's first word."""
@@ -98,9 +108,6 @@ class Lexicon:
             out += self.tokens(word, tokenizer, leading_space=bool(place) or not is_story_start or first_has_space)
         return tuple(out)
 
-    def _stem_id(self, word: str) -> int:
-        return self._stem_ids.setdefault(self._stemmer.stem(word), len(self._stem_ids))
-
     @cached_property
     def _stemmer(self) -> Any:
         from nltk.stem.snowball import SnowballStemmer
@@ -112,7 +119,7 @@ def repeats(lexicon: Lexicon, contexts: np.ndarray, hypotheses: np.ndarray, word
     """Which candidates the published repetition rule drops.
 
     A candidate is dropped where the pair (last word, candidate) already stands in its context, or
-    where it is no function word and a word of the same stem stands there.
+    where it is no function word and a word of the same stem, or its stem as a word, stands there.
 
     Parameters
     ----------
@@ -128,9 +135,10 @@ def repeats(lexicon: Lexicon, contexts: np.ndarray, hypotheses: np.ndarray, word
         return np.zeros(len(words), dtype=bool)
     own = contexts[hypotheses]  # (n_candidates, n_context_words)
     pair = ((own[:, :-1] == own[:, -1:]) & (own[:, 1:] == words[:, None])).any(axis=1)
-    stems = lexicon.stems(words)
-    same_stem = (lexicon.stems(own) == stems[:, None]).any(axis=1) & (stems >= 0)
-    return pair | same_stem
+    is_content = np.array([lexicon.words[w] not in FUNCTION_WORDS for w in words], dtype=bool)
+    same_stem = (lexicon.stem_ids(contexts)[hypotheses] == lexicon.stem_ids(words)[:, None]).any(axis=1)
+    stem_as_word = np.array([lexicon.known_id(lexicon.stem(w)) for w in words], dtype=np.int64)
+    return pair | (is_content & (same_stem | (own == stem_as_word[:, None]).any(axis=1)))
 
 
 def vocabulary_of(stories: Iterable[Iterable[str]], min_count: int = 2) -> frozenset[str]:

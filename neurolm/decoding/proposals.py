@@ -33,7 +33,7 @@ class WordProposals:
     mass, ratio : float
         Published: 0.9 and 0.1.
     context_s : float
-        The model sees the words of the last `context_s` seconds (published: 8), at least
+        The model sees the words of less than `context_s` seconds before (published: 8), at least
         `min_context_words` of them (published: 5). `inf`: all, which a recurrent model streams.
     hop_s : float
         0 moves the context's beginning with every word. More moves it every `hop_s` seconds only, so
@@ -133,7 +133,7 @@ class WordProposals:
         since = word_times[word] - self.context_s
         if self.hop_s > 0:
             since = np.floor(since / self.hop_s) * self.hop_s
-        return max(0, min(int(np.searchsorted(word_times[:word], since)), word - self.min_context_words))
+        return max(0, min(int(np.searchsorted(word_times[:word], since, side="right")), word - self.min_context_words))
 
     def log_probability(self, beam: Beam, hypothesis: int, word: int, word_times: np.ndarray) -> float:
         """Exact log-probability of any word, in the tokenizer's own spelling, after one hypothesis."""

@@ -36,7 +36,7 @@ def plain_search(toy, times, vocabulary, beam_width, extensions=5, context_s=8.0
             if i == 0:
                 proposals = [(w, 1 / len(FIRST_WORDS)) for w in FIRST_WORDS]
             else:
-                start = max(0, min(min(j for j in range(i + 1) if j == i or times[j] >= times[i] - context_s), i - 5))
+                start = max(0, min(min(j for j in range(i + 1) if j == i or times[j] > times[i] - context_s), i - 5))
                 context = words[start:]
                 ids = [tokenizer.bos_id, *tokenizer.encode(" ".join(context))]
                 p = torch.softmax(toy.lm.step(torch.tensor([ids])).logits[0, -1].double(), 0).numpy()
@@ -60,7 +60,7 @@ def plain_search(toy, times, vocabulary, beam_width, extensions=5, context_s=8.0
                     for w, value in proposals
                     if w in vocabulary
                     and (context[-1], w) not in pairs
-                    and (w in FUNCTION_WORDS or stem(w) not in {stem(c) for c in context if c not in FUNCTION_WORDS})
+                    and (w in FUNCTION_WORDS or stem(w) not in {*context, *map(stem, context)})
                 ]
             ties = [k for k, value in enumerate(values, start=1) if value == log_p]
             quota = math.ceil(extensions * np.mean(ties) / len(beam))
@@ -195,9 +195,9 @@ def test_nucleus_ends_at_the_word_that_reaches_its_mass():
 def test_context_is_the_last_seconds_but_never_too_few_words():
     times = np.array([0.0, 1, 2, 3, 4, 5, 6, 7, 20, 20.5])
     proposals = WordProposals(ToyModel.for_words(WORDS), context_s=3, min_context_words=2)
-    assert [proposals.context_start(i, times) for i in range(1, 10)] == [0, 0, 0, 1, 2, 3, 4, 6, 7]
+    assert [proposals.context_start(i, times) for i in range(1, 10)] == [0, 0, 1, 2, 3, 4, 5, 6, 7]
     hopping = WordProposals(ToyModel.for_words(WORDS), context_s=3, min_context_words=2, hop_s=2)
-    assert [hopping.context_start(i, times) for i in range(1, 8)] == [0, 0, 0, 0, 2, 2, 4]
+    assert [hopping.context_start(i, times) for i in range(1, 8)] == [0, 0, 1, 1, 3, 3, 5]
     assert WordProposals(ToyModel.for_words(WORDS), context_s=np.inf).context_start(9, times) == 0
 
 
