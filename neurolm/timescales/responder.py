@@ -9,7 +9,7 @@ Both go through the same protocol, so that a voxel's window can be laid beside t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,7 +58,7 @@ class EncodingResponder:
         self.model, self.feature_space, self.space = model, feature_space, model.space_
         delayed = model.coef_.astype(np.float64).reshape(len(design.delays), design.n_features, -1)
         self.weights = delayed.sum(0) / design.std[:, None]  # (n_features, n_voxels)
-        self._fitted_stories = {one["story"] for one in model.inputs_ if one["story"]}
+        self.fitted_stories = frozenset(one["story"] for one in model.inputs_ if one["story"])
 
     def respond(self, transcript: Transcript) -> np.ndarray:
         """(n_words, n_voxels); NaN in voxels without weights.
@@ -78,15 +78,6 @@ class EncodingResponder:
             )
         return features.values.astype(np.float64) @ self.weights
 
-    def warn_of_fitted(self, transcript: Transcript) -> None:
-        """Warn where the model was fitted on the very story that is now taken apart."""
-        if transcript.name in self._fitted_stories:
-            warnings.warn(
-                f"The encoding model was fitted on {transcript.name!r}, which is now perturbed; "
-                "windows are then those of the fit too. Use a story that was held out.",
-                stacklevel=3,
-            )
-
 
 class UnitResponder:
     """Features as they are: the units of a language model, trained or not.
@@ -104,8 +95,22 @@ class UnitResponder:
     def respond(self, transcript: Transcript) -> np.ndarray:
         return self.feature_space.extract(transcript).values.astype(np.float64)
 
-    def warn_of_fitted(self, transcript: Transcript) -> None:
-        """Nothing was fitted."""
+
+def respond_to_all(responder: Responder, stories: Sequence[Transcript]) -> np.ndarray:
+    """Responses to several stories below each other, (n_words of all, n_voxels)."""
+    return np.concatenate([responder.respond(story) for story in stories])
+
+
+def warn_of_fitted(responder: Responder, stories: Sequence[Transcript]) -> None:
+    """Warn where a model was fitted on a story that is now taken apart."""
+    fitted = [story.name for story in stories if story.name in getattr(responder, "fitted_stories", ())]
+    if fitted:
+        warnings.warn(
+            f"The encoding model was fitted on {', '.join(map(repr, fitted))}, which is now perturbed: "
+            "what it learned of that very story counts too. Use a story that was held out.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def settings_of(responder: Any) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from neurolm.features import Features, FeatureSpace
 from neurolm.progress import Progress, silent
 from neurolm.stimuli import Transcript, scramble
 from neurolm.timescales.held_out_fit import FitSettings, draw_counts, drawn_correlations, held_out_fit, stack, time_blocks
-from neurolm.timescales.responder import Responder, settings_of
+from neurolm.timescales.responder import Responder, respond_to_all, settings_of, warn_of_fitted
 from neurolm.timescales.window_result import WindowResult, crossing, gated, saturation
 
 Level = int | str
@@ -171,9 +171,8 @@ class ScrambleWindow:
     ) -> tuple[np.ndarray, list[np.ndarray]]:
         """Intact (n_words, n_voxels), and for each level the un-scrambled ones below each other."""
         rng = np.random.default_rng(self.settings.seed)
-        for story in stories:
-            getattr(responder, "warn_of_fitted", lambda _: None)(story)
-        intact = np.concatenate([responder.respond(story) for story in stories])
+        warn_of_fitted(responder, stories)
+        intact = respond_to_all(responder, stories)
         scrambled = []
         for i, level in enumerate(levels):
             rows = []

@@ -10,7 +10,7 @@ from neurolm.checks import bad
 from neurolm.progress import Progress, silent
 from neurolm.stimuli import Transcript, swap
 from neurolm.timescales.curve_fit import fit_curves
-from neurolm.timescales.responder import Responder, settings_of
+from neurolm.timescales.responder import Responder, settings_of, warn_of_fitted
 from neurolm.timescales.window_result import WindowResult, crossing, gated
 
 FIT_STARTS = ((1.0, 0.1, 0.5), (0.5, 1.0, 0.2), (2.0, 0.02, 0.8), (1.0, 3.0, 0.9), (0.3, 0.5, 0.5))  # a, b, c
@@ -75,8 +75,7 @@ class SwapWindow:
             sentence boundary over influence at the same lags within a sentence; 1 is none, 0 is a
             full reset. NaN where no lag has both.
         """
-        for story in stories:
-            getattr(responder, "warn_of_fitted", lambda _: None)(story)
+        warn_of_fitted(responder, stories)
         changes, crossed = self._changes(responder, stories, progress)  # (n_swaps, n_lags + 1, n_voxels), (n_swaps, n_lags + 1)
         scales = np.arange(1, self.n_lags + 2)
         mean = changes.mean(0)

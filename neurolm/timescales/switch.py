@@ -10,7 +10,7 @@ from neurolm.checks import bad
 from neurolm.progress import Progress, silent
 from neurolm.stimuli import Perturbed, Transcript, switch
 from neurolm.timescales.curve_fit import fit_curves
-from neurolm.timescales.responder import Responder, settings_of
+from neurolm.timescales.responder import Responder, settings_of, warn_of_fitted
 from neurolm.timescales.window_result import WindowResult, gated
 
 LEAST_FALL = 0.1  # of the onset; a curve that falls by less has no half-time
@@ -75,8 +75,7 @@ class SwitchWindow:
             the WindowResult of F(t); `details["ratio"]` forgetting over construction, near 1 for a
             linear integrator and near 0 for one that resets.
         """
-        for story in stories:
-            getattr(responder, "warn_of_fitted", lambda _: None)(story)
+        warn_of_fitted(responder, stories)
         built, kept = self._moments(responder, stories, progress)  # each (n_segments, 1 + n_words, n_voxels)
         scales = np.arange(1, self.n_words + 1)
         counts = np.random.default_rng(self.seed).multinomial(
