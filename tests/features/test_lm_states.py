@@ -6,7 +6,7 @@ import torch
 
 from neurolm.checks import InputError
 from neurolm.features import FeatureSpace, LMStates, join
-from neurolm.lm import Transformer
+from neurolm.lm import ToyModel, Transformer, TransformersTokenizer
 from neurolm.stimuli import ContextWindow
 
 CONTEXTS = [
@@ -300,6 +300,28 @@ def test_a_word_longer_than_a_sliding_chunk_is_named(models, story):
 def test_pooling_over_tokens_that_the_window_cuts_is_refused(models, story):
     with pytest.raises(InputError, match='hold every token of a word for pooling "mean"'):
         LMStates(models["toy"], 1, ContextWindow(2, "tokens"), "mean").extract(story)
+
+
+def test_a_word_that_gives_no_token_is_named(make_story):
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "b": 2}, unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Replace("~", "")
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    lm = ToyModel(TransformersTokenizer(PreTrainedTokenizerFast(tokenizer_object=tokenizer)))
+    with pytest.raises(InputError, match=r"words must each give at least one token; got '~' at 1, which gives none"):
+        LMStates(lm, 1, ContextWindow(2)).extract(make_story(["a", "~", "b"]))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("context", [ContextWindow(7), ContextWindow(24, "sliding"), ContextWindow(unit="story")], ids=str)
+def test_a_gpu_gives_what_the_processor_gives(bpe, story, context):
+    lm = Transformer(bpe, width=32, n_layers=3, n_heads=4, max_context=512).eval()
+    expected = LMStates(lm, "all", context, "mean").extract(story).values
+    values = LMStates(lm.to("cuda"), "all", context, "mean").extract(story).values
+    assert_close(values, expected, precision=1e-4)
 
 
 def test_an_empty_story_is_refused(models, story):
