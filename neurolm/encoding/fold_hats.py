@@ -131,15 +131,17 @@ class FoldHats:
 
     def _primal_downdate(self, k: int) -> FoldHat:
         algebra, design, test = self.algebra, self.design, self.folds[k][1]
-        X_test = {d: self._centre_rows(design.rows(test, d)) for d in design.grams}
+        X_test = {d: self._centre(design.rows(test, d)) for d in design.grams}
         projector = None
         if len(test) > design.n_columns:
             basis, compressed = algebra.xp.linalg.qr(X_test[design.setup_dtype(0)])
             X_test = {d: algebra.astype(compressed, d) for d in X_test}
             projector = algebra.array(basis.T, self.dtype)
         grams = {d: self._gram_train(k, d) for d in X_test}
-        hats = (solvers.primal_downdate(algebra, X_test[d], grams[d], design.penalties[a]) for a, d in self._penalties())
-        return self._pack(hats, test, projector)
+        hats = self._empty(min(len(test), design.n_columns), design.n_columns)
+        for a, d in self._penalties():
+            solvers.primal_downdate(algebra, X_test[d], grams[d], design.penalties[a], hats[a])
+        return FoldHat(hats, test, projector)
 
     def _gram_train(self, k: int, dtype: str) -> Any:
         """X_T'X_T, from the smaller of the rows that are fitted and those that are not."""
@@ -156,42 +158,37 @@ class FoldHats:
         inverse = 1 / (eigenvalues + design.penalties)
         Z_out = {d: design.rows(self.out[k], d) for d in design.grams}
         within = np.searchsorted(self.out[k], test)
-        hats = (solvers.primal_leave_out(algebra, Z_out[d], algebra.array(inverse[a], d), within) for a, d in self._penalties())
-        return self._pack(map(self._centre_rows, hats), test)
+        hats = self._empty(len(test), design.n_columns)
+        for a, d in self._penalties():
+            solvers.primal_leave_out(algebra, Z_out[d], algebra.array(inverse[a], d), within, self.centred, hats[a])
+        return FoldHat(hats, test)
 
     def _dual_downdate(self, k: int) -> FoldHat:
         (train, test), algebra, design = self.folds[k], self.algebra, self.design
         K = {d: algebra.columns(gram, train) for d, gram in design.grams.items()}
         K_train, K_test = ({d: algebra.rows(part, rows) for d, part in K.items()} for rows in (train, test))
-        hats = (
-            solvers.dual_downdate(algebra, K_train[d], K_test[d], self.alphas[a], design.fit_intercept)
-            for a, d in self._penalties()
-        )
-        return self._pack(map(self._centre_rows, hats), test)
+        hats = self._empty(len(test), len(train))
+        for a, d in self._penalties():
+            solvers.dual_downdate(algebra, K_train[d], K_test[d], self.alphas[a], design.fit_intercept, self.centred, hats[a])
+        return FoldHat(hats, test)
 
     def _dual_leave_out(self, group: Sequence[int]) -> list[FoldHat]:
-        folds = [(self.folds[k][0], self.out[k], np.searchsorted(self.out[k], self.folds[k][1])) for k in group]
-        packs = [self.algebra.empty((len(self.alphas), len(test), len(train)), self.dtype) for train, _, test in folds]
-        for a, dtype in self._penalties():
-            hats = solvers.dual_leave_out(
-                self.algebra, self.design.grams[dtype], self.alphas[a], folds, self.design.fit_intercept
-            )
-            for pack, hat in zip(packs, hats, strict=True):
-                pack[a] = self.algebra.astype(self._centre_rows(hat), self.dtype)
-        return [FoldHat(pack, self.folds[k][1]) for k, pack in zip(group, packs, strict=True)]
+        design, folds = self.design, [self.folds[k] for k in group]
+        parts = [(train, out, np.searchsorted(out, test)) for (train, test), out in zip(folds, (self.out[k] for k in group))]
+        hats = [self._empty(len(test), len(train)) for train, test in folds]
+        for a, d in self._penalties():
+            outs = [fold_hats[a] for fold_hats in hats]
+            solvers.dual_leave_out(self.algebra, design.grams[d], self.alphas[a], parts, design.fit_intercept, self.centred, outs)
+        return [FoldHat(fold_hats, test) for fold_hats, (_, test) in zip(hats, folds, strict=True)]
 
     def _penalties(self) -> Iterator[tuple[int, str]]:
         """Each penalty's number and the precision it is factorised in."""
         return ((a, self.design.setup_dtype(a)) for a in range(len(self.alphas)))
 
-    def _pack(self, hats: Iterator[Any], test: np.ndarray, projector: Any = None) -> FoldHat:
-        pack: Any = None
-        for a, hat in enumerate(hats):
-            pack = self.algebra.empty((len(self.alphas), *hat.shape), self.dtype) if a == 0 else pack
-            pack[a] = self.algebra.astype(hat, self.dtype)
-        return FoldHat(pack, test, projector)
+    def _empty(self, *shape: int) -> Any:
+        return self.algebra.empty((len(self.alphas), *shape), self.dtype)
 
-    def _centre_rows(self, x: Any) -> Any:
+    def _centre(self, x: Any) -> Any:
         return x - x.mean(0) if self.centred else x
 
     # -- targets --------------------------------------------------------------------------

@@ -17,7 +17,7 @@ All four are exact, the intercept included: it is one more column that no penalt
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,36 +25,44 @@ import numpy as np
 from neurolm.encoding.linear_algebra import Algebra
 
 
-def primal_downdate(algebra: Algebra, X_test: Any, gram_train: Any, penalty: Any) -> Any:
-    """Hat (m, q) of one penalty (q,): X_test (gram_train + diag(penalty))^-1."""
-    return algebra.divide_right(algebra.copy(X_test), algebra.cholesky(gram_train, penalty))
+def primal_downdate(algebra: Algebra, X_test: Any, gram_train: Any, penalty: Any, out: Any) -> None:
+    """Write the hat (m, q) of one penalty (q,) to `out`: X_test (gram_train + diag(penalty))^-1."""
+    _solve_into(algebra, out, X_test, algebra.cholesky(gram_train, penalty))
 
 
-def primal_leave_out(algebra: Algebra, Z_out: Any, d: Any, test: np.ndarray) -> Any:
-    """Hat (m, q) from the principal axes of the whole design.
+def primal_leave_out(algebra: Algebra, Z_out: Any, d: Any, test: np.ndarray, centred: bool, out: Any) -> None:
+    """Write the hat (m, q) from the principal axes of the whole design.
 
     Z_out (n_out, q) holds the rows that are not fitted, d (q,) is 1 / (eigenvalue + alpha),
     `test` indexes the rows of Z_out that are predicted.
     """
     scaled = Z_out * d**0.5
-    factor = algebra.cholesky(-(scaled @ scaled.T), 1.0)
-    return algebra.rows(algebra.divide_left(Z_out * d, factor), test)
+    inverse = algebra.inverse(algebra.cholesky(-(scaled @ scaled.T), 1.0))
+    _multiply_into(algebra, out, _centre(algebra.rows(inverse, test), centred), Z_out * d)
 
 
-def dual_downdate(algebra: Algebra, K_train: Any, K_test: Any, alpha: float, fit_intercept: bool) -> Any:
-    """Hat (m, n_T): K_test (K_train + alpha I)^-1, corrected for an unpenalised intercept."""
+def dual_downdate(
+    algebra: Algebra, K_train: Any, K_test: Any, alpha: float, fit_intercept: bool, centred: bool, out: Any
+) -> None:
+    """Write the hat (m, n_T): K_test (K_train + alpha I)^-1, corrected for an unpenalised intercept."""
     factor = algebra.cholesky(K_train, alpha)
-    hat = algebra.divide_right(algebra.copy(K_test), factor)
+    _solve_into(algebra, out, _centre(K_test, centred), factor)
     if fit_intercept:
         u = algebra.divide_right(algebra.xp.ones_like(K_train[:1]), factor)  # (1, n_T): 1' C
-        hat += (1 - hat.sum(1)[:, None]) * (u / u.sum())
-    return hat
+        ones = 0 if centred else 1
+        out += algebra.astype((ones - out.sum(1)[:, None]) * (u / u.sum()), out.dtype)
 
 
 def dual_leave_out(
-    algebra: Algebra, K: Any, alpha: float, folds: Sequence[tuple[np.ndarray, ...]], fit_intercept: bool
-) -> Iterator[Any]:
-    """Hats (m, n_T) of one penalty, for each fold (train, out, test within out).
+    algebra: Algebra,
+    K: Any,
+    alpha: float,
+    folds: Sequence[tuple[np.ndarray, ...]],
+    fit_intercept: bool,
+    centred: bool,
+    outs: Sequence[Any],
+) -> None:
+    """Write the hats (m, n_T) of one penalty, for each fold (train, out, test within out).
 
     With an intercept K must be doubly centred: then C 1 = 1 / alpha, and the residual maker is
     C - 1 1' / (n alpha).
@@ -62,11 +70,30 @@ def dual_leave_out(
     C = algebra.inverse(algebra.cholesky(K, alpha))
     if fit_intercept:
         C -= 1 / (len(C) * alpha)
-    for train, out, test in folds:
-        C_out = algebra.rows(C, out)
-        factor = algebra.cholesky(algebra.columns(C_out, out), 0.0)
-        hat = algebra.divide_left(algebra.copy(algebra.columns(C_out, train)), factor)
-        yield algebra.rows(-hat, test)
+    for (train, held, test), out in zip(folds, outs, strict=True):
+        C_out = algebra.rows(C, held)
+        inverse = algebra.inverse(algebra.cholesky(algebra.columns(C_out, held), 0.0))
+        _multiply_into(algebra, out, -_centre(algebra.rows(inverse, test), centred), algebra.columns(C_out, train))
+
+
+def _centre(rows: Any, centred: bool) -> Any:
+    """Predictions minus their mean over the test rows, where that is all that is wanted."""
+    return rows - rows.mean(0) if centred else rows
+
+
+def _solve_into(algebra: Algebra, out: Any, right: Any, factor: Any) -> None:
+    if out.dtype == right.dtype:
+        out[...] = right
+        algebra.divide_right(out, factor)
+    else:
+        out[...] = algebra.divide_right(algebra.copy(right), factor)
+
+
+def _multiply_into(algebra: Algebra, out: Any, a: Any, b: Any) -> None:
+    if out.dtype == a.dtype:
+        algebra.xp.matmul(a, b, out=out)
+    else:
+        out[...] = a @ b
 
 
 def weights(algebra: Algebra, gram: Any, statistic: Any, penalty: Any) -> Any:
