@@ -16,3 +16,18 @@ napoleon_google_docstring = False
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 nitpicky = False
+
+
+def _space_out_fields(app, what, name, obj, options, lines):
+    """Short docstrings list fields as `name : meaning`, line under line: give each a paragraph of its own."""
+    import re
+
+    if any(set(line) == {"-"} for line in lines):
+        return  # numpydoc sections are napoleon's
+    for i in range(len(lines) - 1, 0, -1):
+        if re.match(r"\w[\w, ]* : \S", lines[i]):
+            lines.insert(i, "")
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", _space_out_fields, priority=100)

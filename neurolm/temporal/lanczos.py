@@ -25,7 +25,7 @@ def lanczos_matrix(from_times: Any, to_times: Any, lobes: int = 3) -> np.ndarray
     -------
     weights : array of shape (n_to, n_from)
         float64. With u = (to - from) / TR the weight is lobes * sin(pi u) * sin(pi u / lobes) /
-        (pi u)^2, 1 at u = 0 and 0 for |u| > lobes. Rows are *not* normalised: more words in a TR
+        (pi u)^2, 1 at u = 0 and 0 beyond `lobes` on either side. Rows are *not* normalised: more words in a TR
         give larger values, as in Huth et al.
 
     References
