@@ -135,9 +135,10 @@ def repeats(lexicon: Lexicon, contexts: np.ndarray, hypotheses: np.ndarray, word
         return np.zeros(len(words), dtype=bool)
     own = contexts[hypotheses]  # (n_candidates, n_context_words)
     pair = ((own[:, :-1] == own[:, -1:]) & (own[:, 1:] == words[:, None])).any(axis=1)
-    is_content = np.array([lexicon.words[w] not in FUNCTION_WORDS for w in words], dtype=bool)
+    distinct, back = np.unique(words, return_inverse=True)
+    is_content = np.array([lexicon.words[w] not in FUNCTION_WORDS for w in distinct], dtype=bool)[back]
+    stem_as_word = np.array([lexicon.known_id(lexicon.stem(w)) for w in distinct], dtype=np.int64)[back]
     same_stem = (lexicon.stem_ids(contexts)[hypotheses] == lexicon.stem_ids(words)[:, None]).any(axis=1)
-    stem_as_word = np.array([lexicon.known_id(lexicon.stem(w)) for w in words], dtype=np.int64)
     return pair | (is_content & (same_stem | (own == stem_as_word[:, None]).any(axis=1)))
 
 
