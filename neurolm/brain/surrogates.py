@@ -43,7 +43,8 @@ def surrogates(
     run_onsets : sequence of int
         First row of each run.
     min_shift : int
-        Smallest circular shift in TRs, either way: longer than the memory of BOLD and delays.
+        Circular shifts move at least one run by this many TRs, either way: longer than the memory of
+        BOLD and delays.
     block_trs : int
         Length of a block in TRs: several times that memory, because every cut makes a false border.
     """
@@ -63,18 +64,25 @@ def surrogates(
 
 
 def circular_shifts(lengths: Sequence[int], n: int, min_shift: int, rng: np.random.Generator) -> np.ndarray:
-    """Distinct lags in TRs: (n or fewer, n_runs), each in [min_shift, n_trs - min_shift] of its run."""
+    """Distinct lags in TRs, one for each run: (n or fewer, n_runs).
+
+    At least one run of each draw is `min_shift` or more out of step, either way. The others take any
+    lag: leaving out all draws in which *some* run is nearly in step would leave out a large part of
+    what chance gives, and p would be too small.
+    """
     for length in lengths:
         if not 1 <= min_shift <= length // 2:
             raise bad("min_shift", f"lie in 1..{length // 2}, half of the shortest run", min_shift)
-    counts = [length - 2 * min_shift + 1 for length in lengths]
-    if len(lengths) == 1:
-        return min_shift + rng.permutation(counts[0])[:n, None]
+    sizes = np.array(lengths)
+    if len(sizes) == 1:
+        return min_shift + rng.permutation(sizes[0] - 2 * min_shift + 1)[:n, None]
     drawn: dict[tuple[int, ...], None] = {}
     for _ in range(20 * n):
         if len(drawn) == n:
             break
-        drawn[tuple(int(min_shift + rng.integers(c)) for c in counts)] = None
+        lags = rng.integers(sizes)
+        if (np.minimum(lags, sizes - lags) >= min_shift).any():
+            drawn[tuple(lags.tolist())] = None
     return np.array(list(drawn))
 
 
