@@ -103,9 +103,11 @@ class CausalSelfAttention(nn.Module):
         return scaled_dot_product_attention(q, k, v, causal_mask(q.shape[2], k.shape[2], x.device))[1]
 
     def _project(self, x: torch.Tensor, past: KeysValues | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        n_rows, n_tokens, width = x.shape
-        qkv = self.qkv(x).view(n_rows, n_tokens, 3, self.n_heads, width // self.n_heads)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (B, h, T, d) each
+        q, k, v = (self._heads(part) for part in self.qkv(x).split(x.shape[2], dim=2))
         if past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
         return q, k, v
+
+    def _heads(self, x: torch.Tensor) -> torch.Tensor:
+        """(B, T, D) -> (B, h, T, d)"""
+        return x.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2)

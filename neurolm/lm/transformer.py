@@ -39,14 +39,18 @@ class Block(nn.Module):
         self.norm_2 = nn.LayerNorm(width, eps=eps, bias=bias)
         self.mlp_in = nn.Linear(width, mlp_width, bias=bias)
         self.mlp_out = nn.Linear(mlp_width, width, bias=bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, x: torch.Tensor, past: KeysValues | None = None) -> tuple[torch.Tensor, KeysValues]:
         """(B, T, D) -> (B, T, D), and the keys and values (B, h, S, d)."""
         y, kept = self.attention(self.norm_1(x), past)
-        x = x + self.dropout(y)
+        x = x + _drop(y, self.dropout, self.training)
         y = self.mlp_out(F.gelu(self.mlp_in(self.norm_2(x)), approximate="tanh"))
-        return x + self.dropout(y), kept
+        return x + _drop(y, self.dropout, self.training), kept
+
+
+def _drop(x: torch.Tensor, p: float, training: bool) -> torch.Tensor:
+    return F.dropout(x, p) if training and p > 0 else x
 
 
 class Transformer(nn.Module):
@@ -92,6 +96,7 @@ class Transformer(nn.Module):
         if min(width, n_layers, n_heads, max_context) < 1:
             raise bad("width, n_layers, n_heads and max_context", "be at least 1", (width, n_layers, n_heads, max_context))
         self.name, self.tokenizer, self.n_layers, self.max_context = name, tokenizer, n_layers, max_context
+        self.dropout = dropout
         mlp_width = mlp_width or 4 * width
         self.config: dict[str, Any] = {
             "kind": "Transformer",
@@ -109,7 +114,6 @@ class Transformer(nn.Module):
             torch.manual_seed(seed)
             self.embedding = nn.Embedding(tokenizer.vocab_size, width)
             self.positions = nn.Embedding(max_context, width)
-            self.dropout = nn.Dropout(dropout)
             self.blocks = nn.ModuleList(
                 Block(width, n_heads, mlp_width=mlp_width, bias=bias, eps=eps, dropout=dropout) for _ in range(n_layers)
             )
@@ -177,7 +181,7 @@ class Transformer(nn.Module):
 
     def _embed(self, ids: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
         at = seen[:, None] + torch.arange(ids.shape[1], device=ids.device)  # (B, T)
-        return self.dropout(self.embedding(ids) + self.positions(at))
+        return _drop(self.embedding(ids) + self.positions(at), self.dropout, self.training)
 
     def _past(self, ids: torch.Tensor, state: State, n_run: int) -> tuple[torch.Tensor, Sequence[KeysValues | None]]:
         """Tokens read before (B,), and keys and values per block."""
