@@ -7,11 +7,15 @@ fdr                  q values over voxels (Benjamini-Hochberg, Benjamini-Yekutie
 Fixed cross-validated predictions must not be moved against the BOLD: folds share their data, so
 that scores of different folds agree by chance more often than they do after a shift. Measured on
 slow noise (4,000 voxels over 40 designs), a nominal .05 was .11 for one run of 342 TRs, .12 for
-three runs of 300 and .10 for six; `refit_test` is for that. Its own size on the same noise (AR(1), .7 from TR to TR; one run of
-342 TRs; 3,600 voxels over 60 designs) was .057 +- .007 for circular shifts of 10 TRs and more,
-.054 +- .008 for phase randomisation, .053 +- .008 for blocks of 30 TRs and .062 +- .007 for blocks
-of 15. Shifts are a little liberal on one short run because the lags next to the measured one,
-which chance lifts together with it, are left out of the null. Every p is (1 + #{null >= score}) / (1 + n_permutations): never 0, one-sided.
+three runs of 300 and .10 for six; `refit_test` is for that.
+
+Sizes of `refit_test` on that noise (AR(1), .7 from TR to TR; one run of 342 TRs; 3,600 voxels over
+60 designs): .057 +- .007 for circular shifts of 10 TRs and more, .054 +- .008 for phase
+randomisation, .053 +- .008 for blocks of 30 TRs, .062 +- .007 for blocks of 15. Shifts are a little
+liberal on one short run because the lags next to the measured one, which chance lifts together
+with it, are left out of the null.
+
+Every p is (1 + #{null >= score}) / (1 + n_permutations): never 0, one-sided.
 """
 
 from __future__ import annotations

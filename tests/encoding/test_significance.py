@@ -37,9 +37,9 @@ def test_a_planted_relation_is_found_in_every_voxel(null, settings, run_onsets):
     rng = np.random.default_rng(0)
     Y = slow(rng, 300, 20)
     result = permutation_test(Y, Y + slow(rng, 300, 20), null=null, n_permutations=199, run_onsets=run_onsets, **settings)
-    assert (result.p_values == 1 / 200).all()
-    assert (result.q_values() < 0.01).all()
-    assert (result.max_p_values == 1 / 200).all()
+    assert (result.p_values < 0.02).all()
+    assert (result.q_values() < 0.02).all()
+    assert (result.max_p_values < 0.03).all()
     assert (result.scores > result.band(0.95)).all()
 
 
