@@ -4,11 +4,13 @@ BoldRun                                 responses, row times, space
 Regions, VolumeMask, Surface, Unplaced  where voxels are
 intersubject_correlation, isc_test      what listeners share, and whether it is more than chance
 noise_ceiling, explainable_variance     how high a score can be; each ceiling names what it bounds
+read_confounds, regress_out             nuisance signals
 VoxelMap                                one number per voxel: NIfTI, GIFTI, CSV
 read_mask, read_bold, read_surface_bold images from disk
 """
 
 from neurolm.brain.bold_run import BoldRun
+from neurolm.brain.confounds import read_confounds, regress_out
 from neurolm.brain.images import read_bold, read_mask, read_surface_bold
 from neurolm.brain.intersubject import intersubject_correlation, isc_bootstrap, isc_test, mean_pairwise_isc
 from neurolm.brain.noise_ceiling import cc_max, cc_norm, explainable_variance, noise_ceiling, signal_power
@@ -32,7 +34,9 @@ __all__ = [
     "mean_pairwise_isc",
     "noise_ceiling",
     "read_bold",
+    "read_confounds",
     "read_mask",
     "read_surface_bold",
+    "regress_out",
     "signal_power",
 ]
