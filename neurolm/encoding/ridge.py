@@ -51,8 +51,8 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     device : "auto", "cpu" or "cuda"
         "auto": where a tensor lives, else a GPU if there is one.
     dtype : "float32" or "float64"
-        Precision of the products with the targets. With float32, factorisations run in float64
-        where the largest eigenvalue of X'X exceeds 1e4 times the smallest penalty.
+        Precision of the products with the targets. With float32, a penalty is factorised in
+        float64 where the largest eigenvalue of X'X exceeds it 1e4 times (in the dual 4e3 times).
     n_targets_batch : int, optional
         Voxels handled at once; None for 1024.
 

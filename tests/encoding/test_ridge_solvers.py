@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.signal
 from sklearn.linear_model import Ridge
 
 from neurolm.arrays import columnwise_correlation
@@ -164,7 +165,7 @@ def test_precision_of_each_penalty_follows_the_condition():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((3000, 600)).astype(np.float32)
     d_max = np.linalg.eigvalsh(X.T @ X)[-1]
-    alphas = d_max / np.array([1e5, 1e3 * 1.3, 1e3 / 1.3, 10])
+    alphas = d_max / np.array([1e5, 1.3e4, 1e4 / 1.3, 10])
     hats = FoldHats(
         X,
         contiguous_blocks(3000, 5),
@@ -177,3 +178,24 @@ def test_precision_of_each_penalty_follows_the_condition():
     )
     assert hats.design.wide.tolist() == [True, True, False, False]
     assert [hats.design.setup_dtype(a) for a in range(4)] == ["float64", "float64", "float32", "float32"]
+
+
+@pytest.mark.parametrize("decay", [0.5, 1.0])
+@pytest.mark.parametrize(("n", "p"), [(900, 350), (500, 800)])
+def test_float32_keeps_its_promise_where_factors_are_float32_too(n, p, decay):
+    """Smooth features with power-law spectra, penalties on both sides of the limit."""
+    rng = np.random.default_rng(0)
+    A = scipy.signal.lfilter([1], [1, -0.7], rng.standard_normal((n, p)), axis=0)
+    X = (A * np.arange(1, p + 1) ** -decay) @ np.linalg.qr(rng.standard_normal((p, p)))[0]
+    X /= X.std(0)
+    Y = X @ rng.standard_normal((p, 60)) / np.sqrt(p) * 0.5 + rng.standard_normal((n, 60))
+    alphas = np.linalg.eigvalsh(X.T @ X)[-1] / np.array([1e6, 1e5, 1e4, 3.9e3, 1e3, 1e2])
+    found = []
+    for dtype in ("float32", "float64"):
+        hats = FoldHats(
+            X, contiguous_blocks(n, 5), alphas, centred=True, fit_intercept=True, dtype=dtype, algebra=CpuAlgebra(), n_targets=60
+        )
+        found.append(fit_ridge_cv(hats, Y, scoring="correlation"))
+        assert dtype == "float64" or 0 < hats.design.wide.sum() < 6  # some of either kind
+    np.testing.assert_allclose(found[0].scores, found[1].scores, rtol=0, atol=5e-5)
+    assert (found[0].chosen == found[1].chosen).mean() > 0.98
