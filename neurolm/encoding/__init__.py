@@ -15,13 +15,15 @@ bootstrap_correlation, bootstrap_mean   intervals over stretches of time and ove
 group_test                              maps of several subjects in one space
 Averaged                                features averaged over the recent past, one space per timescale
 variance_partition                      what each feature space explains alone and together
-SimulatedCortex, map_correlation        a cortex with planted gradients, and how well a map matches them
+SimulatedCortex, open_cortex            a cortex with planted gradients
+recovered_maps, agreement               what an analysis found of them, and how well it matches
 content_free, time_shifted              features that know nothing of what was said
 """
 
 from neurolm.encoding.averaged_features import Averaged
 from neurolm.encoding.banded_ridge import BandedRidgeCV, product_measure
 from neurolm.encoding.baseline import content_free, time_shifted
+from neurolm.encoding.cortex_recovery import agreement, feature_sets, open_cortex, recovered_maps
 from neurolm.encoding.crossval import contiguous_blocks, leave_one_run_out
 from neurolm.encoding.delays_transformer import Delays
 from neurolm.encoding.design import Design, EncodingData
@@ -56,6 +58,7 @@ __all__ = [
     "RidgeCV",
     "SimulatedCortex",
     "VariancePartition",
+    "agreement",
     "bootstrap_correlation",
     "bootstrap_mean",
     "content_free",
@@ -63,15 +66,18 @@ __all__ = [
     "correlation_score",
     "evaluate",
     "fdr",
+    "feature_sets",
     "group_test",
     "held_out_scores",
     "leave_one_run_out",
     "map_correlation",
     "nested_cv_scores",
     "nested_folds",
+    "open_cortex",
     "permutation_test",
     "product_measure",
     "r2_score",
+    "recovered_maps",
     "refit_test",
     "time_shifted",
     "variance_partition",
