@@ -159,6 +159,24 @@ def test_test_runs_are_predicted_once_by_a_fit_of_the_others():
         evaluate({"t": stories}, {"a": runs}, settings=replace(settings, test_runs=(4,)))
 
 
+def test_a_dead_voxel_of_one_listener_is_nan_and_leaves_the_rest_as_it_was():
+    rng = np.random.default_rng(0)
+    truth = features(rng)
+    runs = listeners(rng, truth)
+    settings = EvaluationSettings(alphas=(10.0, 1000.0), n_permutations=5, n_subject_permutations=5, n_bootstrap=50)
+    whole = evaluate({"t": [truth]}, runs, settings=settings)
+    data = runs["b"][0].data.copy()
+    data[:, 1] = 0
+    runs["b"] = [runs["b"][0].with_data(data)]
+    part = evaluate({"t": [truth]}, runs, settings=settings)
+    for one, other in zip(part.scored, whole.scored):
+        for values in (one.r[0], one.p[0], one.q[0], one.chosen.r, one.chosen.p, one.interval[0, 0], one.content_free[0]):
+            assert np.isnan(values).tolist() == [False, True, False]
+        assert np.isnan(one.ceiling[:2]).tolist() == [False, True]
+        np.testing.assert_allclose(one.r[0, [0, 2]], other.r[0, [0, 2]], atol=1e-5)
+    assert np.isnan(part.listeners[:, 0, 1]).tolist() == [False, True, False, False, False]
+
+
 def test_stories_that_are_fewer_than_the_runs_are_refused():
     rng = np.random.default_rng(0)
     truth = features(rng)
