@@ -20,6 +20,7 @@ import torch
 
 from neurolm.checks import bad, bad_file, check_choice, nearest
 from neurolm.lm.gpt2 import is_standard_gpt2, load_gpt2
+from neurolm.lm.heads import module_of
 from neurolm.lm.language_model import LanguageModel
 from neurolm.lm.smollm2 import smollm2_folder
 from neurolm.lm.tokenizer import Tokenizer
@@ -78,7 +79,7 @@ def load(
     name = str(name_or_path)
     folder = _find_folder(name, progress)
     model = _load_folder(folder, name, DTYPES[dtype], tokenizer, implementation)
-    module = model.model if hasattr(model, "model") else model
+    module = module_of(model)
     module.to(pick_device(device), DTYPES[dtype])
     module.train(trainable).requires_grad_(trainable)
     return model

@@ -162,3 +162,26 @@ def test_changing_the_future_changes_no_earlier_bit(ids):
     first, second = lm.step(ids), lm.step(other)
     assert all(torch.equal(a[:, :8], b[:, :8]) for a, b in zip(first.hidden, second.hidden))
     assert not torch.equal(first.logits[:, 8:], second.logits[:, 8:])
+
+
+def test_gradients_reach_the_weights_through_a_state(ids):
+    """For fine-tuning: nothing in the adapter cuts the graph."""
+    lm = build("llama, rotary")
+    lm.model.requires_grad_(True)
+    state = lm.step(ids[:, :6]).state
+    lm.step(ids[:, 6:], state).logits.square().sum().backward()
+    assert all(parameter.grad is not None for parameter in lm.model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft calls it
+def test_adapters_of_peft_are_read_through(ids):
+    peft = pytest.importorskip("peft")
+    lm = build("llama, rotary")
+    before = lm.step(ids).logits
+    wrapped = peft.get_peft_model(lm.model, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=True))
+    tuned = TransformersModel(wrapped, TOKENIZER)
+    assert torch.equal(tuned.step(ids).logits, before)  # B = 0 at the start
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.ones_(parameter)
+    assert not torch.equal(tuned.step(ids).logits, before)
