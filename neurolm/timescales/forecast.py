@@ -1,0 +1,195 @@
+"""Does a voxel know what comes next? What features of coming words add, against voxels that cannot know.
+
+Text is predictable, so that features of coming words help to predict even a voxel that follows the
+past alone, wherever the features of the past are not everything that it follows. A gain by itself
+is therefore no forecast: it must exceed that of strictly causal voxels which are simulated on the
+same story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from neurolm.brain import BoldRun
+from neurolm.brain.surrogates import surrogates
+from neurolm.checks import bad
+from neurolm.encoding import EncodingData, held_out_scores
+from neurolm.encoding.held_out import nested_ridge
+from neurolm.encoding.significance import permutation_p
+from neurolm.features import Features, join
+from neurolm.progress import Progress, silent
+from neurolm.timescales.held_out_fit import FitSettings, folds_of, stack
+from neurolm.timescales.window_result import WindowResult, gated
+
+
+class ForecastGain:
+    """Gain of held-out correlation from a window of coming words, by its distance.
+
+        F_d = R([X, X~_d]) - R(X)
+
+    X: features of the word and its past. X~_d: the features of `width` words that follow, of which
+    the first comes d words later. Both are reduced to their leading directions, which are learned from
+    the stimulus alone.
+
+    Three things are set beside it:
+
+    causal null   responses that follow X alone, X W + noise: W is fitted, and the noise is what the fit leaves, with
+                  random phases. They hold signal and autocorrelation, and cannot know the future.
+    matched block X~ of words from elsewhere in the story, just as wide: what more columns bring.
+    p             of the largest gain over distances, against the same of the causal null.
+
+    Parameters
+    ----------
+    distances : sequence of int
+        Words from the word itself to the first of the window.
+    width : int
+    n_components : int
+        Directions of X and of X~.
+    n_null : int
+        Simulated data sets.
+    settings : FitSettings
+
+    References
+    ----------
+    Caucheteux, Gramfort & King (2023), Nat Hum Behav 7:430-441.
+
+    Notes
+    -----
+    The null is as causal as X is complete: a voxel that follows the past through other features than
+    X can still gain from the future. Compare with features of longer contexts before believing it.
+    """
+
+    def __init__(
+        self,
+        distances: Sequence[int] = (1, 2, 4, 6, 8, 10, 12),
+        *,
+        width: int = 7,
+        n_components: int = 20,
+        n_null: int = 100,
+        settings: FitSettings | None = None,
+    ) -> None:
+        distances = tuple(distances)
+        if not distances or min(distances) < 1 or list(distances) != sorted(set(distances)):
+            raise bad("distances", "be different numbers of words >= 1, rising", list(distances))
+        for name, value in {"width": width, "n_components": n_components, "n_null": n_null}.items():
+            if value < 1:
+                raise bad(name, "be >= 1", value)
+        self.distances, self.width, self.n_components, self.n_null = distances, width, n_components, n_null
+        self.settings = settings or FitSettings()
+
+    def run(self, features: Sequence[Features], runs: Sequence[BoldRun], progress: Progress = silent) -> WindowResult:
+        """Fit with and without every window of the future.
+
+        Parameters
+        ----------
+        features : sequence of Features
+            One story for each run; causal, as all features of neurolm are.
+        runs : sequence of BoldRun
+
+        Returns
+        -------
+        WindowResult
+            scales: distances in words. curve: F_d. index: the distance of the largest gain.
+            details: "null" (n_null, n_distances, n_voxels), "matched_block" (n_distances, n_voxels).
+        """
+        past = [_named(part, features[0]) for part in _reduced([f.values for f in features], self.n_components)]
+        past = [replace(p, times=f.times) for p, f in zip(past, features)]
+        data = stack(past, runs, self.settings)
+        alone = _Scorer(data.X, data, self.settings)
+        Y = np.concatenate([data.Y, *self._causal(data, alone)], axis=1)
+        base = alone.scores(Y)
+        gains, matched = [], []
+        for i, distance in enumerate(self.distances):
+            for shift, into in ((0, gains), (1, matched)):
+                values = [coming_words(f.values, distance, self.width, elsewhere=bool(shift)) for f in features]
+                future = [
+                    replace(_named(v, features[0]), times=f.times) for v, f in zip(_reduced(values, self.n_components), features)
+                ]
+                both = stack([join({"past": p, "future": f}) for p, f in zip(past, future)], runs, self.settings)
+                wanted = Y if into is gains else data.Y
+                into.append(_Scorer(both.X, both, self.settings).scores(wanted) - base[: wanted.shape[1]])
+            progress(i + 1, len(self.distances), "distances")
+        gain = np.stack(gains).reshape(len(self.distances), -1, data.Y.shape[1])  # (n_distances, 1 + n_null, n_voxels)
+        curve, null = gain[:, 0], gain[:, 1:].swapaxes(0, 1)
+        best = curve.max(0)
+        p = permutation_p(best, null.max(1))
+        known = np.isfinite(curve).all(0)
+        index = np.where(known, np.array(self.distances)[np.where(known, curve, 0).argmax(0)], np.nan)
+        details = {"null": null, "matched_block": np.stack(matched), **self.settings.as_details()}
+        return gated(
+            "forecast_gain",
+            np.array(self.distances),
+            curve,
+            index,
+            np.empty((0, len(index))),
+            p,
+            "words",
+            level=self.settings.level,
+            details=details,
+            space=data.space,
+        )
+
+    def _causal(self, data: EncodingData, alone: _Scorer) -> list[np.ndarray]:
+        """BOLD of voxels that follow X alone: out-of-sample predictions, and what they leave with random phases."""
+        predicted = alone.predictions(data.Y)
+        scale = _slope(data.Y, predicted)
+        signal = predicted * scale
+        left = np.nan_to_num(data.Y - signal)
+        drawn = surrogates(
+            left, self.n_null, null="phase_randomization", run_onsets=data.run_onsets.tolist(), rng=self.settings.seed
+        )
+        return [(signal + noise).astype(data.Y.dtype) for noise in drawn]
+
+
+class _Scorer:
+    """Held-out correlations of many targets with one X."""
+
+    def __init__(self, X: np.ndarray, data: EncodingData, settings: FitSettings) -> None:
+        self.ridge = nested_ridge(X, folds_of(data, settings), settings.alphas, n_targets=data.Y.shape[1], device=settings.device)
+
+    def scores(self, Y: np.ndarray) -> np.ndarray:
+        return held_out_scores(self.ridge, Y).scores
+
+    def predictions(self, Y: np.ndarray) -> np.ndarray:
+        found = held_out_scores(self.ridge, Y, keep_predictions=True).predictions
+        return np.asarray(found, dtype=np.float64)
+
+
+def coming_words(values: np.ndarray, distance: int, width: int, *, elsewhere: bool = False) -> np.ndarray:
+    """Features of the `width` words that begin `distance` words later, side by side: (n_words, width * n_features).
+
+    After the story's last word there is nothing: zero after centring. `elsewhere` takes the words half
+    a story away instead, which are just as wide and have no relation to the place.
+    """
+    n_words, n_features = values.shape
+    if distance + width > n_words // 2:
+        raise bad("distance and width", f"end within half a story of {n_words} words", f"{distance} and {width}")
+    centred = values - values.mean(0)
+    if elsewhere:
+        centred = np.roll(centred, n_words // 2, axis=0)
+    padded = np.concatenate([centred, np.zeros((distance + width, n_features), dtype=values.dtype)])
+    return np.concatenate([padded[distance + i : distance + i + n_words] for i in range(width)], axis=1)
+
+
+def _reduced(stories: Sequence[np.ndarray], n_components: int) -> list[np.ndarray]:
+    """Leading directions over all stories, each of unit variance."""
+    whole = np.concatenate(stories).astype(np.float64)
+    whole -= whole.mean(0)
+    values, directions = np.linalg.eigh(whole.T @ whole / len(whole))
+    keep = np.argsort(values)[::-1][: min(n_components, int((values > 1e-10 * values.max()).sum()))]
+    projected = whole @ directions[:, keep] / np.sqrt(values[keep])
+    return np.split(projected.astype(np.float32), np.cumsum([len(s) for s in stories])[:-1])
+
+
+def _named(values: np.ndarray, like: Features) -> Features:
+    return Features(values, np.arange(len(values), dtype=np.float64), settings=like.settings)
+
+
+def _slope(Y: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """(n_voxels,) how much larger than its prediction a response is; never below 0."""
+    y, p = Y - Y.mean(0), predicted - predicted.mean(0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.clip(np.nan_to_num((y * p).sum(0) / (p * p).sum(0)), 0, None)
