@@ -1,6 +1,7 @@
 """Feature extraction, side by side: exact windows, context sweeps, transformers' pipeline, memory.
 
-GPT-2 small with random weights (values do not change the cost) on a real story, all 13 hidden states.
+GPT-2 small with random weights (values do not change the cost) on a real story, all 13 hidden states: in
+neurolm's own transformer, which is what `load("gpt2")` gives, and through the adapter for transformers.
 Everything that is compared is run in one process, turn by turn, and its values are compared too.
 Run with the machine otherwise idle:
 
@@ -15,6 +16,7 @@ to keep large blocks (MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_), for every
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -71,7 +73,7 @@ class Bench:
         self.options, self.quick = options, options.quick
         self.rounds = 1 if options.quick else options.rounds
         self.tokenizer = gpt2_tokenizer()
-        self.lm = gpt2_small(self.tokenizer, options)
+        self.theirs, self.lm, self.adapter = gpt2_small(self.tokenizer, options)
         self.words = real_story()
 
     def machine(self) -> dict[str, Any]:
@@ -98,17 +100,18 @@ class Bench:
         if self.lm.device.type == "cuda":
             a[8192] = torch.randn(8192, 8192, device=self.lm.device, dtype=_dtype(self.options))
         with torch.inference_mode():
-            return max(2 * n**3 / self.time(lambda x=x: x @ x) for n, x in a.items() for _ in range(3))
+            return max(2 * n**3 / self.timed(torch.matmul, x, x)[0] for n, x in a.items() for _ in range(3))
 
-    def time(self, run: Callable[[], Any]) -> float:
+    def timed(self, run: Callable[..., Any], *arguments: Any) -> tuple[float, Any]:
+        """(seconds, what it gives)."""
         import torch
 
         clock = time.process_time if self.options.cpu_time else time.perf_counter
         begun = clock()
-        run()
+        result = run(*arguments)
         if self.lm.device.type == "cuda":
             torch.cuda.synchronize()
-        return clock() - begun
+        return clock() - begun, result
 
     def windows(self) -> dict[str, Any]:
         """Batched exact windows against one window at a time, at 20 and 100 words of context."""
@@ -117,34 +120,69 @@ class Bench:
 
         rows = {}
         for n_context in (20, 100):
-            story = self.part(self.options.words)
-            space = LMStates(self.lm, "all", ContextWindow(n_context), lowercase=True)
-            ours, theirs, peaks = [], [], []
+            story = self.part(self.options.words // 2)
+            spaces = {
+                name: LMStates(lm, "all", ContextWindow(n_context), lowercase=True)
+                for name, lm in {"neurolm": self.lm, "adapter": self.adapter}.items()
+            }
+            runs = {name: space.extract for name, space in spaces.items()}
+            runs["one at a time"] = functools.partial(self.one_at_a_time, spaces["adapter"])
+            seconds: dict[str, list[float]] = {name: [] for name in runs}
+            values: dict[str, np.ndarray] = {}
+            peaks = []
             for _ in range(self.rounds):
                 peaks.append(self.peak())
-                ours.append(self.time(lambda space=space, story=story: rows.update(ours=space.extract(story))))
-                theirs.append(self.time(lambda space=space, story=story: rows.update(theirs=one_at_a_time(space, story))))
-            a, b = rows.pop("ours").values, rows.pop("theirs")
-            prepared, plan, _ = space.prepare(story, [space.context])
-            config, tokens = self.lm.model.config, plan.lengths.astype(float)
-            flops = float(
-                (24 * config.n_layer * config.n_embd**2 * tokens + 4 * config.n_layer * config.n_embd * tokens**2).sum()
-            )
-            starts = prepared.tokens.spans[np.maximum(np.arange(len(story)) - n_context + 1, 0), 0]
-            n_separate = int((prepared.tokens.spans[:, 1] - starts + 1).sum())  # tokens read one window at a time
-            rows[f"{n_context} words"] = {
-                "n_words": len(story),
-                "words_per_s": len(story) / min(ours),
-                "words_per_s_one_at_a_time": len(story) / min(theirs),
-                "ratio": float(np.median(np.array(theirs) / np.array(ours))),
-                "ratios": [round(t / o, 2) for t, o in zip(theirs, ours)],
-                "ratio_per_token": float(np.median(np.array(theirs) / np.array(ours))) * tokens.sum() / n_separate,
-                "share_of_peak": float(np.median([flops / seconds / peak for seconds, peak in zip(ours, peaks)])),
-                "gflops": [round(flops / seconds / 1e9) for seconds in ours],
-                "gflops_of_peak": [round(p / 1e9) for p in peaks],
-                "largest_difference_of_scale": float(np.abs(a - b).max() / np.abs(b).max()),
-            }
+                for name, run in runs.items():
+                    taken, result = self.timed(run, story)
+                    seconds[name].append(taken)
+                    values[name] = getattr(result, "values", result)
+            rows[f"{n_context} words"] = self.compare_windows(spaces["neurolm"], story, seconds, values, peaks)
         return rows
+
+    def compare_windows(
+        self,
+        space: Any,
+        story: Any,
+        seconds: dict[str, list[float]],
+        values: dict[str, np.ndarray],
+        peaks: list[float],
+    ) -> dict[str, Any]:
+        prepared, plan, _ = space.prepare(story, [space.context])
+        config, tokens = self.theirs.config, plan.lengths.astype(float)
+        flops = float((24 * config.n_layer * config.n_embd**2 * tokens + 4 * config.n_layer * config.n_embd * tokens**2).sum())
+        starts = prepared.tokens.spans[np.maximum(np.arange(len(story)) - space.context.n + 1, 0), 0]
+        n_separate = int((prepared.tokens.spans[:, 1] - starts + 1).sum())  # tokens read one window at a time
+        single = np.array(seconds.pop("one at a time"))
+        row: dict[str, Any] = {
+            "n_words": len(story),
+            "words_per_s_one_at_a_time": len(story) / float(np.median(single)),
+            "tokens_read_over_one_at_a_time": tokens.sum() / n_separate,
+            "gflops_of_peak": [round(p / 1e9) for p in peaks],
+        }
+        for name, times in seconds.items():
+            row[name] = {
+                "words_per_s": len(story) / float(np.median(times)),
+                "ratio": float(np.median(single / np.array(times))),
+                "ratios": [round(float(r), 2) for r in single / np.array(times)],
+                "ratio_per_token": float(np.median(single / np.array(times))) * tokens.sum() / n_separate,
+                "share_of_peak": float(np.median([flops / s / peak for s, peak in zip(times, peaks)])),
+                "largest_difference_of_scale": _difference(values[name], values["one at a time"]),
+            }
+        return row
+
+    def one_at_a_time(self, space: Any, story: Any) -> np.ndarray:
+        """What extractors do that run a model on each word's own window: (n_words, 13 * 768)."""
+        import torch
+
+        tokens = space.prepare(story, [space.context])[0].tokens
+        rows = []
+        with torch.inference_mode():
+            for word, (_, stop) in enumerate(tokens.spans):
+                start = tokens.spans[max(0, word - space.context.n + 1), 0]
+                ids = torch.tensor([[self.tokenizer.bos_id, *tokens.ids[start:stop]]], device=self.lm.device)
+                states = self.theirs.transformer(ids, output_hidden_states=True, use_cache=False).hidden_states
+                rows.append(torch.cat([state[0, -1] for state in states]).float().cpu().numpy())
+        return np.array(rows)
 
     def pipeline(self) -> dict[str, Any]:
         """transformers' feature-extraction pipeline on the same windows, last layer, last token."""
@@ -158,22 +196,22 @@ class Bench:
         tokenizer = self.tokenizer.tokenizer
         tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
         pipe = transformers.pipeline(
-            "feature-extraction", model=self.lm.model.transformer, tokenizer=tokenizer, device=self.lm.device
+            "feature-extraction", model=self.theirs.transformer, tokenizer=tokenizer, device=self.lm.device
         )
         words = [word.lower() for word in story.words]
         texts = [" " + " ".join(words[max(0, i - 19) : i + 1]) for i in range(len(words))]
         rows: dict[str, Any] = {"n_words": len(story)}
-        ours = min(self.time(lambda: rows.update(values=space.extract(story))) for _ in range(self.rounds))
-        values = rows.pop("values").values
+        ours = [self.timed(space.extract, story) for _ in range(self.rounds)]
+        taken = float(np.median([seconds for seconds, _ in ours]))
         for size in (1, 16):
-            seconds = self.time(lambda size=size: rows.update(states=pipe(texts, batch_size=size, return_tensors=True)))
-            last = [state[0, len(tokenizer(text)["input_ids"]) - 1] for state, text in zip(rows.pop("states"), texts)]
+            seconds, states = self.timed(functools.partial(pipe, batch_size=size, return_tensors=True), texts)
+            last = [state[0, len(tokenizer(text)["input_ids"]) - 1] for state, text in zip(states, texts)]
             theirs = np.array([vector.float().cpu().numpy() for vector in last])
             rows[f"batch {size}"] = {
-                "ratio": seconds / ours,
-                "words_per_s": len(story) / ours,
+                "ratio": seconds / taken,
+                "words_per_s": len(story) / taken,
                 "words_per_s_pipeline": len(story) / seconds,
-                "largest_difference_of_scale": float(np.abs(values - theirs).max() / np.abs(theirs).max()),
+                "largest_difference_of_scale": _difference(ours[0][1].values, theirs),
             }
         return rows
 
@@ -185,29 +223,25 @@ class Bench:
         longest, every = (10, 3) if self.quick else (100, 5)
         layers, story = [self.lm.n_layers // 2, -1], self.part(self.options.words)
         space = LMStates(self.lm, layers, ContextWindow(longest), lowercase=True)
-        kept: dict[str, Any] = {}
         with tempfile.TemporaryDirectory() as folder:
-            cached = self.cached(space, folder)
-            alone = self.time(lambda: kept.update(alone=space.extract(story)))
-            swept = self.time(lambda: kept.update(swept=cached.sweep(story, range(1, longest + 1))))
-            difference = np.abs(kept["swept"][longest].values - kept["alone"].values).max() / np.abs(kept["alone"].values).max()
+            alone, expected = self.timed(space.extract, story)
+            swept, result = self.timed(self.cached(space, folder).sweep, story, range(1, longest + 1))
+            difference = _difference(result[longest].values, expected.values)
             n_bytes = sum(path.stat().st_size for path in Path(folder).glob("*.h5"))
-            expected = longest * len(story) * len(space.layers) * self.lm.model.config.n_embd * 4
         part = self.part(60 if self.quick else min(300, self.options.words))
         with tempfile.TemporaryDirectory() as folder:
-            swept_part = self.time(lambda: self.cached(space, folder).sweep(part, range(1, longest + 1)))
-        separate = every * sum(
-            self.time(lambda n=n: LMStates(self.lm, layers, ContextWindow(n), lowercase=True).extract(part))
-            for n in range((every + 1) // 2, longest + 1, every)
-        )
+            swept_part, _ = self.timed(self.cached(space, folder).sweep, part, range(1, longest + 1))
+        measured = range((every + 1) // 2, longest + 1, every)
+        one_by_one = [LMStates(self.lm, layers, ContextWindow(n), lowercase=True) for n in measured]
+        separate = every * sum(self.timed(one.extract, part)[0] for one in one_by_one)
         return {
             "n_words": len(story),
             "contexts": f"1..{longest}",
             "seconds_longest_alone": alone,
             "seconds_sweep": swept,
             "sweep_over_longest_alone": swept / alone,
-            "largest_difference_of_scale": float(difference),
-            "bytes_on_disk_over_values": n_bytes / expected,
+            "largest_difference_of_scale": difference,
+            "bytes_on_disk_over_values": n_bytes / (longest * expected.values.nbytes),
             "n_words_of_part": len(part),
             "seconds_sweep_of_part": swept_part,
             "seconds_separate_of_part": separate,
@@ -222,23 +256,17 @@ class Bench:
         from neurolm.stimuli import ContextWindow
 
         lm = LSTM(self.tokenizer, width=64 if self.quick else 650, n_layers=2).to(self.lm.device).eval()
-        story, contexts = self.part(self.options.words), [5, 50, 100]
+        story = self.part(self.options.words)
         space = LMStates(lm, [1, 2], ContextWindow(100), lowercase=True)
-        kept: dict[str, Any] = {}
-        alone = self.time(lambda: space.extract(story))
-        swept = self.time(lambda: kept.update(swept=space.sweep(story, range(1, 101))))
-        separate = {}
-        for n in contexts:
-            one = LMStates(lm, [1, 2], ContextWindow(n), lowercase=True)
-            separate[n] = self.time(lambda one=one: kept.update(one=one.extract(story)))
-            difference = np.abs(kept["one"].values - kept["swept"][n].values).max() / np.abs(kept["one"].values).max()
-            assert difference < 1e-5, difference
+        alone, expected = self.timed(space.extract, story)
+        swept, result = self.timed(space.sweep, story, range(1, 101))
         stream = LMStates(lm, [1, 2], ContextWindow(unit="story"), lowercase=True)
         return {
             "n_words": len(story),
             "sweep_over_longest_alone": swept / alone,
+            "largest_difference_of_scale": _difference(result[100].values, expected.values),
             "words_per_s_at_100": len(story) / alone,
-            "words_per_s_stream": len(story) / min(self.time(lambda: stream.extract(story)) for _ in range(3)),
+            "words_per_s_stream": len(story) / min(self.timed(stream.extract, story)[0] for _ in range(3)),
         }
 
     def memory(self) -> dict[str, Any]:
@@ -266,19 +294,9 @@ class Bench:
         return LMStates(space.lm, space.layers, space.context, lowercase=True, cache=FeatureCache(folder))
 
 
-def one_at_a_time(space: Any, story: Any) -> np.ndarray:
-    """What extractors do that run a model on each word's own window: (n_words, 13 * 768)."""
-    import torch
-
-    lm, tokens = space.lm, space.prepare(story, [space.context])[0].tokens
-    rows = []
-    with torch.inference_mode():
-        for word, (_, stop) in enumerate(tokens.spans):
-            start = tokens.spans[max(0, word - space.context.n + 1), 0]
-            ids = torch.tensor([[lm.tokenizer.bos_id, *tokens.ids[start:stop]]], device=lm.device)
-            states = lm.model.transformer(ids, output_hidden_states=True, use_cache=False).hidden_states
-            rows.append(torch.cat([state[0, -1] for state in states]).float().cpu().numpy())
-    return np.array(rows)
+def _difference(ours: np.ndarray, theirs: np.ndarray) -> float:
+    """The largest difference, as a share of the largest value."""
+    return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
 
 
 def peak_memory_of(n_words: int) -> float:
@@ -323,16 +341,21 @@ def gpt2_tokenizer() -> Any:
     return TransformersTokenizer(transformers.PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>"))
 
 
-def gpt2_small(tokenizer: Any, options: argparse.Namespace) -> Any:
+def gpt2_small(tokenizer: Any, options: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """The same random weights in transformers, in neurolm's transformer, and in transformers behind the adapter."""
     import torch
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    from neurolm.lm import TransformersModel
+    from neurolm.lm import Transformer, TransformersModel
+    from neurolm.lm.gpt2 import from_transformers
 
     torch.manual_seed(0)
     size = {"n_embd": 96, "n_layer": 3, "n_head": 4} if options.quick else {}
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=50257, **size)).to(options.device, _dtype(options)).eval()
-    return TransformersModel(model, tokenizer, name="gpt2-small, random")
+    config = GPT2Config(vocab_size=50257, **size)
+    theirs = GPT2LMHeadModel(config).to(options.device, _dtype(options)).eval()
+    ours = Transformer(tokenizer, config.n_embd, config.n_layer, config.n_head, 1024).to(options.device, _dtype(options)).eval()
+    ours.load_state_dict(from_transformers(theirs.state_dict()))
+    return theirs, ours, TransformersModel(theirs, tokenizer, name="gpt2-small, random")
 
 
 def real_story() -> list[str]:
