@@ -26,7 +26,7 @@ class DecodingEvaluation:
 
     scores : WindowScores against decodes of circularly shifted BOLD, the primary null
     published_null : WindowScores of the same texts against random likelihoods, as published
-    identification : Identification of windows by their words
+    identification : Identification of windows by their words; None where there are fewer than two
     comparison : Comparison, the side-by-side table
     error : ErrorKind of the whole text
     ranks : WordRanks under teacher forcing
@@ -34,7 +34,7 @@ class DecodingEvaluation:
 
     scores: WindowScores
     published_null: WindowScores | None
-    identification: Identification
+    identification: Identification | None
     comparison: Comparison
     error: ErrorKind
     ranks: WordRanks | None
@@ -44,15 +44,16 @@ class DecodingEvaluation:
         out: dict[str, Any] = {
             "scores": self.scores.table(),
             "published_null": None if self.published_null is None else self.published_null.table(),
-            "identification": {
-                "mean_percentile_rank": self.identification.mean_percentile_rank,
-                "p_value": self.identification.p_value,
-                "n_windows": len(self.identification.percentile_ranks),
-            },
             "error": {"kind": self.error.kind, "heard": self.error.heard, "decoded": self.error.decoded},
             "words": {mark: self.comparison.share(mark) for mark in ("exact", "gist", "error")},
             "rule": self.comparison.rule,
         }
+        if self.identification is not None:
+            out["identification"] = {
+                "mean_percentile_rank": self.identification.mean_percentile_rank,
+                "p_value": self.identification.p_value,
+                "n_windows": len(self.identification.percentile_ranks),
+            }
         if self.ranks is not None:
             out["teacher_forced"] = {"coverage": self.ranks.coverage, "percentile_rank": self.ranks.percentile_rank}
         return out
@@ -121,17 +122,19 @@ def identify_text(
     segment: tuple[float, float] | None = None,
     n_permutations: int = 2000,
     rng: np.random.Generator | int = 0,
-) -> Identification:
+) -> Identification | None:
     """Tell windows apart by their words: is decoded window i most like heard window i?
 
     Windows do not overlap, and those in which nothing was heard are left out. Similarity [i, j] is the
-    score of decoded window i with heard window j; p comes from pairings in other orders, all windows
+    score of decoded window i with heard window j (None where fewer than two windows remain); p comes from pairings in other orders, all windows
     shifted in a circle where there are at least 20 of them.
     """
     centres = window_centres(story, window_s, window_s, segment)
     heard = cut_windows(normalised(story), centres, window_s)
     own = cut_windows(normalised(decoded), centres, window_s)
     keep = [i for i, words in enumerate(heard) if words]
+    if len(keep) < 2:
+        return None
     similarity = similarity_of_texts([own[i] for i in keep], [heard[i] for i in keep], score)
     null = "circular_shift" if len(keep) >= 20 else "permutation"
     return identify_similarity(similarity, null=null, n_permutations=n_permutations, rng=rng)

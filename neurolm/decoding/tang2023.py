@@ -15,15 +15,17 @@ Tang, LeBel, Jain & Huth (2023), Nature Neuroscience 26:858-866.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 
 from neurolm.brain import BoldRun, Space, Unplaced
-from neurolm.checks import FileError, bad_file, check_choice, check_file
+from neurolm.checks import FileError, bad, bad_file, check_choice, check_file
+from neurolm.datasets import Dataset
 from neurolm.stimuli import Transcript, read_textgrid
 from neurolm.storage import read_json
 
@@ -114,6 +116,29 @@ class Tang2023:
         path = self._derivative / "TextGrids" / experiment / f"{story_of(task)}.TextGrid"
         story = read_textgrid(check_file(path, "It is part of ds004510: fetch it."))
         return story.with_words([word.lower() for word in story.words])
+
+
+def training_data(dataset: Dataset, subject: str, leave_out: Collection[str] = ("wheretheressmoke",)) -> TrainingData:
+    """All runs and stories (words in lower case) of a subject but those left out, from LeBel et al. (2023).
+
+    Raises
+    ------
+    InputError
+        If fewer than two stories remain.
+    """
+    names = [name for name in dataset.stories(subject) if name not in leave_out]
+    if len(names) < 2:
+        raise bad("stories", f"be at least two for {subject} besides {', '.join(leave_out)}", names, "Fetch more of ds003020.")
+    stories = [dataset.transcript(name) for name in names]
+    lower = [story.with_words([word.lower() for word in story.words]) for story in stories]
+    return TrainingData([dataset.bold(subject, name) for name in names], lower)
+
+
+class TrainingData(NamedTuple):
+    """What `WordDecoder.fit` takes."""
+
+    runs: list[BoldRun]
+    stories: list[Transcript]
 
 
 def story_of(task: str) -> str:

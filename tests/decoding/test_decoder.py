@@ -1,17 +1,21 @@
 """The whole chain on a planted listener, the decoder's file, and the study's layout."""
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import yaml
 
 from neurolm.brain import BoldRun, Regions
 from neurolm.checks import InputError
+from neurolm.datasets import load_dataset
 from neurolm.decoding import DecoderSettings, WordDecoder, evaluate_decode
 from neurolm.decoding.decoder import chunk_bootstraps
 from neurolm.decoding.embedding_recall import EmbeddingRecall, LanguageModelEncoder
-from neurolm.decoding.tang2023 import EXPERIMENTS, PUBLISHED_SCORES, Tang2023, read_region, read_segment
+from neurolm.decoding.tang2023 import EXPERIMENTS, PUBLISHED_SCORES, Tang2023, read_region, read_segment, training_data
 from neurolm.encoding import Design
 from neurolm.features.lm_states import LMStates
 from neurolm.lm import ToyModel
@@ -152,7 +156,7 @@ def write_grid(path, transcript):
     path.write_text("\n".join(lines) + "\n")
 
 
-def test_the_study_runs_from_its_own_layout(study, decoder, tmp_path):
+def test_files_of_the_study_are_read_on_the_clock_of_their_words(study, tmp_path):
     """Miniature ds004510 with real names: responses, TextGrids, segments, regions."""
     story = study.stories[2]
     spread = Transcript(story.words, 1 + np.arange(len(story)) * 0.9, 1 + np.arange(len(story)) * 0.9)
@@ -174,9 +178,6 @@ def test_the_study_runs_from_its_own_layout(study, decoder, tmp_path):
     assert read_segment(tmp_path / "eval_segments.json", "wheretheressmoke") == (10, 60)
     region = EXPERIMENTS["perceived_speech"].rate_region
     assert read_region(tmp_path / "UTS01.json", region).tolist() == [3, 4, 5]
-    decoded = decoder.search(study.lm, study.space, run).decode(decoder.word_times(run)[:20])
-    assert len(decoded) == 20
-    assert decoded.mid_times[0] > 10
 
     with pytest.raises(InputError, match=r"has no \[start, end\] for 'laluna'. It has: alpha_repeat-1, wheretheressmoke"):
         read_segment(tmp_path / "eval_segments.json", "laluna")
@@ -188,3 +189,60 @@ def test_the_study_runs_from_its_own_layout(study, decoder, tmp_path):
         copy.tasks("UTS01", "perceived_movies")
     with pytest.raises(InputError, match="holds no folder `derivative`"):
         Tang2023(tmp_path / "UTS01")
+
+
+CONFIG = Path(__file__).parents[2] / "configs" / "decode_tang2023.yaml"
+
+
+def test_the_published_config_names_every_setting_with_its_published_value():
+    config = yaml.safe_load(CONFIG.read_text())
+    published = asdict(DecoderSettings())
+    assert list(config["decoder"]) == list(published)
+    for name, value in published.items():
+        assert config["decoder"][name] == (pytest.approx(value, rel=1e-6) if value is not None else None)
+    assert config["test"]["experiment"] in EXPERIMENTS
+    assert config["features"]["layer"] == 9
+    assert config["features"]["context"] == {"n": 6, "unit": "words"}
+
+
+def test_the_published_config_runs_on_miniature_trees(study, tmp_path):
+    """Training from ds003020's layout, decoding from ds004510's, evaluation of a segment."""
+    config = yaml.safe_load(CONFIG.read_text())
+    names = ["avatar", "souls", "wheretheressmoke"]
+    derivative = tmp_path / "ds003020" / "derivative"
+    subject = config["subject"]
+    (derivative / "preprocessed_data" / subject).mkdir(parents=True)
+    for name, run, story in zip(names, study.runs, study.stories):
+        late = Transcript(story.words, story.onsets + 10.2, story.offsets + 10.2)  # row 0 of a matrix is story time 10 s
+        write_grid(derivative / "TextGrids" / f"{name}.TextGrid", late)
+        with h5py.File(derivative / "preprocessed_data" / subject / f"{name}.hf5", "w") as file:
+            file["data"] = run.data
+    (derivative / "respdict.json").write_text(json.dumps(dict.fromkeys(names, study.runs[0].n_trs + 20)))
+    test = tmp_path / "ds004510" / "derivative"
+    place = test / "preprocessed_data" / subject / config["test"]["experiment"]
+    place.mkdir(parents=True)
+    task = config["test"]["task"]
+    with h5py.File(place / f"{task}.hf5", "w") as file:
+        file["data"] = study.runs[2].data
+    late = Transcript(study.stories[2].words, study.stories[2].onsets + 10.2, study.stories[2].offsets + 10.2)
+    write_grid(test / "TextGrids" / config["test"]["experiment"] / f"{task}.TextGrid", late)
+
+    data = training_data(load_dataset("lebel2023", folder=tmp_path / "ds003020"), subject, config["training"]["leave_out"])
+    assert [run.story for run in data.runs] == ["avatar", "souls"]
+    small = {"n_voxels": 25, "n_bootstraps": 3, "chunk_trs": 10, "beam_width": 3}
+    decoder = WordDecoder(DecoderSettings(**{k: as_tuple(v) for k, v in (config["decoder"] | small).items()}))
+    decoder.fit(study.space, data.runs, data.stories)
+    copy = Tang2023(tmp_path / "ds004510")
+    run = copy.bold(subject, config["test"]["experiment"], task, decoder.space_)
+    story = copy.transcript(config["test"]["experiment"], task)
+    search = decoder.search(study.lm, study.space, run)
+    decoded = search.decode(decoder.word_times(run)[:40])
+    assert decoded.mid_times[0] >= 10
+    evaluation = evaluate_decode(search, decoded, story, n_nulls=1, segment=(10, 35), with_ranks=False)
+    assert len(evaluation.scores.centres) == 6
+    with pytest.raises(InputError, match="must not be among the training stories; got souls"):
+        decoder.search(study.lm, study.space, data.runs[1])
+
+
+def as_tuple(value):
+    return tuple(value) if isinstance(value, list) else value
