@@ -101,7 +101,8 @@ class ForecastGain:
         alone = _Scorer(data.X, data, self.settings)
         Y = np.concatenate([data.Y, *self._causal(data, alone)], axis=1)
         base = alone.scores(Y)
-        gains, matched = [], []
+        gains: list[np.ndarray] = []
+        matched: list[np.ndarray] = []
         for i, distance in enumerate(self.distances):
             for shift, into in ((0, gains), (1, matched)):
                 values = [coming_words(f.values, distance, self.width, elsewhere=bool(shift)) for f in features]

@@ -195,6 +195,7 @@ def _mean_piece(story: Transcript, level: Level) -> float:
     if level == "word":
         return 1.0
     marks = story.sentences if level == "sentence" else story.paragraphs
+    assert marks is not None
     return n_words / len(np.unique(marks))
 
 

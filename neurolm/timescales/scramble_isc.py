@@ -131,8 +131,8 @@ def _shared_rows(intact: np.ndarray, groups: list[np.ndarray]) -> tuple[np.ndarr
         if data.ndim != 3 or data.shape[1:] != intact.shape[1:]:
             raise bad("intact and scrambled", "have the same TRs and voxels", f"{intact.shape} and {data.shape}",
                       "Bring the scrambled responses into the intact order with unscramble_bold.")  # fmt: skip
-    everything = np.stack([np.isfinite(data).all(0) for data in [intact, *groups]]).all(0)  # (n_trs, n_voxels)
-    known = everything[:, everything.any(0)].all(1)
+    everything = np.logical_and.reduce([np.isfinite(data).all(0) for data in [intact, *groups]])  # (n_trs, n_voxels)
+    known = everything[:, everything.any(axis=0)].all(axis=1)
     if known.sum() < 10:
         raise bad("TRs that all responses have", "be at least 10", int(known.sum()))
     return intact[:, known], [group[:, known] for group in groups]

@@ -64,7 +64,7 @@ def story_bootstrap(
 def _moments(X: np.ndarray, Y: np.ndarray) -> tuple[np.ndarray, ...]:
     """Rows, sums and products of one story."""
     X, Y = X.astype(np.float64), Y.astype(np.float64)
-    return np.float64(len(X)), X.sum(0), Y.sum(0), X.T @ X, X.T @ Y
+    return np.array(len(X), dtype=np.float64), X.sum(0), Y.sum(0), X.T @ X, X.T @ Y
 
 
 def _drawn_contrast(
