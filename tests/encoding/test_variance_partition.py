@@ -51,13 +51,14 @@ def test_parts_add_up_to_the_joint_r2(names):
 def test_penalties_of_their_own_keep_a_wide_space_from_hiding_a_narrow_one():
     rng = np.random.default_rng(0)
     narrow, wide = rng.standard_normal((500, 3)), rng.standard_normal((500, 250))
-    Y = narrow @ rng.standard_normal((3, 5)) + 2 * rng.standard_normal((500, 5))
-    share = 1 - 4 / Y.var(0)
+    signal = narrow @ rng.standard_normal((3, 5))
+    Y = signal / signal.std(0) + 1.2 * rng.standard_normal((500, 5))
+    share = 1 / Y.var(0)
     slices = {"narrow": slice(0, 3), "wide": slice(3, 253)}
     data = EncodingData(np.concatenate([narrow, wide], axis=1), Y, np.array([0]), slices)
     alphas = (1.0, 10.0, 100.0, 1e3, 1e4)
     banded, plain = (variance_partition(data, alphas, banded=b, n_iter=8).unique("narrow") for b in (True, False))
-    assert (np.abs(banded - share) < 0.06).all()
+    assert (np.abs(banded - share) < 0.1).all()
     assert (plain < banded - 0.02).all()
 
 
