@@ -61,6 +61,7 @@ def test_planted_windows_are_recovered(r, least):
     assert min(ranks.values()) >= least, ranks
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*of the targets chose the:UserWarning")
 def test_without_signal_at_most_a_share_of_experiments_find_a_voxel():
     stories = STORIES[:3]
