@@ -10,7 +10,7 @@ Letters: B rows, T tokens. Targets of `IGNORED` count for nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -27,26 +27,31 @@ IGNORED = -100  # the target that cross-entropy leaves out
 class Batch:
     """What one step of training reads.
 
-    inputs : (B, T) int64
+    inputs : (B, T) int64, or (B, T, I) float for continuous series
     targets : (B, T) int64, or (B,) where a whole row has one label; IGNORED where there is none
     fresh : (B,) bool, the rows whose state begins blank; None when no state is carried at all
     lr_scale : what this batch multiplies the learning rate by
+    lengths : (B,) int64, tokens of each row without padding; None where rows are whole
     """
 
     inputs: torch.Tensor
     targets: torch.Tensor
     fresh: torch.Tensor | None = None
     lr_scale: float = 1.0
+    lengths: torch.Tensor | None = None
 
     def rows(self, part: slice) -> Batch:
         """Some rows of the batch."""
-        fresh = None if self.fresh is None else self.fresh[part]
-        return replace(self, inputs=self.inputs[part], targets=self.targets[part], fresh=fresh)
+        return self._each(lambda tensor: tensor[part])
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device."""
-        fresh = None if self.fresh is None else self.fresh.to(device)
-        return replace(self, inputs=self.inputs.to(device), targets=self.targets.to(device), fresh=fresh)
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, function: Callable[[torch.Tensor], torch.Tensor]) -> Batch:
+        fresh = None if self.fresh is None else function(self.fresh)
+        lengths = None if self.lengths is None else function(self.lengths)
+        return replace(self, inputs=function(self.inputs), targets=function(self.targets), fresh=fresh, lengths=lengths)
 
 
 class BatchSource(Protocol):
@@ -264,9 +269,10 @@ class Examples:
         """The examples with these numbers."""
         inputs = torch.nn.utils.rnn.pad_sequence([self._inputs[i] for i in chosen], True, self.padding)
         targets = [self._targets[i] for i in chosen]
+        lengths = torch.tensor([len(self._inputs[i]) for i in chosen])
         if targets[0].ndim:
-            return Batch(inputs, torch.nn.utils.rnn.pad_sequence(targets, True, IGNORED))
-        return Batch(inputs, torch.stack(targets))
+            return Batch(inputs, torch.nn.utils.rnn.pad_sequence(targets, True, IGNORED), lengths=lengths)
+        return Batch(inputs, torch.stack(targets), lengths=lengths)
 
     def position(self) -> dict[str, Any]:
         return {"waiting": list(self._waiting), "rng": self._rng.bit_generator.state}

@@ -10,13 +10,15 @@ Letters: B rows, T tokens, V vocabulary, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from neurolm.lm.heads import SequenceClassifier, TokenClassifier, module_of
 from neurolm.lm.language_model import LanguageModel, State
+from neurolm.lm.time_series import TimeSeriesModel
 from neurolm.training.batches import IGNORED, Batch
 
 
@@ -42,11 +44,6 @@ class Objective(Protocol):
     def __call__(self, batch: Batch, state: State) -> Loss: ...
 
     def count(self, batch: Batch) -> int: ...
-
-
-def module_of(lm: Any) -> nn.Module:
-    """The nn.Module that holds a language model's weights: itself, or what an adapter wraps."""
-    return lm if isinstance(lm, nn.Module) else lm.model
 
 
 class NextToken:
@@ -81,6 +78,58 @@ class NextToken:
         assert h is not None
         change = (h[:, 1:] - h[:, :-1]).square().mean() if h.shape[1] > 1 else h.new_zeros(())
         return self.activation * h.square().mean() + self.temporal_activation * change
+
+
+class TokenClasses:
+    """Cross-entropy of a class for each token, in nats; IGNORED where a token has none."""
+
+    def __init__(self, classifier: TokenClassifier) -> None:
+        self.classifier = classifier
+        self.module: nn.Module = classifier
+
+    def count(self, batch: Batch) -> int:
+        return int((batch.targets != IGNORED).sum())
+
+    def __call__(self, batch: Batch, state: State) -> Loss:
+        error = summed_cross_entropy(self.classifier(batch.inputs), batch.targets)
+        return Loss(error, error.detach(), None)
+
+
+class SequenceClasses:
+    """Cross-entropy of one class for each row, in nats."""
+
+    def __init__(self, classifier: SequenceClassifier) -> None:
+        self.classifier = classifier
+        self.module: nn.Module = classifier
+
+    def count(self, batch: Batch) -> int:
+        return len(batch.targets)
+
+    def __call__(self, batch: Batch, state: State) -> Loss:
+        error = summed_cross_entropy(self.classifier(batch.inputs, batch.lengths), batch.targets)
+        return Loss(error, error.detach(), None)
+
+
+class SquaredError:
+    """Squared error of a continuous prediction, in units of the training data's variance.
+
+    Parameters
+    ----------
+    model : TimeSeriesModel
+        With its scale fitted.
+    """
+
+    def __init__(self, model: TimeSeriesModel) -> None:
+        self.model = model
+        self.module: nn.Module = model
+
+    def count(self, batch: Batch) -> int:
+        return batch.targets.numel()
+
+    def __call__(self, batch: Batch, state: State) -> Loss:
+        output = self.model.step(batch.inputs, state)
+        error = ((output.prediction - batch.targets) / self.model.output_std).square().sum()
+        return Loss(error, error.detach(), output.state)
 
 
 def summed_cross_entropy(logits: torch.Tensor | None, targets: torch.Tensor) -> torch.Tensor:

@@ -21,6 +21,7 @@ import torch
 from neurolm.checks import bad, bad_file
 from neurolm.lm.byte_pair_tokenizer import BytePairTokenizer
 from neurolm.lm.char_tokenizer import CharTokenizer
+from neurolm.lm.heads import module_of
 from neurolm.lm.language_model import LanguageModel
 from neurolm.lm.pretrained import pick_device
 from neurolm.lm.tokenizer import Tokenizer
@@ -36,7 +37,7 @@ from neurolm.training.distributed import process_group, process_index
 from neurolm.training.evaluate import Perplexity, perplexity, token_nats
 from neurolm.training.loop import CHECKPOINT, Trainer, TrainResult
 from neurolm.training.ngram import KneserNey
-from neurolm.training.objectives import NextToken, module_of
+from neurolm.training.objectives import NextToken
 
 
 @dataclass(frozen=True)
