@@ -125,9 +125,9 @@ def identify_text(
 ) -> Identification | None:
     """Tell windows apart by their words: is decoded window i most like heard window i?
 
-    Windows do not overlap, and those in which nothing was heard are left out. Similarity [i, j] is the
-    score of decoded window i with heard window j (None where fewer than two windows remain); p comes from pairings in other orders, all windows
-    shifted in a circle where there are at least 20 of them.
+    Windows do not overlap, and those in which nothing was heard are left out; None where fewer than two
+    remain. Similarity [i, j] is the score of decoded window i with heard window j. p comes from pairings
+    in other orders: all windows shifted in a circle where there are at least 20 of them.
     """
     centres = window_centres(story, window_s, window_s, segment)
     heard = cut_windows(normalised(story), centres, window_s)

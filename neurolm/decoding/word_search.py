@@ -112,7 +112,7 @@ class WordSearch:
             log_p += float(scores[token] - torch.logsumexp(scores, 0))
             logits, state = self.reader.step(state, np.zeros(1, dtype=np.int64), np.array([[token]]))
         assert logits is not None
-        return log_p + (0.0 if self.pieces.are_whole_words else float(self._end(logits.double())[0]))
+        return log_p + (0.0 if self.pieces.are_whole_words else float(self._end_or_go_on(logits.double())[0][0]))
 
     def _whole_words(self, group: ReadGroup, margin: float, found: _Found) -> None:
         assert group.logits is not None
@@ -162,12 +162,13 @@ class WordSearch:
                 continue
             owners, spellings, log_p = owners[alive], spellings[alive], log_p[alive]
             logits, state = self.reader.step(state, sources[alive], spellings[:, -1:])
-            words, ended = self._words(spellings), log_p + self._end(logits).double().cpu().numpy()
+            end, going_on = self._end_or_go_on(logits)
+            words, ended = self._words(spellings), log_p + end.double().cpu().numpy()
             found.add(group.rows[owners], words, ended)
             np.maximum.at(reached, owners[words >= 0], ended[words >= 0])
             if spellings.shape[1] < self.max_pieces:
                 bar = np.maximum(bounds, reached)[owners] + margin - log_p
-                more, places, onward = _above(self._going_on(logits), torch.as_tensor(bar).to(logits))
+                more, places, onward = _above(going_on, torch.as_tensor(bar).to(logits))
                 for part in batches(len(more), self.rows_at_once):
                     row = more[part]
                     longer = np.concatenate([spellings[row], self.pieces.continue_ids[places[part]][:, None]], axis=1)
@@ -179,13 +180,12 @@ class WordSearch:
         assert logits is not None
         return torch.log_softmax(logits[:, self._begins].double(), dim=1)
 
-    def _going_on(self, logits: torch.Tensor) -> torch.Tensor:
-        """(R, n_continues) log-probability of each token that goes on with the word."""
-        return logits[:, self._continues] - torch.logsumexp(logits, dim=1, keepdim=True)
-
-    def _end(self, logits: torch.Tensor) -> torch.Tensor:
-        """(R,) log-probability that the word ends here: that the next token does not go on with it."""
-        return torch.logsumexp(logits[:, self._ends], dim=1) - torch.logsumexp(logits, dim=1)
+    def _end_or_go_on(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities that the word ends here (R,), and of each token that goes on with it (R, n_continues)."""
+        going_on, ending = logits[:, self._continues], logits[:, self._ends]
+        end = torch.logsumexp(ending, dim=1)
+        total = torch.logaddexp(torch.logsumexp(going_on, dim=1), end)
+        return end - total, going_on - total[:, None]
 
     def _words(self, spellings: np.ndarray) -> np.ndarray:
         """The word of each spelling (n, n_pieces)."""
