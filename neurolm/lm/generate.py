@@ -197,7 +197,7 @@ def beam_search(
 
 
 def _begin(lm: LanguageModel, ids: Sequence[int]) -> list[int]:
-    """The prompt, cut to what the model holds, or what stands before a text where there is none."""
+    """The prompt, or what stands before a text where there is none."""
     if ids:
         return [int(i) for i in ids]
     if lm.tokenizer.bos_id is None:

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from neurolm.checks import bad, bad_file
-from neurolm.lm.byte_pair_tokenizer import BytePairTokenizer
+from neurolm.lm.byte_pair_tokenizer import END_OF_TEXT, BytePairTokenizer
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.lm.transformer import Transformer
 from neurolm.lm.weights import fill_weights
@@ -138,10 +138,13 @@ def to_transformers(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
 
 def gpt2_tokenizer(folder: Path) -> BytePairTokenizer:
     """The byte-pair tokenizer of a GPT-2 folder: tokenizer.json, or vocab.json and merges.txt."""
+    settings = folder / "tokenizer_config.json"
+    eos = read_json(settings).get("eos_token", END_OF_TEXT) if settings.is_file() else END_OF_TEXT
+    eos = eos["content"] if isinstance(eos, dict) else eos
     if (folder / "tokenizer.json").is_file():
-        return BytePairTokenizer.from_tokenizers_file(folder / "tokenizer.json")
+        return BytePairTokenizer.from_tokenizers_file(folder / "tokenizer.json", eos=eos)
     if (folder / "vocab.json").is_file():
-        return BytePairTokenizer.from_files(folder / "vocab.json", folder / "merges.txt")
+        return BytePairTokenizer.from_files(folder / "vocab.json", folder / "merges.txt", eos=eos)
     raise bad_file(folder, "holds no tokenizer", "Add tokenizer.json, or give `tokenizer`.")
 
 

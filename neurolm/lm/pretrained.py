@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from neurolm.checks import bad, bad_file, check_choice, nearest
-from neurolm.lm.gpt2 import is_standard_gpt2, load_gpt2
+from neurolm.checks import FileError, bad, bad_file, check_choice, nearest
+from neurolm.lm.gpt2 import gpt2_tokenizer, is_standard_gpt2, load_gpt2
 from neurolm.lm.heads import module_of
 from neurolm.lm.language_model import LanguageModel
 from neurolm.lm.smollm2 import smollm2_folder
@@ -133,7 +133,7 @@ def _load_folder(folder: Path, name: str, dtype: torch.dtype, tokenizer: Tokeniz
     if "model_type" not in config:
         raise bad_file(folder / "config.json", "names no model_type", "It is a model neither of neurolm nor of transformers.")
     if implementation == "neurolm" or (implementation == "auto" and is_standard_gpt2(config)):
-        return load_gpt2(folder, tokenizer=tokenizer, name=name)
+        return load_gpt2(folder, tokenizer=tokenizer or _load_gpt2_tokenizer(folder), name=name)
     return _load_transformers(folder, name, dtype, tokenizer)
 
 
@@ -163,6 +163,14 @@ def _load_transformers(folder: Path, name: str, dtype: torch.dtype, tokenizer: T
     return TransformersModel(model, tokenizer or _load_tokenizer(folder), name=name)
 
 
+def _load_gpt2_tokenizer(folder: Path) -> Tokenizer:
+    """Byte pairs, as GPT-2 has them, or whatever else transformers finds in the folder."""
+    try:
+        return gpt2_tokenizer(folder)
+    except FileError:
+        return _load_tokenizer(folder)
+
+
 def _load_tokenizer(folder: Path) -> Tokenizer:
     from transformers import AutoTokenizer
 
@@ -187,7 +195,9 @@ def _hub_folder(repository: str, progress: Progress) -> Path:
         "or use 'smollm2-135m', which comes from the Python package index."
     )
     try:
-        return Path(snapshot_download(repository, allow_patterns=_NEEDED, local_files_only=True))
+        cached = Path(snapshot_download(repository, allow_patterns=_NEEDED, local_files_only=True))
+        if any(cached.glob("*.safetensors")):  # else somebody fetched a part of it only
+            return cached
     except HFValidationError:
         raise bad("model", "be a hub name (owner/name), a known name or a folder", repository, advice) from None
     except LocalEntryNotFoundError:

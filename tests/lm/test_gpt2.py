@@ -216,3 +216,21 @@ def test_the_gelu_is_the_one_of_the_config():
     x = torch.linspace(-4, 4, 100)
     theirs = transformers.activations.ACT2FN["gelu_new"](x)
     torch.testing.assert_close(F.gelu(x, approximate="tanh"), theirs)
+
+
+def test_a_gpt2_with_another_tokenizer_keeps_it(tiny):
+    """A word vocabulary is no byte-pair one; the checkpoint's own tokenizer is used."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    _, folder = tiny
+    inner = Tokenizer(models.WordLevel({"<unk>": 0, **{f"w{i}": i for i in range(1, 100)}}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>").save_pretrained(folder)
+    assert load(folder).tokenizer.encode("w3 w4") == [3, 4]
+
+
+def test_the_separator_is_the_checkpoints_own(tiny):
+    _, folder = tiny
+    inner = BytePairTokenizer.train(["a b"], 257, eos="</s>").tokenizer
+    transformers.PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>").save_pretrained(folder)
+    assert gpt2.gpt2_tokenizer(folder).eos_id == inner.token_to_id("</s>")

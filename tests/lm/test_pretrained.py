@@ -75,6 +75,21 @@ def test_an_unreachable_hub_is_found_out_at_once(monkeypatch):
         load("somebody/something")
 
 
+def test_the_hubs_cache_is_used_without_the_network(offline, monkeypatch, llama_folder, tmp_path):
+    """A whole snapshot in the cache loads; one with the config alone does not count."""
+    snapshot = tmp_path / "hub" / "models--somebody--tiny" / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("abc")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    (snapshot / "config.json").write_text((llama_folder / "config.json").read_text())
+    with pytest.raises(InputError, match="local cache while HF_HUB_OFFLINE is set"):
+        load("somebody/tiny")
+    for path in llama_folder.iterdir():
+        (snapshot / path.name).write_bytes(path.read_bytes())
+    assert load("somebody/tiny").weights_hash() == load(llama_folder).weights_hash()
+
+
 def test_a_folder_without_a_config_is_refused(tmp_path):
     with pytest.raises(FileError, match=r"holds no config\.json"):
         load(tmp_path)
