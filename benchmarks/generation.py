@@ -42,8 +42,9 @@ def main() -> None:
     print(f"torch {torch.__version__}, {options.threads} threads, {options.clock} time")
     print(f"{options.rounds} rounds of {options.tokens} tokens, batch 1, greedy")
     clock = CLOCKS[options.clock]
-    results = {name: compare(sizes, options.rounds, options.tokens, clock) for name, sizes in SIZES.items()}
-    for name, row in results.items():
+    results = {}
+    for name, sizes in SIZES.items():
+        results[name] = row = compare(sizes, options.rounds, options.tokens, clock)
         print(
             f"{name:>15}: neurolm {row['ours']:7.1f} tokens/s, transformers {row['theirs']:7.1f} tokens/s, "
             f"ratio {row['ratio']:.2f} (rounds {row['lowest']:.2f} to {row['highest']:.2f})"
