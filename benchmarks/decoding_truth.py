@@ -1,0 +1,158 @@
+"""What the decoder finds in listeners whose truth is known: from no signal to plenty, with intervals over seeds.
+
+    python benchmarks/decoding_truth.py --json results.json
+    python benchmarks/decoding_truth.py --quick
+
+Real Moth stories (NEUROLM_DATA), a language model of neurolm for features and proposals, planted weights,
+planted noise covariance with AR(1) in time; every decoder is learned from six training stories, the test story
+is held out. At each signal-to-noise ratio: decodes at the true word times with and without the true words among
+the candidates, search error and model error, ranks under teacher forcing with and without the noise covariance,
+identification of windows from BOLD, and how well the word rate is recovered. Without signal: story scores against
+both nulls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurolm.decoding import (
+    BeamSearch,
+    DecoderSettings,
+    WordDecoder,
+    error_kind,
+    identify,
+    null_decodes,
+    score_windows,
+    teacher_forced_ranks,
+)
+from neurolm.decoding.diagnosis import comparable_words, word_accuracy
+from neurolm.decoding.lexicon import FIRST_WORDS
+from neurolm.decoding.simulated_listener import simulate_listener
+from neurolm.decoding.word_rate import words_per_tr
+from neurolm.encoding import correlation_score
+from neurolm.features import FeatureCache, LMStates
+from neurolm.lm import load
+from neurolm.stimuli import ContextWindow, Transcript, read_textgrid
+
+TRAINING = ("souls", "avatar", "legacy", "odetostepfather", "undertheinfluence", "howtodraw")
+TEST = "wheretheressmoke"
+SNRS = (0.0, 0.03, 0.1, 0.3, 1.0, 10.0)
+SETTINGS = {"n_voxels": 200, "n_bootstraps": 10, "alphas": tuple(np.logspace(0, 7, 15).tolist())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="neurolm/lstm-small")
+    parser.add_argument("--layer", type=int, default=2)
+    parser.add_argument("--beam", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--nulls", type=int, default=19)
+    parser.add_argument("--test-s", type=float, default=60.0, help="seconds of the test story")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--json", help="write the results to this file as they come")
+    options = parser.parse_args()
+    if options.quick:
+        options.beam, options.seeds, options.nulls, options.test_s = 3, 1, 2, 25.0
+    stories = [read_story(name) for name in (*TRAINING, TEST)]
+    stories[-1] = stories[-1][: int(np.searchsorted(stories[-1].mid_times, options.test_s))]
+    lm = load(options.model)
+    space = LMStates(lm, options.layer, ContextWindow(6), lowercase=True, cache=FeatureCache())
+    rows: list[dict[str, Any]] = []
+    for snr in (0.0, 1.0) if options.quick else SNRS:
+        for seed in range(options.seeds):
+            rows.append(one_listener(lm, space, stories, snr, seed, options))
+            print(json.dumps(rows[-1]), flush=True)
+            if options.json:
+                content = {"options": vars(options), "words": len(stories[-1]), "listeners": rows, "summary": summary(rows)}
+                Path(options.json).write_text(json.dumps(content, indent=1) + "\n")
+    print(json.dumps(summary(rows), indent=1))
+
+
+def read_story(name: str) -> Transcript:
+    story = read_textgrid(Path(os.environ["NEUROLM_DATA"]) / "moth_textgrids" / "TextGrids" / f"{name}.TextGrid", "word")
+    return story.with_words([word.lower() for word in story.words])
+
+
+def one_listener(
+    lm: Any, space: Any, stories: list[Transcript], snr: float, seed: int, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Everything that is measured on one simulated listener."""
+    begun = time.process_time()
+    listener = simulate_listener(space, stories, n_training=len(TRAINING), snr=snr, seed=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*of the targets chose the")  # voxels without signal do
+        decoder = WordDecoder(DecoderSettings(**SETTINGS)).fit(space, listener.runs[:-1], stories[:-1])
+    run, story = listener.runs[-1], stories[-1]
+    likelihood = decoder.likelihood(space, run)
+    vocabulary = decoder.vocabulary_ | set(FIRST_WORDS)
+    proposals = decoder.proposals(lm)
+    search = BeamSearch(proposals, likelihood, options.beam)
+    free = search.search(story.mid_times).transcript
+    helped = search.search(story.mid_times, extra_words=comparable_words(story)).transcript
+    ranks = teacher_forced_ranks(search, story)
+    decoder.noise_.factors_, decoder.noise_.diagonal_ = decoder.noise_.factors_[:1] * 0, np.ones(len(decoder.voxels_))
+    white = decoder.likelihood(space, run)
+    ranks_white = teacher_forced_ranks(search.with_likelihood(white), story)
+    X = decoder.design_.transform(space.extract(story), run.tr_times).astype(np.float64)
+    predicted, measured = X @ decoder.coef_, run.data[:, decoder.voxels_]
+    found = identify(measured, predicted, window_trs=5, n_permutations=500)
+    row: dict[str, Any] = {
+        "snr": snr,
+        "seed": seed,
+        "test_r": float(np.nanmedian(correlation_score(measured, predicted.astype(np.float32)))),
+        "selected_voxels_with_signal": float(listener.has_signal[decoder.voxels_].mean()),
+        "word_rate_r": float(np.corrcoef(decoder.word_rate_.predict(run), words_per_tr(story, run.tr_times))[0, 1]),
+        "coverage": ranks.coverage,
+        "true_words_in_vocabulary": float(np.mean([w in vocabulary for w in story.words])),
+        "teacher_forced_rank": ranks.percentile_rank,
+        "teacher_forced_rank_white_noise": ranks_white.percentile_rank,
+        "identification": found.mean_percentile_rank,
+        "identification_p": found.p_value,
+        "free": judged(free, story, likelihood),
+        "true_words_at_hand": judged(helped, story, likelihood),
+    }
+    if snr in (0.0, 0.3):
+        for kind in ("circular_shift", "random_likelihood"):
+            nulls = null_decodes(search, story.mid_times, options.nulls, kind=kind, min_shift_s=10, rng=seed)
+            scores = score_windows(free, story, 10, null=nulls)
+            row[kind] = {name: {"z": scores.story_z(name), "p": scores.story_p(name)} for name in scores.scores}
+    return row | {"cpu_s": time.process_time() - begun}
+
+
+def judged(decoded: Transcript, story: Transcript, likelihood: Any) -> dict[str, float]:
+    scores = score_windows(decoded, story, 10)
+    error = error_kind(likelihood, decoded, story)
+    return {name: scores.story_score(name) for name in scores.scores} | {
+        "word_accuracy": word_accuracy(decoded, story),
+        "heard_minus_decoded": error.gain,
+    }
+
+
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and 95 % interval (t, over seeds) of every number at each ratio."""
+    return {
+        f"snr {snr:g}": _mean_interval([row for row in rows if row["snr"] == snr])
+        for snr in dict.fromkeys(r["snr"] for r in rows)
+    }
+
+
+def _mean_interval(rows: list[Any]) -> Any:
+    from scipy.stats import t
+
+    if isinstance(rows[0], dict):
+        return {key: _mean_interval([row[key] for row in rows]) for key in rows[0] if key not in ("snr", "seed", "cpu_s")}
+    values = np.array(rows, dtype=np.float64)
+    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
+    return [round(float(values.mean()), 4), round(float(half), 4)]
+
+
+if __name__ == "__main__":
+    main()
