@@ -59,7 +59,7 @@ def test_the_demo_runs_is_reused_and_follows_its_config(neurolm, subset, tmp_pat
         assert (output / name).is_file()
     assert json.loads((output / "dataset_description.json").read_text())["DatasetType"] == "derivative"
     page = (output / "report.html").read_text()
-    assert page.index("Do words and BOLD fit together?") < page.index("How well is each region predicted?")
+    assert page.index("Do words and BOLD fit together?") < page.index("How well is BOLD predicted?")
     assert "SIMULATED" not in page
     assert "http://" not in page.split("<main")[0].replace("http://www.w3.org", "")
 
