@@ -135,6 +135,26 @@ def identify_similarity(
     return Identification(similarity, ranks[rows, rows], null_means, null)
 
 
+def group_test(listeners: Sequence[Identification]) -> tuple[float, float]:
+    """Mean percentile rank over listeners to one story, and its p.
+
+    Listeners to the same story are not independent: random pairings must be the same for all, so each must
+    have been identified with the same null, number of permutations and seed.
+
+    Returns
+    -------
+    mean : float
+    p : float
+        (1 + null means at least as high) / (1 + n_permutations)
+    """
+    kinds = {(one.null_kind, len(one.null), len(one.percentile_ranks)) for one in listeners}
+    if len(kinds) != 1:
+        raise bad("listeners", "be identified with the same windows, null and number of permutations", sorted(kinds))
+    mean = float(np.mean([one.mean_percentile_rank for one in listeners]))
+    null = np.mean([one.null for one in listeners], axis=0)
+    return mean, float((1 + (null >= mean - 1e-12).sum()) / (1 + len(null)))
+
+
 def window_similarity(
     measured: np.ndarray,
     predicted: np.ndarray,
