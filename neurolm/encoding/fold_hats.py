@@ -204,7 +204,10 @@ class FoldHats:
             return Yt, [columns(Yt, self.folds[k][0]) for k in group]
         held_out = [columns(Yt, self.out[k]) @ self.design.rows(self.out[k]) for k in group]
         if self._folds_partition and len(group) == len(self.folds):
-            whole = sum(held_out[1:], start=held_out[0])
+            whole = sum(held_out)
         else:
             whole = self.design.times(Yt)
-        return whole, [whole - part for part in held_out]
+        for part in held_out:  # in its place: what was held out becomes what was fitted
+            part *= -1
+            part += whole
+        return whole, held_out

@@ -28,6 +28,11 @@ class CpuAlgebra:
         """`x` as a C-ordered array of `dtype`; copied only where it must be."""
         return np.ascontiguousarray(to_numpy(x), dtype=dtype)
 
+    def transposed(self, x: Any) -> np.ndarray:
+        """A C-ordered copy of x.T, in float32 if x is, else in float64."""
+        x = to_numpy(x)
+        return np.array(x.T, dtype=np.float32 if x.dtype == np.float32 else np.float64, order="C")
+
     def empty(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return np.empty(shape, dtype)
 
@@ -101,6 +106,11 @@ class TorchAlgebra:
             x = np.ascontiguousarray(x)
             x = self.xp.from_numpy(x if x.flags.writeable else x.copy())
         return x.detach().to(self.device, getattr(self.xp, dtype)).contiguous()
+
+    def transposed(self, x: Any) -> Any:
+        x = x.detach() if is_torch(x) else self.xp.from_numpy(np.array(x, order="C"))
+        rows = x.to(self.device).T.clone(memory_format=self.xp.contiguous_format)
+        return rows if rows.dtype == self.xp.float32 else rows.double()
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         return self.xp.empty(shape, dtype=getattr(self.xp, dtype), device=self.device)

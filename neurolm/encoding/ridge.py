@@ -54,7 +54,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Precision of the products with the targets. With float32, a penalty is factorised in
         float64 where the largest eigenvalue of X'X exceeds it 1e4 times (in the dual 4e3 times).
     n_targets_batch : int, optional
-        Voxels handled at once; None for 1024.
+        Voxels handled at once; None for 512, or fewer where memory asks for it (more on a GPU).
 
     Attributes
     ----------

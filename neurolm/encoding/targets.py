@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from neurolm.arrays import constant_columns, is_torch, to_numpy
+from neurolm.arrays import constant_columns
 from neurolm.checks import bad
 from neurolm.encoding.linear_algebra import Algebra
 
@@ -38,26 +38,25 @@ def read_targets(Y: Any, columns: slice, *, algebra: Algebra, dtype: str, centre
     InputError
         If a value is infinite.
     """
-    block = to_numpy(Y[:, columns]) if is_torch(Y) else np.asarray(Y[:, columns])
-    wanted: Any = np.float32 if block.dtype == np.float32 else np.float64
-    rows: Any = np.array(block.T, dtype=wanted, order="C")
-    mean = rows.mean(1, dtype=np.float64)
-    undefined = _undefined(rows, mean)
-    if undefined.any() and np.isinf(rows[undefined]).any():
-        raise bad("Y", "hold no infinite values", "infinity", "NaN marks voxels that were not measured.")
-    rows[undefined], mean[undefined] = 0, 0
+    rows = algebra.transposed(Y[:, columns])
+    mean = rows.mean(1, dtype=algebra.xp.float64)
+    undefined = _undefined(algebra, rows, mean)
+    if undefined.any():
+        gone = np.flatnonzero(undefined)
+        if np.isinf(algebra.numpy(rows[gone])).any():
+            raise bad("Y", "hold no infinite values", "infinity", "NaN marks voxels that were not measured.")
+        rows[gone], mean[gone] = 0, 0
     if centre:
-        rows -= mean[:, None].astype(rows.dtype)
-    else:
-        mean = np.zeros_like(mean)
-    return TargetBlock(algebra.array(rows, dtype), mean, undefined)
+        rows -= algebra.astype(mean, rows.dtype)[:, None]
+    means = algebra.numpy(mean) if centre else np.zeros(len(undefined))
+    return TargetBlock(algebra.astype(rows, dtype), means, undefined)
 
 
-def _undefined(rows: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def _undefined(algebra: Algebra, rows: Any, mean: Any) -> np.ndarray:
     """Rows that `constant_columns` calls constant; only the suspicious ones are looked at closely."""
     with np.errstate(invalid="ignore", over="ignore"):
-        spread = np.einsum("vn,vn->v", rows, rows) / rows.shape[1] - mean**2
-        suspicious = ~(spread > 1e-4 * mean**2)
+        spread = algebra.xp.einsum("vn,vn->v", rows, rows) / rows.shape[1] - mean**2
+        suspicious = np.flatnonzero(algebra.numpy(~(spread > 1e-4 * mean**2)))
     undefined = np.zeros(len(rows), dtype=bool)
-    undefined[suspicious] = constant_columns(rows[suspicious].T)
+    undefined[suspicious] = constant_columns(algebra.numpy(rows[suspicious]).T)
     return undefined

@@ -181,9 +181,9 @@ def test_preflight_of_a_real_study_fits_into_8_gb():
     assert flight.cost.method.startswith("primal")
     assert flight.tflop == pytest.approx(90, rel=0.1)
     assert 600 < flight.seconds < 900
-    assert flight.n_targets_batch == 1024
+    assert flight.n_targets_batch == 512
     text = str(flight)
-    for word in ("9,000 TRs x 3,072 features x 95,000 voxels", "GB of 8.0", "Tflop", "voxels at a time: 1,024"):
+    for word in ("9,000 TRs x 3,072 features x 95,000 voxels", "GB of 8.0", "Tflop", "voxels at a time: 512"):
         assert word in text
 
 
@@ -191,9 +191,9 @@ def test_preflight_says_what_does_not_fit_and_makes_batches_smaller():
     assert not preflight(9000, 3072, 95_000, n_alphas=15, cv=10, memory_gb=4, gflops=150).fits
     assert "Does not fit: read Y from HDF5" in str(preflight(9000, 3072, 95_000, n_alphas=15, cv=10, memory_gb=4, gflops=150))
     tight = preflight(
-        9000, 3072, 95_000, n_alphas=15, cv=10, targets_on_disk=True, weights_on_disk=True, memory_gb=2.85, gflops=150
+        9000, 3072, 95_000, n_alphas=15, cv=10, targets_on_disk=True, weights_on_disk=True, memory_gb=2.75, gflops=150
     )
-    assert 1 <= tight.n_targets_batch < 1024
+    assert 1 <= tight.n_targets_batch < 512
 
 
 def test_preflight_counts_draws_and_measures_speed():
