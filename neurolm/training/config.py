@@ -117,6 +117,9 @@ class TrainConfig:
         Steps, optimiser, validation, precision.
     activation, temporal_activation : float
         AR and TAR of AWD-LSTM.
+    embedding_scale : float
+        What fresh embeddings are multiplied by. Those of the recurrent models are drawn from +-0.1, as
+        suits tied weights; untied ones learn faster from larger ones.
     weights : {"float32", "float16"}
         How the finished weights are stored; the held-out numbers are taken after the rounding.
     baseline_order : int
@@ -133,6 +136,7 @@ class TrainConfig:
     batches: BatchSettings = field(default_factory=BatchSettings)
     activation: float = 0.0
     temporal_activation: float = 0.0
+    embedding_scale: float = 1.0
     weights: str = "float32"
     baseline_order: int = 5
     status: str = "not run"

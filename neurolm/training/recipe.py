@@ -101,6 +101,8 @@ def train(
         tokenizer = build_tokenizer(config.tokenizer, split.train)
         shape = {"kind": config.model.kind, "vocab_size": tokenizer.vocab_size, **config.model.settings}
         lm = build_model(shape, tokenizer, seed=config.trainer.seed, name=config.name)
+        with torch.no_grad():
+            lm.embedding.weight.mul_(config.embedding_scale)
         module_of(lm).to(place)
         trainer = Trainer(
             NextToken(lm, activation=config.activation, temporal_activation=config.temporal_activation),
@@ -169,7 +171,7 @@ def _claim(folder: Path, config: TrainConfig) -> None:
     path = folder / "train.json"
     if path.exists() and (folder / CHECKPOINT).exists():
         before = TrainConfig.from_dict(read_json(path))
-        for name in ("corpus", "tokenizer", "model", "batches", "activation", "temporal_activation"):
+        for name in ("corpus", "tokenizer", "model", "batches", "activation", "temporal_activation", "embedding_scale"):
             if getattr(before, name) != getattr(config, name):
                 raise bad_file(path, f"is of another run ({name} differs)", "Train in another folder.")
     if process_index() == 0:
