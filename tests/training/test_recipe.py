@@ -1,0 +1,109 @@
+"""A whole run from one configuration, on a made-up language that is quick to learn."""
+
+import json
+
+import numpy as np
+import pytest
+
+from neurolm.checks import FileError, InputError
+from neurolm.lm import load
+from neurolm.lm.weights import build_model
+from neurolm.training import TrainConfig, perplexity, train
+from neurolm.training.recipe import kneser_ney_baseline, read_split
+
+
+def story(rng, n):
+    """Sentences of a small grammar."""
+    nouns, verbs = ["cat", "dog", "fox", "owl", "hen"], ["sees", "hears", "likes", "follows"]
+    sentence = lambda: f"the {rng.choice(nouns)} {rng.choice(verbs)} the {rng.choice(nouns)}"  # noqa: E731
+    return " and ".join(sentence() for _ in range(n))
+
+
+@pytest.fixture
+def corpus(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        (tmp_path / f"{i:02}.txt").write_text(story(rng, 12))
+    monkeypatch.setenv("STORIES", str(tmp_path))
+    return tmp_path
+
+
+def config(kind="LSTM", **changes):
+    settings = {
+        "LSTM": {"width": 24, "n_layers": 1},
+        "Transformer": {"width": 24, "n_layers": 1, "n_heads": 2, "max_context": 32},
+    }
+    batches = {"kind": "streams", "batch_size": 4, "length": 16, "reset": 0.1}
+    if kind == "Transformer":
+        batches = {"kind": "windows", "batch_size": 4, "length": 32}
+    content = {
+        "name": "fable",
+        "corpus": {"files": ["$STORIES/*.txt"], "form": "spoken", "validation": 0.1, "test": 0.1},
+        "tokenizer": {"kind": "byte-pairs", "vocab_size": 300, "lowercase": True},
+        "model": {"kind": kind, "settings": settings[kind]},
+        "batches": batches,
+        "trainer": {
+            "n_steps": 150,
+            "optimizer": {"lr": 0.02 if kind == "LSTM" else 0.005},
+            "validate_every": 50,
+            "checkpoint_every": 40,
+        },
+        "baseline_order": 3,
+        "weights": "float16",
+    }
+    return TrainConfig.from_dict(content | changes)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "Transformer"])
+def test_a_configuration_becomes_a_model_that_can_be_loaded_and_its_numbers_are_those_of_the_file(corpus, tmp_path, kind):
+    report = train(config(kind), tmp_path / "model")
+    found = perplexity(load(str(tmp_path / "model")), report.split.test)
+    assert found.nats == pytest.approx(report.test.nats, rel=1e-6), "measured after the rounding to float16"
+    numbers = json.loads((tmp_path / "model" / "report.json").read_text())
+    assert numbers["test"]["perplexity_per_word"] == pytest.approx(found.per_word)
+    assert report.baseline.n_words == report.test.n_words
+    chance = np.exp((np.log(5) * 2 + np.log(4)) / 6)  # per word of "the <noun> <verb> the <noun> and"
+    assert chance < report.test.per_word < 2.5 * chance
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"{report.test.per_word:.1f}" in card
+    assert "Kneser-Ney" in card
+
+
+def test_a_run_in_two_parts_ends_as_in_one(corpus, tmp_path):
+    assert train(config(), tmp_path / "parts", until=60) is None
+    parts, whole = train(config(), tmp_path / "parts"), train(config(), tmp_path / "whole")
+    assert parts.lm.weights_hash() == whole.lm.weights_hash()
+    for name in ("model.safetensors", "checkpoint.safetensors", "report.json", "README.md"):
+        assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_held_out_text_is_not_trained_on(corpus):
+    split = read_split(config().corpus)
+    train_text = " ".join(document.text for document in split.train)
+    assert len(split.train) + len(split.validation) + len(split.test) == 30
+    assert all(document.text not in train_text for document in [*split.validation, *split.test])
+
+
+def test_another_configuration_is_not_trained_in_the_same_folder(corpus, tmp_path):
+    train(config(), tmp_path / "model", until=40)
+    with pytest.raises(FileError, match=r"is of another run \(model differs\)"):
+        train(config(model={"kind": "LSTM", "settings": {"width": 32, "n_layers": 1}}), tmp_path / "model")
+
+
+def test_the_baseline_counts_the_same_words_and_bytes(corpus):
+    split = read_split(config().corpus)
+    report_tokens = config()
+    from neurolm.training.recipe import build_tokenizer
+
+    tokenizer = build_tokenizer(report_tokens.tokenizer, split.train)
+    lm = build_model({"kind": "LSTM", "vocab_size": tokenizer.vocab_size, "width": 8, "n_layers": 1}, tokenizer)
+    ours, theirs = perplexity(lm, split.test), kneser_ney_baseline(3, split, tokenizer)
+    assert (ours.n_tokens, ours.n_words, ours.n_bytes) == (theirs.n_tokens, theirs.n_words, theirs.n_bytes)
+    assert theirs.per_word < ours.per_word, "a fresh network knows nothing"
+
+
+def test_mistakes_are_told_before_training(corpus, tmp_path):
+    with pytest.raises(InputError, match="hold the settings of LSTM"):
+        train(config(model={"kind": "LSTM", "settings": {"witdh": 3}}), tmp_path / "model")
+    with pytest.raises(FileError, match="no such file"):
+        train(config(corpus={"files": ["$STORIES/none.txt"]}), tmp_path / "model")
