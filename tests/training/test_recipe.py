@@ -43,8 +43,8 @@ def config(kind="LSTM", **changes):
         "model": {"kind": kind, "settings": settings[kind]},
         "batches": batches,
         "trainer": {
-            "n_steps": 150,
-            "optimizer": {"lr": 0.02 if kind == "LSTM" else 0.005},
+            "n_steps": 150 if kind == "LSTM" else 500,
+            "optimizer": {"lr": 0.02 if kind == "LSTM" else 0.01},
             "validate_every": 50,
             "checkpoint_every": 40,
         },
