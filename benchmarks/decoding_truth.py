@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--json", help="write the results to this file as they come")
     options = parser.parse_args()
     if options.quick:
-        options.beam, options.seeds, options.nulls, options.test_s = 3, 1, 2, 25.0
+        options.beam, options.seeds, options.nulls, options.test_s = 3, 1, 2, 40.0
     stories = [read_story(name) for name in (*TRAINING, TEST)]
     stories[-1] = stories[-1][: int(np.searchsorted(stories[-1].mid_times, options.test_s))]
     lm = load(options.model)
@@ -103,7 +103,7 @@ def one_listener(
     ranks_white = teacher_forced_ranks(search.with_likelihood(white), story)
     X = decoder.design_.transform(space.extract(story), run.tr_times).astype(np.float64)
     predicted, measured = X @ decoder.coef_, run.data[:, decoder.voxels_]
-    found = identify(measured, predicted, window_trs=5, n_permutations=500)
+    found = identify(measured, predicted, window_trs=4, n_permutations=500)
     row: dict[str, Any] = {
         "snr": snr,
         "seed": seed,

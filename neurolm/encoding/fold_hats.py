@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from neurolm.arrays import constant_columns
 from neurolm.encoding import solvers
 from neurolm.encoding.cost_model import Cost, cheapest, ridge_costs
 from neurolm.encoding.crossval import Fold
@@ -32,11 +33,14 @@ class FoldHat:
     projector : (m, n_test) or None
         Where there are more test rows than columns, predictions and targets are compared after
         this projection, which keeps their inner products.
+    varies : bool
+        Whether any feature varies over the test rows; if none does, nothing correlates.
     """
 
     hats: Any
     test: np.ndarray
     projector: Any = None
+    varies: bool = True
 
 
 def choose_method(costs: dict[str, Cost], n_features: int, folds: Sequence[Fold], dtype: str, *, banded: bool = False) -> Cost:
@@ -140,8 +144,8 @@ class FoldHats:
         grams = {d: self._gram_train(k, d) for d in X_test}
         hats = self._empty(min(len(test), design.n_columns), design.n_columns)
         for a, d in self._penalties():
-            solvers.primal_downdate(algebra, X_test[d], grams[d], design.penalties[a], hats[a])
-        return FoldHat(hats, test, projector)
+            solvers.primal_downdate(algebra, X_test[d] * self._scale(a), grams[d], design.penalties[a], hats[a])
+        return FoldHat(hats, test, projector, self._varies(k))
 
     def _gram_train(self, k: int, dtype: str) -> Any:
         """X_T'X_T, from the smaller of the rows that are fitted and those that are not."""
@@ -160,8 +164,10 @@ class FoldHats:
         within = np.searchsorted(self.out[k], test)
         hats = self._empty(len(test), design.n_columns)
         for a, d in self._penalties():
-            solvers.primal_leave_out(algebra, Z_out[d], algebra.array(inverse[a], d), within, self.centred, hats[a])
-        return FoldHat(hats, test)
+            solvers.primal_leave_out(
+                algebra, Z_out[d], algebra.array(inverse[a], d), within, self.centred, hats[a], self._scale(a)
+            )
+        return FoldHat(hats, test, varies=self._varies(k))
 
     def _dual_downdate(self, k: int) -> FoldHat:
         (train, test), algebra, design = self.folds[k], self.algebra, self.design
@@ -169,8 +175,9 @@ class FoldHats:
         K_train, K_test = ({d: algebra.rows(part, rows) for d, part in K.items()} for rows in (train, test))
         hats = self._empty(len(test), len(train))
         for a, d in self._penalties():
-            solvers.dual_downdate(algebra, K_train[d], K_test[d], self.alphas[a], design.fit_intercept, self.centred, hats[a])
-        return FoldHat(hats, test)
+            settings = self.alphas[a], design.fit_intercept, self.centred, hats[a], self._scale(a)
+            solvers.dual_downdate(algebra, K_train[d], K_test[d], *settings)
+        return FoldHat(hats, test, varies=self._varies(k))
 
     def _dual_leave_out(self, group: Sequence[int]) -> list[FoldHat]:
         design, folds = self.design, [self.folds[k] for k in group]
@@ -178,8 +185,11 @@ class FoldHats:
         hats = [self._empty(len(test), len(train)) for train, test in folds]
         for a, d in self._penalties():
             outs = [fold_hats[a] for fold_hats in hats]
-            solvers.dual_leave_out(self.algebra, design.grams[d], self.alphas[a], parts, design.fit_intercept, self.centred, outs)
-        return [FoldHat(fold_hats, test) for fold_hats, (_, test) in zip(hats, folds, strict=True)]
+            settings = design.fit_intercept, self.centred, outs, self._scale(a)
+            solvers.dual_leave_out(self.algebra, design.grams[d], self.alphas[a], parts, *settings)
+        return [
+            FoldHat(fold_hats, test, varies=self._varies(k)) for fold_hats, (_, test), k in zip(hats, folds, group, strict=True)
+        ]
 
     def _penalties(self) -> Iterator[tuple[int, str]]:
         """Each penalty's number and the precision it is factorised in."""
@@ -190,6 +200,15 @@ class FoldHats:
 
     def _centre(self, x: Any) -> Any:
         return x - x.mean(0) if self.centred else x
+
+    def _scale(self, a: int) -> float:
+        """What keeps centred hats near one: penalties beyond all eigenvalues are as good as infinite."""
+        return max(1.0, self.alphas[a] / self.design.d_max) if self.centred and self.design.d_max > 0 else 1.0
+
+    def _varies(self, k: int) -> bool:
+        X_test = self.design.rows(self.folds[k][1])[:, : self.design.n_features]
+        first, rest = X_test[:, :1], X_test[:, 1:]
+        return bool(not constant_columns(first).all() or not constant_columns(rest).all())
 
     # -- targets --------------------------------------------------------------------------
 

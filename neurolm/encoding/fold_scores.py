@@ -17,6 +17,8 @@ from neurolm.encoding.linear_algebra import Algebra
 
 SCORINGS = ("r2", "correlation")
 
+_FLAT = {"float32": 1e-10, "float64": 1e-20}  # variance over mean square, below which a target does not vary
+
 _PREDICTIONS_BYTES = 8 << 20  # of one product: large enough for sgemm's full speed, small enough for the cache
 
 
@@ -37,6 +39,10 @@ def score_fold(algebra: Algebra, fold: FoldHat, statistic: Any, y_test: Any, sco
     xp = algebra.xp
     centred = y_test - y_test.mean(1)[:, None]
     variance = xp.einsum("vm,vm->v", centred, centred)
+    flat = variance <= _FLAT[str(y_test.dtype).removeprefix("torch.")] * xp.einsum("vm,vm->v", y_test, y_test)
+    variance[flat] = float("nan")
+    if scoring == "correlation" and not fold.varies:
+        variance[:] = float("nan")
     target = centred if scoring == "correlation" else y_test
     rest = xp.zeros_like(variance)  # sum of squares of the target outside the span of the test design
     if fold.projector is not None:

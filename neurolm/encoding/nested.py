@@ -7,7 +7,7 @@ products.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,6 @@ from neurolm.encoding.ridge_search import TARGETS_BATCH
 from neurolm.progress import Progress, silent
 
 NESTED_BYTES = 2 << 30  # hats of all outer folds are kept up to here, else one outer fold's at a time
-
-Inner = int | Callable[[np.ndarray], Sequence[Any]]
 
 
 class NestedRidge:

@@ -148,6 +148,7 @@ class PreparedDesign:
 
     def _finish(self, d_max: float) -> None:
         """Keep matrices in each precision that some penalty asks for."""
+        self.d_max = d_max
         self.wide = (d_max / self.alphas > self._limit) | self._always_wide
         if self.primal and self.fit_intercept:
             self.penalties[:, -1] = 0

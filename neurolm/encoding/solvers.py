@@ -13,6 +13,8 @@ dual          Y_T       (n_T)    -C_EE^-1 C_ET, rows B                   an E x 
 
 with G = X'X = V diag(d) V', Z = X V, D = (d + alpha)^-1, K = X X', C = (K + alpha I)^-1.
 All four are exact, the intercept included: it is one more column that no penalty touches.
+Centred hats serve correlations, which know no scale: they come multiplied by `scale`, so that a
+penalty of 1e20 does not leave numbers too small for float32.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ def primal_downdate(algebra: Algebra, X_test: Any, gram_train: Any, penalty: Any
     _solve_into(algebra, out, X_test, algebra.cholesky(gram_train, penalty))
 
 
-def primal_leave_out(algebra: Algebra, Z_out: Any, d: Any, test: np.ndarray, centred: bool, out: Any) -> None:
+def primal_leave_out(algebra: Algebra, Z_out: Any, d: Any, test: np.ndarray, centred: bool, out: Any, scale: float = 1.0) -> None:
     """Write the hat (m, q) from the principal axes of the whole design.
 
     Z_out (n_out, q) holds the rows that are not fitted, d (q,) is 1 / (eigenvalue + alpha),
@@ -38,15 +40,15 @@ def primal_leave_out(algebra: Algebra, Z_out: Any, d: Any, test: np.ndarray, cen
     """
     scaled = Z_out * d**0.5
     inverse = algebra.inverse(algebra.cholesky(-(scaled @ scaled.T), 1.0))
-    _multiply_into(algebra, out, _centre(algebra.rows(inverse, test), centred), Z_out * d)
+    _multiply_into(algebra, out, _centre(algebra.rows(inverse, test), centred), Z_out * (d * scale))
 
 
 def dual_downdate(
-    algebra: Algebra, K_train: Any, K_test: Any, alpha: float, fit_intercept: bool, centred: bool, out: Any
+    algebra: Algebra, K_train: Any, K_test: Any, alpha: float, fit_intercept: bool, centred: bool, out: Any, scale: float = 1.0
 ) -> None:
     """Write the hat (m, n_T): K_test (K_train + alpha I)^-1, corrected for an unpenalised intercept."""
     factor = algebra.cholesky(K_train, alpha)
-    _solve_into(algebra, out, _centre(K_test, centred), factor)
+    _solve_into(algebra, out, _centre(K_test, centred) * scale, factor)
     if fit_intercept:
         u = algebra.divide_right(algebra.xp.ones_like(K_train[:1]), factor)  # (1, n_T): 1' C
         ones = 0 if centred else 1
@@ -61,19 +63,21 @@ def dual_leave_out(
     fit_intercept: bool,
     centred: bool,
     outs: Sequence[Any],
+    scale: float = 1.0,
 ) -> None:
     """Write the hats (m, n_T) of one penalty, for each fold (train, out, test within out).
 
-    With an intercept K must be doubly centred: then C 1 = 1 / alpha, and the residual maker is
-    C - 1 1' / (n alpha).
+    C is made as alpha (K + alpha I)^-1. With an intercept K must be doubly centred: then C 1 = 1,
+    and the residual maker is C - 1 1' / n.
     """
-    C = algebra.inverse(algebra.cholesky(K, alpha))
+    C = algebra.inverse(algebra.cholesky(K * (1 / alpha), 1.0))
     if fit_intercept:
-        C -= 1 / (len(C) * alpha)
+        C -= 1 / len(C)
     for (train, held, test), out in zip(folds, outs, strict=True):
         C_out = algebra.rows(C, held)
         inverse = algebra.inverse(algebra.cholesky(algebra.columns(C_out, held), 0.0))
-        _multiply_into(algebra, out, -_centre(algebra.rows(inverse, test), centred), algebra.columns(C_out, train))
+        small = _centre(algebra.rows(inverse, test), centred) * -scale
+        _multiply_into(algebra, out, small, algebra.columns(C_out, train))
 
 
 def _centre(rows: Any, centred: bool) -> Any:

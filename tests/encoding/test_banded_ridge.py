@@ -93,6 +93,19 @@ def test_weights_are_those_of_ridge_on_weighted_features(widths, fit_intercept):
         assert model.cv_scores_[:, j].max() == pytest.approx(np.mean(scores), abs=1e-9)
 
 
+@pytest.mark.parametrize("widths", [(8, 22), (8, 300)])
+def test_tiny_weights_and_huge_penalties_stay_finite(widths):
+    X, Y = problem(widths=widths)
+    bands = [slice(0, 8), slice(8, sum(widths))]
+    gammas = [[1 - 1e-12, 1e-12], [1e-30, 1.0]]
+    found = [
+        BandedRidgeCV(bands, np.logspace(1, 20, 8), n_iter=gammas, scoring="correlation", dtype=dtype).fit(X, Y)
+        for dtype in ("float32", "float64")
+    ]
+    np.testing.assert_allclose(found[0].cv_scores_, found[1].cv_scores_, atol=5e-5)
+    assert np.isfinite(found[0].coef_).all()
+
+
 def test_one_band_is_ridge():
     X, Y = problem()
     banded = BandedRidgeCV(None, ALPHAS, n_iter=1, dtype="float64").fit(X, Y)

@@ -179,6 +179,31 @@ def test_exact_ties_go_to_the_larger_penalty():
     assert model.best_alphas_[0] == ALPHAS[np.flatnonzero(np.isclose(model.cv_scores_[:, 0], model.cv_scores_.max(), atol=0))[-1]]
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_penalties_beyond_all_reason_are_still_ranked_by_correlation(shape):
+    """logspace(1, 20) is himalaya's habit: predictions of 1e-20 must not drown in float32."""
+    X, Y = problem(*SHAPES[shape])
+    alphas = np.logspace(1, 30, 12)
+    single, double = (RidgeCV(alphas, scoring="correlation", dtype=d).fit(X, Y) for d in ("float32", "float64"))
+    assert np.isfinite(single.cv_scores_).all()
+    np.testing.assert_allclose(single.cv_scores_, double.cv_scores_, atol=5e-5)
+
+
+@pytest.mark.parametrize("p", [3, 200])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fold_without_a_varying_feature_has_no_correlation(p, dtype):
+    X, Y = problem(p=p)
+    X[:24] = 0.1 * np.arange(1, p + 1)
+    Y[48:72, 2] = 0.1
+    with pytest.warns(UserWarning, match="6 of 6 targets .* do not vary in some fold"):
+        model = RidgeCV(ALPHAS, scoring="correlation", dtype=dtype, fit_intercept=True).fit(X, Y)
+    folds = contiguous_blocks(120, 5)
+    expected = by_refitting(X, Y[:, :2], folds[1:], "correlation", True)
+    np.testing.assert_allclose(model.cv_scores_[:, :2], expected, atol=5e-5)
+    expected = by_refitting(X, Y[:, 2:3], [folds[1], *folds[3:]], "correlation", True)
+    np.testing.assert_allclose(model.cv_scores_[:, 2:3], expected, atol=5e-5)
+
+
 # -- voxels and features that cannot be fitted ------------------------------------------------
 
 
