@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from neurolm.checks import bad_file, check_file, nearest
 
+Config = TypeVar("Config", bound=BaseModel)
 
-class _Section(BaseModel):
+
+class Section(BaseModel):
+    """Keys of a config; unknown ones are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DatasetConfig(_Section):
+class DatasetConfig(Section):
     """Which brain data, of whom, listening to what."""
 
     name: str = Field(description="A data set of `neurolm data list`.")
@@ -25,14 +29,14 @@ class DatasetConfig(_Section):
     fallback: str | None = Field(None, description="Data set to use, and say so, where the first cannot be had.")
 
 
-class ContextConfig(_Section):
+class ContextConfig(Section):
     """How much of the past a word may see."""
 
     n: int | None = Field(256, ge=1, description="Length of the window; leave out for unit: story.")
     unit: Literal["words", "tokens", "sliding", "story"] = Field("sliding", description="What n counts.")
 
 
-class FeaturesConfig(_Section):
+class FeaturesConfig(Section):
     """Which hidden states of which language model."""
 
     model: str = Field("smollm2-135m", description="smollm2-135m, a hub name, neurolm/lstm-small ..., or a folder.")
@@ -42,21 +46,21 @@ class FeaturesConfig(_Section):
     lowercase: bool | None = Field(None, description="Read the words in lower case; null: only a story that is all in capitals.")
 
 
-class PreprocessConfig(_Section):
+class PreprocessConfig(Section):
     """Per-run steps on the BOLD, in this order."""
 
     detrend_degree: int | None = Field(6, ge=0, le=20, description="Degree of the Legendre basis removed; null for none.")
     zscore: bool = Field(True, description="Give every voxel mean 0 and standard deviation 1 in each run.")
 
 
-class DesignConfig(_Section):
+class DesignConfig(Section):
     """From word time to TR time."""
 
     delays: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3, 4], min_length=1, description="FIR delays in TRs.")
     lobes: int = Field(3, ge=1, description="Lobes of the Lanczos kernel.")
 
 
-class AlphasConfig(_Section):
+class AlphasConfig(Section):
     """A grid of ridge penalties, evenly spaced in the logarithm."""
 
     low: float = Field(1e1, gt=0)
@@ -70,7 +74,7 @@ class AlphasConfig(_Section):
         return self
 
 
-class EncodeConfig(_Section):
+class EncodeConfig(Section):
     """Ridge, its cross-validation and its statistics."""
 
     alphas: AlphasConfig = AlphasConfig()
@@ -82,7 +86,7 @@ class EncodeConfig(_Section):
     fdr: float = Field(0.05, gt=0, lt=1, description="False discovery rate over regions or voxels.")
 
 
-class AnalysisConfig(_Section):
+class AnalysisConfig(Section):
     """Everything that one analysis is; `neurolm run FILE` carries it out."""
 
     analysis: Literal["encoding"] = Field("encoding", description="Which workflow.")
@@ -108,12 +112,17 @@ def read_config(path: str | Path) -> AnalysisConfig:
         With file and line: YAML that does not parse, an unknown key (and the nearest valid
         one), a value of the wrong kind, a key given twice.
     """
+    return read_config_as(AnalysisConfig, path)
+
+
+def read_config_as(kind: type[Config], path: str | Path) -> Config:
+    """Read and check a config of another kind of analysis, with the same messages as `read_config`."""
     path = Path(path)
     values, lines = read_yaml(path)
     try:
-        return AnalysisConfig.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise _explain(path, error, lines) from None
+        raise _explain(kind, path, error, lines) from None
 
 
 def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
@@ -154,14 +163,14 @@ def _key_lines(node: Any, path: Path, prefix: tuple[Any, ...] = ()) -> dict[tupl
     return lines
 
 
-def _explain(path: Path, error: ValidationError, lines: dict[tuple[Any, ...], int]) -> Exception:
+def _explain(kind: type[BaseModel], path: Path, error: ValidationError, lines: dict[tuple[Any, ...], int]) -> Exception:
     """The first mistake, as one sentence with its line."""
     first = error.errors()[0]
     place = tuple(first["loc"])
     line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
     key = ".".join(str(p) for p in place if not str(p).startswith(("literal[", "list["))) or "the config"
     if first["type"] == "extra_forbidden":
-        valid = valid_keys(place[:-1])
+        valid = valid_keys(place[:-1], kind)
         hint = nearest(place[-1], valid) or f"Valid here: {', '.join(valid)}."
         return bad_file(path, f"unknown key {key!r}", hint, line=line)
     if first["type"] == "missing":
@@ -169,9 +178,9 @@ def _explain(path: Path, error: ValidationError, lines: dict[tuple[Any, ...], in
     return bad_file(path, f"{key!r}: {first['msg'].removeprefix('Value error, ')}; got {first['input']!r}", line=line)
 
 
-def valid_keys(place: tuple[Any, ...]) -> list[str]:
+def valid_keys(place: tuple[Any, ...], kind: type[BaseModel] = AnalysisConfig) -> list[str]:
     """The keys that may stand at a place of the config."""
-    section: Any = AnalysisConfig
+    section: Any = kind
     for part in place:
         section = section.model_fields[part].annotation
     return list(section.model_fields)
