@@ -109,6 +109,7 @@ def test_two_runs_in_one_folder_are_refused(neurolm, subset, tmp_path, data):
 
 def test_without_the_data_the_run_says_that_it_is_simulated(neurolm, subset, tmp_path):
     (tmp_path / "cache").mkdir()
+    cache_folder("models").mkdir(parents=True, exist_ok=True)
     (tmp_path / "cache" / "models").symlink_to(cache_folder("models"))  # the model may be there, the data not
     nowhere = {"NEUROLM_DATA": str(tmp_path), "NEUROLM_CACHE": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
     subset.write_text(subset.read_text().replace("subjects: [s18, s22, s23]", "subjects: all"))
