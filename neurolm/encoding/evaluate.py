@@ -63,7 +63,7 @@ def evaluate(
     if not feature_sets:
         raise bad("feature_sets", "hold at least one", list(feature_sets))
     listeners = Listeners(subjects)
-    folds = _folds(listeners, settings)
+    folds = held_out_folds(listeners, settings)
     ways = _ways_of_scoring(listeners, folds, settings, seed)
     total = len(feature_sets) + len(baselines)
     for i, name in enumerate([*baselines, *feature_sets]):
@@ -71,9 +71,9 @@ def evaluate(
         stories = baselines[name] if name in baselines else feature_sets[name]
         if len(stories) != len(listeners.runs):
             raise bad(f"features of {name!r}", f"be one story for each of the {len(listeners.runs)} runs", len(stories))
-        ridge = _ridge(stories, listeners, folds, settings)
+        ridge = story_ridge(stories, listeners, folds, settings)
         free = [content_free(story, seed + k) for k, story in enumerate(stories)] if name in feature_sets else []
-        free_ridge = _ridge(free, listeners, folds, settings) if free else ridge
+        free_ridge = story_ridge(free, listeners, folds, settings) if free else ridge
         for way in ways:
             if name in baselines:
                 way.add_baseline(ridge)
@@ -96,7 +96,7 @@ def evaluate(
     )
 
 
-def _folds(listeners: Listeners, settings: EvaluationSettings) -> list[NestedFold]:
+def held_out_folds(listeners: Listeners, settings: EvaluationSettings) -> list[NestedFold]:
     onsets, n_trs, inner = listeners.run_onsets, listeners.n_trs, (settings.n_inner_folds, settings.gap)
     if settings.test_runs:
         return train_test_fold(onsets, n_trs, settings.test_runs, *inner)
@@ -116,7 +116,7 @@ def _ways_of_scoring(
     ]
 
 
-def _ridge(
+def story_ridge(
     stories: Sequence[Features], listeners: Listeners, folds: list[NestedFold], settings: EvaluationSettings
 ) -> NestedRidge:
     training = [i for i in range(len(listeners.runs)) if i not in settings.test_runs]

@@ -1,0 +1,196 @@
+"""Which language model predicts BOLD best? Models side by side on the same listeners, rows and folds.
+
+The layer of a model is chosen anew in each fold, by what its layers score inside the training
+part: one layer for all listeners and voxels, as "the model's best layer" has it. The rows that
+are scored have no say, and a model with many layers gains nothing from having more tries.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurolm.brain import BoldRun
+from neurolm.checks import bad
+from neurolm.encoding.evaluate import held_out_folds, story_ridge
+from neurolm.encoding.evaluation import EvaluationSettings
+from neurolm.encoding.group_test import group_test
+from neurolm.encoding.held_out import held_out_scores, mean_over_folds
+from neurolm.encoding.intervals import bootstrap_mean
+from neurolm.encoding.listeners import Listeners
+from neurolm.encoding.model_comparison import ModelComparison, ModelScore, PairedTest
+from neurolm.features import Features
+from neurolm.progress import Progress, silent
+
+LayerSets = Mapping[str, Sequence[Features]]
+FEWEST_LISTENERS = 5  # a sign flip over 4 cannot reach .05
+
+
+def compare_models(
+    models: Mapping[str, LayerSets],
+    subjects: Mapping[str, Sequence[BoldRun]],
+    *,
+    settings: EvaluationSettings | None = None,
+    bits_per_byte: Mapping[str, float] | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> ModelComparison:
+    """Score models on the same held-out BOLD of every listener, and test their differences in pairs.
+
+    Parameters
+    ----------
+    models : mapping of str to mapping of str to sequence of Features
+        For each model its layers, each with one `Features` per story. Layers are looked up one at
+        a time. Word rate as a model of one layer is a good companion.
+    subjects : mapping of str to sequence of BoldRun
+        At least 5 listeners to the same stories, as for `evaluate`.
+    settings : EvaluationSettings, optional
+        Nulls are not made here: `evaluate` says whether a model predicts anything at all.
+    bits_per_byte : mapping of str to float, optional
+        What each model needs for a text that all have read (`neurolm.training.perplexity`); NaN
+        for what is no language model.
+    seed : int
+        Of bootstrap and sign flips.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 5 listeners or no model, or stories and runs do not fit together.
+    """
+    settings = settings or EvaluationSettings()
+    listeners = Listeners(subjects)
+    if len(listeners.names) < FEWEST_LISTENERS:
+        raise bad(
+            "subjects",
+            f"be at least {FEWEST_LISTENERS} listeners",
+            len(listeners.names),
+            "Differences between models are tested over listeners; `evaluate` scores a single one.",
+        )
+    if not models:
+        raise bad("models", "hold at least one", list(models))
+    folds = held_out_folds(listeners, settings)
+    n_sets, done = sum(len(layers) for layers in models.values()), 0
+    scored: dict[str, _Scored] = {}
+    for name, layers in models.items():
+        if not layers:
+            raise bad(f"layers of {name!r}", "hold at least one", list(layers))
+        inner, outer = [], []
+        for layer in layers:
+            progress(done, n_sets, "layers", f"{name}, {layer}")
+            scores = held_out_scores(story_ridge(layers[layer], listeners, folds, settings), listeners.each)
+            inner.append(scores.inner_scores)
+            outer.append(scores.fold_scores)
+            done += 1
+        scored[name] = _Scored.of(tuple(layers), np.stack(inner), np.stack(outer), len(listeners.names))
+    progress(done, n_sets, "layers")
+    rows = np.sort(np.concatenate([fold.test for fold in folds]))
+    ceiling = listeners.ceiling("single", rows)
+    used = np.isfinite(ceiling) & (ceiling > 0) & np.all([np.isfinite(one.r).all(0) for one in scored.values()], axis=0)
+    if not used.any():
+        raise bad("subjects", "share a signal in at least one voxel", "no voxel with a noise ceiling above 0")
+    share = {name: one.r[:, used].mean(1) / ceiling[used].mean() for name, one in scored.items()}  # per listener
+    return ModelComparison(
+        models=tuple(
+            _model_score(name, one, ceiling, used, (bits_per_byte or {}).get(name, np.nan), settings, seed)
+            for name, one in scored.items()
+        ),
+        pairs=paired_tests(share, settings=settings, seed=seed),
+        subjects=listeners.names,
+        space=listeners.space,
+        ceiling=ceiling,
+        used=used,
+    )
+
+
+def best_layers(inner_scores: np.ndarray) -> np.ndarray:
+    """(n_folds,) the layer of each fold whose mean score inside the training part is highest.
+
+    Parameters
+    ----------
+    inner_scores : array of shape (n_layers, n_folds, n_targets)
+        Of every listener's every voxel; NaN where a target is constant.
+    """
+    known = np.isfinite(inner_scores)
+    if not known.any(-1).all():
+        raise bad("subjects", "hold a voxel that varies in every fold", "none", "Check the BOLD for constant runs.")
+    return (np.where(known, inner_scores, 0).sum(-1) / known.sum(-1)).argmax(0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """One model fitted.
+
+    names : of all layers
+    taken : (n_folds,) position of the layer that each fold took
+    r : (n_subjects, n_voxels) held-out scores with it
+    each : (n_layers, n_subjects, n_voxels) of every layer by itself
+    """
+
+    names: tuple[str, ...]
+    taken: np.ndarray
+    r: np.ndarray
+    each: np.ndarray
+
+    @classmethod
+    def of(cls, names: tuple[str, ...], inner: np.ndarray, outer: np.ndarray, n_subjects: int) -> _Scored:
+        """From scores (n_layers, n_folds, n_targets) inside and outside the training parts."""
+        taken = best_layers(inner)
+        r = mean_over_folds(outer[taken, np.arange(len(taken))])
+        each = np.stack([mean_over_folds(one) for one in outer])
+        return cls(names, taken, r.reshape(n_subjects, -1), each.reshape(len(names), n_subjects, -1))
+
+
+def _model_score(
+    name: str, scored: _Scored, ceiling: np.ndarray, used: np.ndarray, bits: float, settings: EvaluationSettings, seed: int
+) -> ModelScore:
+    draws: dict[str, Any] = {"n_bootstrap": settings.n_bootstrap, "ci": settings.ci, "rng": seed}
+    share = scored.r[:, used].mean(1) / ceiling[used].mean()
+    by_voxel = np.full(scored.r.shape, np.nan)
+    by_voxel[:, used] = scored.r[:, used] / ceiling[used]
+    low, high = bootstrap_mean(share, **draws)
+    return ModelScore(
+        name=name,
+        layers=scored.names,
+        taken=tuple(scored.names[i] for i in scored.taken),
+        score=float(share.mean()),
+        interval=(float(low), float(high)),
+        r=scored.r,
+        by_voxel=by_voxel.mean(0),
+        by_voxel_interval=np.stack(bootstrap_mean(by_voxel, **draws)),
+        layer_scores=scored.each[..., used].mean((1, 2)) / ceiling[used].mean(),
+        bits_per_byte=float(bits),
+    )
+
+
+def paired_tests(
+    scores: Mapping[str, np.ndarray], *, settings: EvaluationSettings | None = None, seed: int = 0
+) -> tuple[PairedTest, ...]:
+    """Is one model better than another in the same listeners? Two-sided sign flips, for every pair.
+
+    Parameters
+    ----------
+    scores : mapping of str to array of shape (n_subjects,)
+
+    Returns
+    -------
+    tuple of PairedTest
+        `p_corrected` holds for all pairs at once: the largest statistic of any pair in each flip.
+    """
+    settings = settings or EvaluationSettings()
+    pairs = list(itertools.combinations(scores, 2))
+    if not pairs:
+        return ()
+    difference = np.stack([scores[a] - scores[b] for a, b in pairs], axis=1)
+    both = np.concatenate([difference, -difference], axis=1)  # the largest over both is the largest |t|
+    test = group_test(both, n_bootstrap=settings.n_bootstrap, ci=settings.ci, rng=seed)
+    n = len(pairs)
+    p = np.minimum(1, 2 * np.minimum(test.p_values[:n], test.p_values[n:]))
+    corrected = np.minimum(test.max_p_values[:n], test.max_p_values[n:])
+    return tuple(
+        PairedTest(a, b, float(test.mean[i]), (float(test.low[i]), float(test.high[i])), float(p[i]), float(corrected[i]))
+        for i, (a, b) in enumerate(pairs)
+    )
