@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -179,8 +179,16 @@ def _explain(kind: type[BaseModel], path: Path, error: ValidationError, lines: d
 
 
 def valid_keys(place: tuple[Any, ...], kind: type[BaseModel] = AnalysisConfig) -> list[str]:
-    """The keys that may stand at a place of the config."""
+    """The keys that may stand at a place of the config; numbers in `place` are places in a list."""
     section: Any = kind
     for part in place:
-        section = section.model_fields[part].annotation
+        if isinstance(part, str):
+            section = _section_in(section.model_fields[part].annotation)
     return list(section.model_fields)
+
+
+def _section_in(annotation: Any) -> Any:
+    """The kind of section that an annotation allows, be it in a list or beside None."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_section_in, get_args(annotation))), None)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neurolm.brain import BoldRun
     from neurolm.cli.plan import Plan
     from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
+    from neurolm.encoding.model_comparison import ModelComparison
     from neurolm.features import Features
 
 
@@ -99,7 +100,7 @@ def settings(plan: Plan) -> EvaluationSettings:
     )
 
 
-def region_names(result: Evaluation) -> list[str]:
+def region_names(result: Evaluation | ModelComparison) -> list[str]:
     """A name for each column: the region's, or its place."""
     table = result.space.table()
     return [" ".join(str(column[i]) for column in table.values()) for i in range(result.space.n_voxels)]

@@ -41,6 +41,11 @@ class Plan:
     stories: tuple[str, ...]
     dataset: Dataset
 
+    @property
+    def result(self) -> Path:
+        """What to look at when it is done."""
+        return self.output / "report.html"
+
     def steps(self) -> list[tuple[str, str, str]]:
         """(rule, what it makes, what that is) of every step, in order."""
         steps = [("check", "stimuli/alignment.json", f"words against TRs, {len(self.stories)} stories")]
@@ -54,18 +59,18 @@ class Plan:
     def write(self) -> None:
         """Lay the plan into the output folder; files whose content stands already are not touched."""
         config = self.config.model_dump(mode="json")
-        _write_if_new(self.output / "config.json", config)
+        write_if_new(self.output / "config.json", config)
         for stage, keys in STAGES.items():
             settings = {key: config[key] for key in keys} | {"neurolm": __version__}
-            _write_if_new(self.output / ".neurolm" / "stages" / f"{stage}.json", settings)
+            write_if_new(self.output / ".neurolm" / "stages" / f"{stage}.json", settings)
         plan = {
             "command": f"{shlex.quote(sys.executable)} -m neurolm",
             "stories": [label(s) for s in self.stories],
             "subjects": [label(s) for s in self.subjects],
             "threads": self.config.threads,
         }
-        _write_if_new(self.output / ".neurolm" / "plan.json", plan)
-        _write_if_new(self.output / "dataset_description.json", _description(self))
+        write_if_new(self.output / ".neurolm" / "plan.json", plan)
+        write_if_new(self.output / "dataset_description.json", _description(self))
 
 
 def make_plan(config: AnalysisConfig, *, output: str | Path | None = None) -> Plan:
@@ -103,7 +108,7 @@ def _description(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _write_if_new(path: Path, value: Any) -> None:
+def write_if_new(path: Path, value: Any) -> None:
     """Write JSON unless the file says the same already: its time stamp tells Snakemake what changed."""
     try:
         if json.loads(path.read_text(encoding="utf-8")) == value:

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from neurolm.cli.config import AnalysisConfig, read_config
+from neurolm.cli.kinds import Runnable, plan_of
 from neurolm.cli.main import app
-from neurolm.cli.plan import Plan, make_plan
 from neurolm.cli.terminal import LINE_EVERY_S, line_text, say, seconds_text
 from neurolm.cli.workflow import WorkflowState, run_workflow, shipped
 
@@ -33,8 +32,7 @@ def run(
         for path in sorted(shipped("configs").glob("*.yaml")):
             say(f"{path.stem:<20}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
         return
-    settings = with_options(read_config(find_config(config)), device=device, seed=seed)
-    plan = make_plan(settings, output=output)
+    settings, plan = plan_of(find_config(config), output=output, look=not dry_run, device=device, seed=seed)
     if settings.dataset.fallback and plan.config.dataset.name == settings.dataset.fallback:
         say(
             f"NOTE: {settings.dataset.name!r} could not be had here. This run analyses SIMULATED data with a planted truth instead;"
@@ -43,7 +41,7 @@ def run(
     if dry_run:
         for rule, makes, what in plan.steps():
             state = "there already" if (plan.output / makes).exists() else "to make"
-            say(f"{rule:<10}{makes:<44}{state:<15}{what}")
+            say(f"{rule:<10}{makes:<54}{state:<15}{what}")
         return
     plan.write()
     began = time.monotonic()
@@ -52,7 +50,7 @@ def run(
         say(f"Done in {seconds_text(time.monotonic() - began)}: {', '.join(dict.fromkeys(finished.done))} computed.")
     else:
         say("Nothing to do: every result is there and fits the config. All of it was reused.")
-    say(f"Report: {plan.output / 'report.html'}")
+    say(f"Result: {plan.result}")
 
 
 def find_config(name: str) -> Path:
@@ -65,15 +63,10 @@ def find_config(name: str) -> Path:
     return path
 
 
-def with_options(config: AnalysisConfig, **options: object) -> AnalysisConfig:
-    """The config with what was given on the command line put over it."""
-    return config.model_copy(update={key: value for key, value in options.items() if value is not None})
-
-
 class _Screen:
     """Says what is reused and what is done, and draws the stages at work."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Runnable) -> None:
         self.steps = [rule for rule, _, _ in plan.steps()]
         self.said_plan, self.n_done, self.last = False, 0, time.monotonic()
         self.live, self.lines = sys.stderr.isatty(), list[str]()

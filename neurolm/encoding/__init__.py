@@ -7,6 +7,7 @@ RidgeCV                                 one cross-validated penalty per voxel, e
 BandedRidgeCV, product_measure          one penalty per feature space and voxel; whose R2 it is
 contiguous_blocks, leave_one_run_out    which rows are held out
 evaluate, EvaluationSettings            feature sets scored on held-out BOLD, beside ceiling, null and baselines
+compare_models, ModelComparison         language models side by side, tested over listeners
 NestedRidge, nested_cv_scores           stored hats for many versions of Y: nulls that repeat the fit
 nested_folds, held_out_scores           penalties chosen inside the training part
 correlation_score, r2_score             one number for each voxel
@@ -23,6 +24,7 @@ content_free, time_shifted              features that know nothing of what was s
 from neurolm.encoding.averaged_features import Averaged
 from neurolm.encoding.banded_ridge import BandedRidgeCV, product_measure
 from neurolm.encoding.baseline import content_free, time_shifted
+from neurolm.encoding.compare_models import compare_models
 from neurolm.encoding.cortex_recovery import agreement, feature_sets, open_cortex, recovered_maps
 from neurolm.encoding.crossval import contiguous_blocks, leave_one_run_out
 from neurolm.encoding.delays_transformer import Delays
@@ -33,6 +35,7 @@ from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
 from neurolm.encoding.group_test import GroupTest, group_test
 from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds
 from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
+from neurolm.encoding.model_comparison import ModelComparison, ModelScore, PairedTest
 from neurolm.encoding.nested import NestedRidge, nested_cv_scores
 from neurolm.encoding.nested_scores import NestedScores
 from neurolm.encoding.ridge import RidgeCV
@@ -52,8 +55,11 @@ __all__ = [
     "EvaluationSettings",
     "GroupTest",
     "HeldOutScores",
+    "ModelComparison",
+    "ModelScore",
     "NestedRidge",
     "NestedScores",
+    "PairedTest",
     "PermutationTest",
     "RidgeCV",
     "SimulatedCortex",
@@ -61,6 +67,7 @@ __all__ = [
     "agreement",
     "bootstrap_correlation",
     "bootstrap_mean",
+    "compare_models",
     "content_free",
     "contiguous_blocks",
     "correlation_score",

@@ -1,8 +1,8 @@
 """What a comparison of language models says: one score for each, its interval, and every pair's difference.
 
-    ModelComparison
-    ├── ModelScore ...    best layer, share of the noise ceiling, bits per byte
-    └── PairedTest ...    one model less another, in the same listeners
+ModelComparison
+├── ModelScore ...    best layer, share of the noise ceiling, bits per byte
+└── PairedTest ...    one model less another, in the same listeners
 """
 
 from __future__ import annotations
@@ -121,9 +121,9 @@ class ModelComparison:
         arrays, attributes = read_h5(path)
         models = []
         for i, plain in enumerate(attributes["models"]):
-            kept: dict[str, Any] = {f.name: arrays[f"models/{i}/{f.name}"] for f in fields(ModelScore) if f.name not in plain}
-            listed = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
-            models.append(ModelScore(**listed, **kept))
+            values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in plain.items()}
+            values |= {f.name: arrays[f"models/{i}/{f.name}"] for f in fields(ModelScore) if f.name not in plain}
+            models.append(ModelScore(**values))
         pairs = [PairedTest(**{**pair, "interval": tuple(pair["interval"])}) for pair in attributes["pairs"]]
         return cls(
             models=tuple(models),

@@ -77,7 +77,7 @@ def load(
     check_choice("dtype", dtype, DTYPES)
     check_choice("implementation", implementation, ("auto", "neurolm", "transformers"))
     name = str(name_or_path)
-    folder = _find_folder(name, progress)
+    folder = find_model(name, progress)
     model = _load_folder(folder, name, DTYPES[dtype], tokenizer, implementation)
     module = module_of(model)
     module.to(pick_device(device), DTYPES[dtype])
@@ -103,7 +103,14 @@ def pick_device(device: str | torch.device) -> torch.device:
     return torch.device(device)
 
 
-def _find_folder(name: str, progress: Progress) -> Path:
+def find_model(name: str, progress: Progress = silent) -> Path:
+    """The folder of a model by the names that `load` takes; one on the hub is downloaded.
+
+    Raises
+    ------
+    InputError
+        If the model cannot be had; the message says what to do.
+    """
     path = Path(name).expanduser()
     if path.is_dir():
         return path

@@ -74,7 +74,9 @@ def test_a_model_of_many_empty_layers_gains_nothing_from_having_many(comparison)
 def test_models_that_differ_are_told_apart_and_ranked(comparison):
     order = [model.name for model in sorted(comparison.models, key=lambda model: -model.score)]
     assert order == ["exact", "blurred", "empty"]
-    assert [(pair.first, pair.second) for pair in comparison.pairs] == list(itertools.combinations(["exact", "blurred", "empty"], 2))
+    assert [(pair.first, pair.second) for pair in comparison.pairs] == list(
+        itertools.combinations(["exact", "blurred", "empty"], 2)
+    )
     for pair in comparison.pairs:
         assert pair.p == pytest.approx(2 / 2 ** len(SUBJECTS))  # the smallest that 8 listeners allow
         assert pair.p <= pair.p_corrected <= 0.05
@@ -111,7 +113,13 @@ def test_a_saved_comparison_is_the_same_after_loading(comparison, tmp_path):
     assert again.subjects == SUBJECTS
     assert again.space.names == REGIONS.names
     for one, two in zip(again.models, comparison.models):
-        assert (one.name, one.layers, one.taken, one.score, one.interval) == (two.name, two.layers, two.taken, two.score, two.interval)
+        assert (one.name, one.layers, one.taken, one.score, one.interval) == (
+            two.name,
+            two.layers,
+            two.taken,
+            two.score,
+            two.interval,
+        )
         np.testing.assert_array_equal(one.r, two.r)
         np.testing.assert_array_equal(one.bits_per_byte, two.bits_per_byte)
 
