@@ -35,7 +35,8 @@ from typing import Any
 import numpy as np
 
 SIZES = ("3000,1024,5000,10,5", "3000,3072,5000,10,5")
-SYSTEMS = ("neurolm", "himalaya.RidgeCV/numpy", "himalaya.RidgeCV/torch", "himalaya.KernelRidgeCV/torch", "sklearn.RidgeCV")
+HIMALAYA = tuple(f"himalaya.{kind}/{backend}" for kind in ("RidgeCV", "KernelRidgeCV") for backend in ("numpy", "torch"))
+SYSTEMS = ("neurolm", *HIMALAYA, "sklearn.RidgeCV")
 OTHER_CRITERION = ("sklearn.RidgeCV",)  # leave-one-out: other penalties are no error
 
 
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--lab", help="checkout of a laboratory's code: the folder that holds ridge_utils/ridge.py")
+    parser.add_argument("--first-folds", type=int, help="only so many of the folds: what one more costs, of a fit of hours")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", help="write the results to this file")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
@@ -61,7 +63,7 @@ def main() -> None:
     print(json.dumps(results["machine"]))
     for size in options.sizes:
         shape = dict(zip(("n", "p", "v", "n_alphas", "n_folds"), map(int, size.split(",")), strict=True))
-        settings = {**shape, "device": options.device, "lab": options.lab}
+        settings = {**shape, "device": options.device, "lab": options.lab, "first_folds": options.first_folds}
         rows = side_by_side(__file__, systems, settings, options.rounds, options.threads)
         results[size] = report(shape, rows, results["machine"], work=operations(shape))
     if options.json:
@@ -80,23 +82,27 @@ def make_data(n: int, p: int, v: int, **_: Any) -> tuple[np.ndarray, np.ndarray]
     states = lfilter([1], [1, -0.5], rng.standard_normal((n + 4, width)), axis=0) * np.arange(1, width + 1) ** -0.6
     states = states @ np.linalg.qr(rng.standard_normal((width, width)))[0]
     X = np.concatenate([states[4 - d : n + 4 - d] for d in (1, 2, 3, 4)], axis=1)
-    X = (X - X.mean(0)) / X.std(0)
-    W = rng.standard_normal((p, v)) * rng.gamma(1, 0.3, v) / np.sqrt(p)
-    Y = X @ W + rng.standard_normal((n, v))
-    return X.astype(np.float32), ((Y - Y.mean(0)) / Y.std(0)).astype(np.float32)
+    X = ((X - X.mean(0)) / X.std(0)).astype(np.float32)
+    W = rng.standard_normal((p, v), dtype=np.float32) * (rng.gamma(1, 0.3, v) / np.sqrt(p)).astype(np.float32)
+    Y = X @ W
+    Y += rng.standard_normal((n, v), dtype=np.float32)
+    Y -= Y.mean(0)
+    Y /= Y.std(0)
+    return X, Y
 
 
 def fit(system: str, X: np.ndarray, Y: np.ndarray, settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     """(index of the chosen penalty, its score), each (n_targets,)."""
     alphas = np.logspace(2, 6, settings["n_alphas"])
     name, _, backend = system.partition("/")
+    folds = some_folds(len(X), settings)
     if name == "neurolm":
         from neurolm.encoding import RidgeCV
 
-        model = RidgeCV(alphas, cv=settings["n_folds"], scoring="correlation", device=settings["device"]).fit(X, Y)
+        model = RidgeCV(alphas, cv=folds, scoring="correlation", device=settings["device"]).fit(X, Y)
         return nearest(alphas, model.best_alphas_), np.asarray(model.cv_scores_).max(0)
     if name.startswith("himalaya"):
-        return fit_himalaya(name, backend, X, Y, alphas, settings)
+        return fit_himalaya(name, backend, X, Y, alphas, folds)
     if name == "sklearn.RidgeCV":
         from sklearn.linear_model import RidgeCV as LeaveOneOut
 
@@ -105,19 +111,25 @@ def fit(system: str, X: np.ndarray, Y: np.ndarray, settings: dict[str, Any]) -> 
     return fit_laboratory(X, Y, alphas, settings)
 
 
-def fit_himalaya(name: str, backend: str, X: Any, Y: Any, alphas: Any, settings: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def some_folds(n: int, settings: dict[str, Any]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """All folds, or the first few of them: every fold costs a system that refits the same."""
+    from neurolm.encoding import contiguous_blocks
+
+    return contiguous_blocks(n, settings["n_folds"])[: settings["first_folds"]]
+
+
+def fit_himalaya(name: str, backend: str, X: Any, Y: Any, alphas: Any, folds: Any) -> tuple[np.ndarray, np.ndarray]:
     from himalaya.backend import set_backend
     from himalaya.kernel_ridge import KernelRidgeCV
     from himalaya.ridge import RidgeCV
     from himalaya.scoring import correlation_score
-    from sklearn.model_selection import KFold
 
     module = set_backend(backend)
     params: dict[str, Any] = {"score_func": correlation_score}
     if name.endswith(".RidgeCV"):
         params["warn"] = False
     kind = KernelRidgeCV if "Kernel" in name else RidgeCV
-    model = kind(alphas=alphas.astype(np.float32), cv=KFold(settings["n_folds"]), solver_params=params)
+    model = kind(alphas=alphas.astype(np.float32), cv=folds, solver_params=params)
     model.fit(module.asarray(X), module.asarray(Y))
     return nearest(alphas, module.to_numpy(model.best_alphas_)), module.to_numpy(model.cv_scores_).reshape(-1)
 
@@ -129,11 +141,9 @@ def fit_laboratory(X: np.ndarray, Y: np.ndarray, alphas: np.ndarray, settings: d
     sys.path.insert(0, settings["lab"])
     from ridge_utils.ridge import ridge, ridge_corr  # type: ignore[import-not-found]
 
-    from neurolm.encoding import contiguous_blocks
-
     logging.disable(logging.CRITICAL)
     scores = np.zeros((len(alphas), Y.shape[1]))
-    for train, test in contiguous_blocks(len(X), settings["n_folds"]):
+    for train, test in some_folds(len(X), settings):
         scores += ridge_corr(X[train], X[test], Y[train], Y[test], np.sqrt(alphas))
     ridge(X, Y, np.sqrt(alphas)[scores.argmax(0)])
     return scores.argmax(0), scores.max(0) / settings["n_folds"]
@@ -201,7 +211,7 @@ def run_worker(settings: dict[str, Any], fit: Any) -> None:
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     stop.set()
     watcher.join()
-    np.savez(settings["out"], wall=wall, cpu=cpu, mib=peak[0] - start, chosen=chosen, score=score)
+    np.savez(settings["out"], wall=wall, cpu=cpu, mib=max(0.0, peak[0] - start), chosen=chosen, score=score)
 
 
 def watch(stop: threading.Event, peak: list[float]) -> None:
@@ -216,12 +226,16 @@ def resident_mib() -> float:
 
 
 def machine(threads: int) -> dict[str, Any]:
+    from threadpoolctl import threadpool_info
+
     from neurolm.encoding.preflight import measure_gflops
 
     with open("/proc/cpuinfo", encoding="ascii") as file:
         model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), "")
+    kernels = sorted({pool["architecture"] for pool in threadpool_info() if pool["internal_api"] == "openblas"})
     return {"cpu": model, "cores": os.cpu_count(), "threads": threads, "load": os.getloadavg()[0],
-            "sgemm_gflops": round(measure_gflops(n=3000)), "python": platform.python_version(), "numpy": np.__version__}  # fmt: skip
+            "sgemm_gflops": round(measure_gflops(n=3000)), "openblas": kernels,
+            "python": platform.python_version(), "numpy": np.__version__}  # fmt: skip
 
 
 def report(shape: dict[str, Any], rows: dict[str, dict[str, Any]], about: dict[str, Any], work: dict[str, Any]) -> dict[str, Any]:

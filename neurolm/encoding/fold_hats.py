@@ -22,6 +22,7 @@ from neurolm.encoding.prepared_design import PreparedDesign
 HATS_BYTES = 2 << 30  # hats that are kept at once; more folds than fit are done in groups
 SMALL_SETUP = 1e9  # floating point operations: problems below are factorised in float64 throughout
 PRIMAL_SHARE = 0.8  # features over training rows up to which float32 keeps its digits in the primal
+FAR = 10.0  # penalty over the largest eigenvalue, from which an intercept drowns what leaving out would find
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,15 @@ class FoldHats:
             solvers.primal_downdate(algebra, X_test[d] * self._scale(a), grams[d], design.penalties[a], hats[a])
         return FoldHat(hats, test, projector, self._varies(k))
 
+    def _is_far(self, a: int) -> bool:
+        """Whether this penalty is left to a downdate.
+
+        Leaving rows out subtracts 1/n for the intercept from residual makers whose other entries
+        shrink with the penalty.
+        """
+        largest = self.design.d_max if self.design.eigenvalues is None else float(self.design.eigenvalues.max())
+        return self.design.fit_intercept and bool(self.alphas[a] > FAR * largest)
+
     def _gram_train(self, k: int, dtype: str) -> Any:
         """X_T'X_T, from the smaller of the rows that are fitted and those that are not."""
         train, out = self.folds[k][0], self.out[k]
@@ -164,26 +174,39 @@ class FoldHats:
         within = np.searchsorted(self.out[k], test)
         hats = self._empty(len(test), design.n_columns)
         for a, d in self._penalties():
+            if self._is_far(a):
+                right = self._centre(design.rows(test, d)) * self._scale(a)
+                solvers.primal_downdate(algebra, right, self._gram_train(k, d), design.penalties[a], hats[a])
+                continue
             solvers.primal_leave_out(
                 algebra, Z_out[d], algebra.array(inverse[a], d), within, self.centred, hats[a], self._scale(a)
             )
         return FoldHat(hats, test, varies=self._varies(k))
 
     def _dual_downdate(self, k: int) -> FoldHat:
-        (train, test), algebra, design = self.folds[k], self.algebra, self.design
-        K = {d: algebra.columns(gram, train) for d, gram in design.grams.items()}
-        K_train, K_test = ({d: algebra.rows(part, rows) for d, part in K.items()} for rows in (train, test))
+        train, test = self.folds[k]
         hats = self._empty(len(test), len(train))
-        for a, d in self._penalties():
+        self._downdate_dual(k, list(self._penalties()), hats)
+        return FoldHat(hats, test, varies=self._varies(k))
+
+    def _downdate_dual(self, k: int, penalties: Sequence[tuple[int, str]], hats: Any) -> None:
+        (train, test), algebra, design = self.folds[k], self.algebra, self.design
+        K = {d: algebra.columns(design.grams[d], train) for d in {d for _, d in penalties}}
+        K_train, K_test = ({d: algebra.rows(part, rows) for d, part in K.items()} for rows in (train, test))
+        for a, d in penalties:
             settings = self.alphas[a], design.fit_intercept, self.centred, hats[a], self._scale(a)
             solvers.dual_downdate(algebra, K_train[d], K_test[d], *settings)
-        return FoldHat(hats, test, varies=self._varies(k))
 
     def _dual_leave_out(self, group: Sequence[int]) -> list[FoldHat]:
         design, folds = self.design, [self.folds[k] for k in group]
         parts = [(train, out, np.searchsorted(out, test)) for (train, test), out in zip(folds, (self.out[k] for k in group))]
         hats = [self._empty(len(test), len(train)) for train, test in folds]
+        far = [(a, d) for a, d in self._penalties() if self._is_far(a)]
+        for k, fold_hats in zip(group if far else (), hats):
+            self._downdate_dual(k, far, fold_hats)
         for a, d in self._penalties():
+            if (a, d) in far:
+                continue
             outs = [fold_hats[a] for fold_hats in hats]
             settings = design.fit_intercept, self.centred, outs, self._scale(a)
             solvers.dual_leave_out(self.algebra, design.grams[d], self.alphas[a], parts, *settings)

@@ -71,6 +71,32 @@ def test_all_methods_give_the_scores_and_weights_of_refitting(n, p, fit_intercep
             assert found.intercept[j] == pytest.approx(exact.intercept_, abs=1e-7)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize(("n", "p"), [(90, 12), (60, 75)])
+def test_penalties_beyond_all_eigenvalues_are_ranked_by_every_method(n, p, fit_intercept, method, dtype):
+    """logspace(1, 20) is himalaya's habit: predictions of 1e-20 must not drown beside an intercept."""
+    X, Y = problem(n, p)
+    X, Y = X - 2, Y - 5 * (not fit_intercept)
+    alphas, folds = np.logspace(1, 30, 12), contiguous_blocks(n, 4)
+    hats = FoldHats(
+        X, folds, alphas, centred=True, fit_intercept=fit_intercept, dtype=dtype, algebra=CpuAlgebra(), n_targets=4, method=method
+    )
+    found = fit_ridge_cv(hats, Y, scoring="correlation")
+    expected = np.mean([ranked_by_axes(X[tr], Y[tr], X[te], Y[te], alphas, fit_intercept) for tr, te in folds], 0)
+    np.testing.assert_allclose(found.scores, expected, rtol=0, atol={"float32": 5e-5, "float64": 1e-9}[dtype])
+
+
+def ranked_by_axes(X, Y, X_test, Y_test, alphas, fit_intercept):
+    """Correlations by the singular vectors of the centred training rows: no sum of large and small numbers."""
+    mean = X.mean(0) if fit_intercept else 0
+    U, s, V = np.linalg.svd(X - mean, full_matrices=False)
+    Y = Y - Y.mean(0) if fit_intercept else Y
+    weights = [V.T @ ((s / (s**2 / a + 1))[:, None] * (U.T @ Y)) for a in alphas]
+    return np.array([columnwise_correlation(Y_test, (X_test - X_test.mean(0)) @ w) for w in weights])
+
+
 @pytest.mark.parametrize("algebra", ALGEBRAS)
 def test_groups_of_folds_give_the_same_as_all_at_once(algebra, monkeypatch):
     X, Y = problem(90, 12)
