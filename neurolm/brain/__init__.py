@@ -1,24 +1,26 @@
 """What was measured: BOLD runs, and where their voxels are.
 
 BoldRun                                 responses, row times, space
-Regions, VolumeMask, Surface, Unplaced  where voxels are
+Regions, VolumeMask, Surface, Grayordinates, Unplaced    where voxels are
 intersubject_correlation, isc_test      what listeners share, and whether it is more than chance
 noise_ceiling, explainable_variance     how high a score can be; each ceiling names what it bounds
 read_confounds, regress_out             nuisance signals
 VoxelMap                                one number per voxel: NIfTI, GIFTI, CSV
-read_mask, read_bold, read_surface_bold images from disk
+read_mask, read_bold, read_surface_bold, read_cifti_bold images from disk
 """
 
 from neurolm.brain.bold_run import BoldRun
+from neurolm.brain.cifti import read_cifti_bold
 from neurolm.brain.confounds import read_confounds, regress_out
 from neurolm.brain.images import read_bold, read_mask, read_surface_bold
 from neurolm.brain.intersubject import intersubject_correlation, isc_bootstrap, isc_test, mean_pairwise_isc
 from neurolm.brain.noise_ceiling import cc_max, cc_norm, explainable_variance, noise_ceiling, signal_power
-from neurolm.brain.space import Regions, Space, Surface, Unplaced, VolumeMask
+from neurolm.brain.space import Grayordinates, Regions, Space, Surface, Unplaced, VolumeMask
 from neurolm.brain.voxel_map import VoxelMap
 
 __all__ = [
     "BoldRun",
+    "Grayordinates",
     "Regions",
     "Space",
     "Surface",
@@ -34,6 +36,7 @@ __all__ = [
     "mean_pairwise_isc",
     "noise_ceiling",
     "read_bold",
+    "read_cifti_bold",
     "read_confounds",
     "read_mask",
     "read_surface_bold",

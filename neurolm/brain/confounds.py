@@ -15,14 +15,16 @@ STRATEGIES = ("motion", "high_pass", "wm_csf", "global_signal", "compcor", "ica_
 
 
 def read_confounds(
-    bold_path: str | Path, strategy: Sequence[str] = ("motion", "high_pass", "wm_csf"), **options: Any
+    bold_path: str | Path | Sequence[str | Path],
+    strategy: Sequence[str] = ("motion", "high_pass", "wm_csf"),
+    **options: Any,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Confounds of a run of fMRIPrep, as nilearn chooses them.
 
     Parameters
     ----------
-    bold_path : path
-        The preprocessed image; `*_desc-confounds_timeseries.tsv` and its JSON file lie beside it.
+    bold_path : path, or both hemispheres' paths
+        The preprocessed image (NIfTI, GIFTI, CIFTI); `*_desc-confounds_timeseries.tsv` and its JSON file lie beside it.
     strategy : sequence of {"motion", "high_pass", "wm_csf", "global_signal", "compcor", "ica_aroma"}
         Volumes are never dropped: a gap inside a run is an error. Scrubbing is therefore not offered.
     **options
@@ -44,13 +46,12 @@ def read_confounds(
     for name in strategy:
         if name not in STRATEGIES:
             raise bad("strategy", f"hold only {', '.join(STRATEGIES)}", name, "Scrubbing would make gaps inside a run.")
-    check_file(bold_path)
+    paths = [bold_path] if isinstance(bold_path, (str, Path)) else list(bold_path)
+    images = [str(check_file(path)) for path in paths]
     try:
-        table, _ = load_confounds(str(bold_path), strategy=tuple(strategy), demean=True, **options)
-    except ValueError as error:
-        raise bad_file(
-            bold_path, f"has no usable confounds beside it ({error})", "Keep fMRIPrep's confounds beside it."
-        ) from None
+        table, _ = load_confounds(images if len(images) == 2 else images[0], strategy=tuple(strategy), demean=True, **options)
+    except (ValueError, KeyError, OSError) as error:
+        raise bad_file(paths[0], f"has no usable confounds beside it ({error})", "Keep fMRIPrep's confounds beside it.") from None
     return table.to_numpy(dtype=np.float64), tuple(table.columns)
 
 

@@ -12,6 +12,8 @@ from neurolm.brain.bold_run import BoldRun
 from neurolm.brain.space import Surface, VolumeMask
 from neurolm.checks import bad_file, check_file
 
+OVERFLOW_SHARE = 0.75  # of the range of the stored type: no BOLD changes by that much in a TR
+
 
 def read_mask(path: str | Path) -> VolumeMask:
     """A brain mask (NIfTI): every voxel that is not zero.
@@ -59,8 +61,9 @@ def read_bold(
     """
     volume, affine = read_volume(path, n_dimensions=4)
     check_grid(path, volume.shape[:3], affine, mask)
-    tr = _tr(path) if tr is None else tr
+    tr = header_tr(path) if tr is None else tr
     data = np.ascontiguousarray(volume[mask.mask].T, dtype=np.float32)
+    _check_overflow(path, data)
     return BoldRun(data, first_tr_s + tr * np.arange(len(data)), mask, subject, story)
 
 
@@ -68,7 +71,7 @@ def read_volume(path: str | Path, n_dimensions: int) -> tuple[np.ndarray, np.nda
     """(data as float32, affine) of a NIfTI file; float64 data stay float64."""
     import nibabel
 
-    image: Any = _load(path, nibabel.load)
+    image: Any = load_image(path)
     if not isinstance(image, (nibabel.Nifti1Image, nibabel.Nifti1Pair)):
         raise bad_file(path, f"is {type(image).__name__}, not NIfTI", "Convert it to .nii.gz.")
     shape = tuple(int(n) for n in image.shape)
@@ -77,15 +80,13 @@ def read_volume(path: str | Path, n_dimensions: int) -> tuple[np.ndarray, np.nda
             path, f"has {len(shape)} dimensions {shape} where {n_dimensions} are needed", _dimension_hint(n_dimensions)
         )
     dtype = np.float64 if image.get_data_dtype() == np.float64 else np.float32
-    data = _load(path, lambda _: image.get_fdata(dtype=dtype, caching="unchanged"))
+    data = load_image(path, lambda _: image.get_fdata(dtype=dtype, caching="unchanged"))
     return data, np.asarray(image.affine, dtype=np.float64)
 
 
 def read_gifti(path: str | Path) -> tuple[np.ndarray, Mapping[str, str]]:
     """(values, metadata) of a functional GIFTI file: (n_vertices,), or (n_trs, n_vertices) of several arrays."""
-    import nibabel
-
-    image: Any = _load(path, nibabel.load)
+    image: Any = load_image(path)
     arrays = [a.data for a in getattr(image, "darrays", [])]
     if not arrays or any(a.ndim != 1 or len(a) != len(arrays[0]) for a in arrays):
         raise bad_file(path, "is not a functional GIFTI file", "It needs arrays of one value for each vertex.")
@@ -125,28 +126,62 @@ def check_grid(path: str | Path, shape: tuple[int, ...], affine: np.ndarray, spa
         )
 
 
-def _load(path: str | Path, read: Any) -> Any:
-    import zlib
-    from xml.parsers.expat import ExpatError
+def load_image(path: str | Path, read: Any = None) -> Any:
+    """`nibabel.load(path)`, or what `read(path)` makes of it; whatever goes wrong, the file is named.
 
-    from nibabel.filebasedimages import ImageFileError
+    Damaged files make nibabel raise almost anything, so that every error of its reading is the file's.
+    """
+    import warnings
+
+    import nibabel
 
     check_file(path)
     try:
-        return read(path)
-    except (OSError, EOFError, ValueError, zlib.error, ExpatError, ImageFileError) as error:
-        raise bad_file(path, f"is damaged or cut short ({error})", "Copy or make it again.") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # odd headers; what cannot be read raises
+            return (read or nibabel.load)(path)
+    except Exception as error:
+        raise bad_file(
+            path, f"is damaged or cut short ({str(error) or type(error).__name__})", "Copy or make it again."
+        ) from None
 
 
-def _tr(path: str | Path) -> float:
-    import nibabel
+def header_tr(path: str | Path) -> float:
+    """The TR (s) that a NIfTI header says.
 
-    header: Any = _load(path, nibabel.load).header
-    tr, unit = float(header.get_zooms()[3]), header.get_xyzt_units()[1]
+    Raises
+    ------
+    FileError
+        If it says nothing that could be a TR.
+    """
+    header: Any = load_image(path).header
+    zooms = header.get_zooms()  # mm, and the TR
+    if len(zooms) < 4:
+        raise bad_file(path, f"has {len(zooms)} dimensions where 4 are needed", _dimension_hint(4))
+    tr, unit = float(zooms[3]), header.get_xyzt_units()[1]
     seconds = tr / {"msec": 1e3, "usec": 1e6}.get(unit, 1)
     if not 0.1 <= seconds <= 30:
         raise bad_file(path, f"does not know its TR (its header says {tr:g} {unit})", "Give tr in seconds.")
     return seconds
+
+
+def _check_overflow(path: str | Path, data: np.ndarray) -> None:
+    """Refuse whole numbers that went beyond what their type holds when the file was saved, and came back negative."""
+    image: Any = load_image(path)
+    stored = image.get_data_dtype()
+    if stored.kind not in "iu" or stored.itemsize > 2:
+        return
+    slope = float(image.dataobj.slope)
+    span = abs(slope) * (2.0 ** (8 * stored.itemsize) - 1)
+    jumps = np.abs(np.diff(data, axis=0)).max(axis=0, initial=0) if len(data) else np.zeros(0)
+    wrapped = int((jumps > OVERFLOW_SHARE * span).sum())
+    if wrapped:
+        raise bad_file(
+            path,
+            f"was saved as {stored.name} and overflowed: {wrapped} voxels jump by more than {OVERFLOW_SHARE:.0%} of its range "
+            "between two volumes",
+            "Save it as float32.",
+        )
 
 
 def _dimension_hint(n_dimensions: int) -> str:

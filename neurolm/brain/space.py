@@ -109,6 +109,55 @@ class Unplaced:
         return {"column": np.arange(self.n_voxels)}
 
 
+@dataclass(frozen=True, eq=False)
+class Grayordinates:
+    """Columns of a CIFTI file: cortical vertices of two hemispheres, and voxels of what lies below.
+
+    Parameters
+    ----------
+    mesh : str
+        Of the vertices, "fsLR".
+    n_left, n_right : int
+        Vertices of each whole hemisphere, medial wall included.
+    structures : tuple of str, n_voxels
+        "CORTEX_LEFT", "CORTEX_RIGHT", "THALAMUS_LEFT" and so on, as CIFTI names them.
+    vertices : int array of shape (n_voxels,)
+        Vertex of its hemisphere; -1 for voxels.
+    coordinates : array of shape (n_voxels, 3)
+        Of voxels in millimetres; NaN for vertices, whose place is their mesh's.
+    """
+
+    mesh: str
+    n_left: int
+    n_right: int
+    structures: tuple[str, ...]
+    vertices: np.ndarray
+    coordinates: np.ndarray
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "structures", tuple(self.structures))
+        check_same_length("structures", len(self.structures), "vertices", len(self.vertices))
+        if np.shape(self.coordinates) != (len(self.structures), 3):
+            raise bad("coordinates", f"have shape ({len(self.structures)}, 3)", np.shape(self.coordinates))
+
+    @property
+    def n_voxels(self) -> int:
+        return len(self.structures)
+
+    def table(self) -> dict[str, np.ndarray]:
+        places = dict(zip(("x_mm", "y_mm", "z_mm"), np.asarray(self.coordinates).T, strict=True))
+        return {"structure": np.array(self.structures), "vertex": self.vertices, **places}
+
+    def on_surface(self, values: np.ndarray) -> tuple[np.ndarray, Surface]:
+        """The cortical part of a map, (n_vertices,): NaN on the medial wall; and the surface that it is on."""
+        whole = np.full(self.n_left + self.n_right, np.nan)
+        names = np.array(self.structures)
+        for structure, first in (("CORTEX_LEFT", 0), ("CORTEX_RIGHT", self.n_left)):
+            here = names == structure
+            whole[first + self.vertices[here]] = np.asarray(values)[here]
+        return whole, Surface(self.mesh, self.n_left, self.n_right)
+
+
 def space_arrays(space: Space) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """A space as (arrays, attributes) for HDF5."""
     if isinstance(space, Regions):
@@ -119,7 +168,12 @@ def space_arrays(space: Space) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         return {}, {"space": "surface", "mesh": space.mesh, "n_left": space.n_left, "n_right": space.n_right}
     if isinstance(space, Unplaced):
         return {}, {"space": "unplaced", "label": space.label, "n_voxels": space.n_voxels}
-    raise bad("space", "be Regions, VolumeMask, Surface or Unplaced", type(space).__name__)
+    if isinstance(space, Grayordinates):
+        names, codes = np.unique(space.structures, return_inverse=True)
+        arrays = {"space/structures": names, "space/structure": codes.astype(np.uint8)}
+        arrays |= {"space/vertices": space.vertices, "space/coordinates": space.coordinates}
+        return arrays, {"space": "grayordinates", "mesh": space.mesh, "n_left": space.n_left, "n_right": space.n_right}
+    raise bad("space", "be Regions, VolumeMask, Surface, Grayordinates or Unplaced", type(space).__name__)
 
 
 def space_from_arrays(arrays: dict[str, np.ndarray], attributes: dict[str, Any]) -> Space:
@@ -133,7 +187,11 @@ def space_from_arrays(arrays: dict[str, np.ndarray], attributes: dict[str, Any])
         return Surface(attributes["mesh"], attributes["n_left"], attributes["n_right"])
     if kind == "unplaced":
         return Unplaced(attributes["label"], attributes["n_voxels"])
-    raise bad("space", "be regions, volume, surface or unplaced", kind)
+    if kind == "grayordinates":
+        names = tuple(str(arrays["space/structures"][code]) for code in arrays["space/structure"])
+        places = arrays["space/vertices"], arrays["space/coordinates"]
+        return Grayordinates(attributes["mesh"], attributes["n_left"], attributes["n_right"], names, *places)
+    raise bad("space", "be regions, volume, surface, grayordinates or unplaced", kind)
 
 
 def space_hash(space: Space) -> str:

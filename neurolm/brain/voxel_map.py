@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from neurolm.brain.space import Regions, Space, Surface, VolumeMask, check_fits
+from neurolm.brain.space import Grayordinates, Regions, Space, Surface, VolumeMask, check_fits
 from neurolm.brain.surface_projection import project
 from neurolm.checks import bad, bad_file, check_file
 from neurolm.storage import whole_file, write_text
@@ -86,8 +86,10 @@ class VoxelMap:
     def to_gifti(self, prefix: str | Path, mesh: str = "fsaverage5") -> tuple[Path, Path]:
         """Write one file per hemisphere: `<prefix>_hemi-L.func.gii` and `<prefix>_hemi-R.func.gii`.
 
-        A volume is projected to `mesh` first.
+        A volume is projected to `mesh` first; of grayordinates the cortex is written, whole hemispheres.
         """
+        if isinstance(self.space, Grayordinates):
+            return VoxelMap(*self.space.on_surface(self.values), self.name).to_gifti(prefix)
         if isinstance(self.space, VolumeMask):
             return self.to_surface(mesh).to_gifti(prefix)
         if not isinstance(self.space, Surface):

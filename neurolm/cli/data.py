@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -52,12 +52,23 @@ def fetch(
         say(f"in {fetch_dataset(name, report, **{key: value for key, value in asked.items() if value})}")
 
 
-@data.command(epilog="Example: neurolm data check alice")
-def check(name: Annotated[str, typer.Argument(help="A data set of `neurolm data list`.")]) -> None:
+@data.command(epilog="Example: neurolm data check alice    (or: neurolm data check bids -o folder=/data/ds -o space=fsaverage5)")
+def check(
+    name: Annotated[str, typer.Argument(help="A data set of `neurolm data list`, or the config of an analysis.")],
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="key=value of that data set (again for more).")] = None,
+) -> None:
     """Read the copy at hand and say what is there, what is known, and what is wrong."""
     from neurolm.datasets import load_dataset
 
-    dataset = load_dataset(name)
+    if name.endswith((".yaml", ".yml", ".json")):
+        from neurolm.cli.config import read_config
+        from neurolm.cli.run import find_config
+
+        section = read_config(find_config(name)).dataset
+        name, options = section.name, section.options
+    else:
+        options = {}
+    dataset = load_dataset(name, **options | _options(option or []))
     say(f"{dataset.info.name}: {dataset.info.design}")
     say(f"from {dataset.folder or 'memory'}; {len(dataset.subjects())} subjects, stories: {', '.join(dataset.stories())}")
     with progress(f"check {name}") as report:
@@ -66,6 +77,20 @@ def check(name: Annotated[str, typer.Argument(help="A data set of `neurolm data 
         say(str(finding))
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(2)
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    """`folder=/data/ds` and `confounds=[motion]` as a config would have them."""
+    from neurolm.checks import bad
+    from neurolm.cli.config import parse_value
+
+    options = {}
+    for pair in given:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise bad("option", "read key=value", pair)
+        options[key] = parse_value(f"option {key}", value)
+    return options
 
 
 def open_dataset(config: DatasetConfig) -> tuple[Dataset, str]:

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from neurolm.report import DatasetFacts, EncodingReport, LayerScores, MethodFacts
 
 CITED = {"alice": ["brennan2016"], "lebel2023": ["lebel2023"]}
-COLUMNS = {"Regions": "regions", "VolumeMask": "voxels", "Unplaced": "voxels", "Surface": "vertices"}
+COLUMNS = {
+    "Regions": "regions",
+    "VolumeMask": "voxels",
+    "Unplaced": "voxels",
+    "Surface": "vertices",
+    "Grayordinates": "grayordinates",
+}
 BASELINES = {"word rate": "one number for each word: that it was there"}
 SHOWN_AS = {"smollm2-135m": "SmolLM2-135M-Instruct (4-bit weights)"}
 CEILING = (

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neurolm.checks import bad, check_choice, nearest
-from neurolm.datasets import alice, lebel2023, little_prince, narratives, simulated
+from neurolm.datasets import alice, bids, lebel2023, little_prince, narratives, simulated
 from neurolm.datasets.dataset import Dataset, DatasetInfo
 from neurolm.progress import Progress, silent
 
@@ -25,6 +25,7 @@ _PLUGINS = {
     plugin.info.name: plugin
     for plugin in (
         _Plugin(alice.INFO, alice.load_alice, alice.fetch_alice),
+        _Plugin(bids.INFO, bids.load_bids),
         _Plugin(lebel2023.INFO, lebel2023.load_lebel2023, lebel2023.fetch_lebel2023),
         _Plugin(little_prince.INFO, little_prince.load_little_prince, little_prince.fetch_little_prince),
         _Plugin(narratives.INFO, narratives.load_narratives, narratives.fetch_narratives),
@@ -44,10 +45,10 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     Parameters
     ----------
     name : str
-        "alice", "lebel2023", "little_prince", "narratives" or "simulated"; `list_datasets()` says what each is.
+        "alice", "bids", "lebel2023", "little_prince", "narratives" or "simulated"; `list_datasets()` says what each is.
     **options
         The data set's own: `folder=` (where a local copy is); `radius=` for alice, `language=` for
-        little_prince, `mask=` for little_prince and narratives, `seed=` for simulated.
+        little_prince, `mask=` for little_prince and narratives, `seed=` for simulated; those of `Bids` for bids.
 
     Raises
     ------
