@@ -49,6 +49,8 @@ class FeaturesConfig(Section):
 class PreprocessConfig(Section):
     """Per-run steps on the BOLD, in this order."""
 
+    trim_start: int = Field(0, ge=0, description="Volumes dropped at the beginning of every run; the times of the others stay.")
+    trim_end: int = Field(0, ge=0, description="Volumes dropped at the end of every run.")
     detrend_degree: int | None = Field(6, ge=0, le=20, description="Degree of the Legendre basis removed; null for none.")
     zscore: bool = Field(True, description="Give every voxel mean 0 and standard deviation 1 in each run.")
 

@@ -55,7 +55,9 @@ def fetch(
 @data.command(epilog="Example: neurolm data check alice    (or: neurolm data check bids -o folder=/data/ds -o space=fsaverage5)")
 def check(
     name: Annotated[str, typer.Argument(help="A data set of `neurolm data list`, or the config of an analysis.")],
-    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="key=value of that data set (again for more).")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", help="key=value of that data set (again for more).")
+    ] = None,
 ) -> None:
     """Read the copy at hand and say what is there, what is known, and what is wrong."""
     from neurolm.datasets import load_dataset
@@ -81,15 +83,19 @@ def check(
 
 def _options(given: list[str]) -> dict[str, Any]:
     """`folder=/data/ds` and `confounds=[motion]` as a config would have them."""
+    import yaml
+
     from neurolm.checks import bad
-    from neurolm.cli.config import parse_value
 
     options = {}
     for pair in given:
         key, sign, value = pair.partition("=")
         if not sign or not key:
             raise bad("option", "read key=value", pair)
-        options[key] = parse_value(f"option {key}", value)
+        try:
+            options[key] = yaml.safe_load(value)
+        except (yaml.YAMLError, RecursionError):
+            raise bad(f"option {key}", "be a value as YAML has it", value, "Put text with signs into quotes.") from None
     return options
 
 

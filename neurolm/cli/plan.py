@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from neurolm.datasets import Dataset
 from neurolm.storage import write_json
 
 STAGES = {
-    "dataset": ("dataset", "override"),
+    "dataset": ("dataset", "preprocess", "override", "seed"),
     "features": ("dataset", "features", "device"),
     "encode": ("dataset", "features", "preprocess", "design", "encode", "seed", "device", "threads"),
     "report": ("title", "dataset", "features", "preprocess", "design", "encode", "seed"),
@@ -78,7 +79,7 @@ def make_plan(config: AnalysisConfig, *, output: str | Path | None = None) -> Pl
     dataset, name = open_dataset(config.dataset)
     subjects = _chosen("dataset.subjects", config.dataset.subjects, dataset.subjects())
     stories = _chosen("dataset.stories", config.dataset.stories, dataset.stories())
-    options = config.dataset.options if name == config.dataset.name else {}
+    options = _absolute(config.dataset.options) if name == config.dataset.name else {}
     settled = config.dataset.model_copy(
         update={"name": name, "options": options, "subjects": list(subjects), "stories": list(stories), "fallback": None}
     )
@@ -86,6 +87,12 @@ def make_plan(config: AnalysisConfig, *, output: str | Path | None = None) -> Pl
     return Plan(
         config.model_copy(update={"dataset": settled, "output": str(folder)}), config.analysis, folder, subjects, stories, dataset
     )
+
+
+def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that name a place, so that steps which start in the output folder find it too."""
+    paths = {key: options[key] for key in ("folder", "words", "mask") if isinstance(options.get(key), str)}
+    return {**options, **{key: str(Path(path).resolve()) for key, path in paths.items() if Path(path).exists()}}
 
 
 def _chosen(key: str, asked: Any, there: Any) -> tuple[str, ...]:

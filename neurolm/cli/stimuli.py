@@ -67,16 +67,17 @@ def check(
 
 def prepared_runs(plan: Plan, story: str) -> dict[str, BoldRun]:
     """Every subject's run of one story after the config's per-run steps."""
-    from neurolm.brain.preprocess import detrend_legendre, zscore_run
+    from neurolm.brain.preprocess import detrend_legendre, trim_run, zscore_run
 
+    steps = plan.config.preprocess
     runs = {}
     for subject in plan.subjects:
         if story not in plan.dataset.stories(subject):
             raise bad("dataset.subjects", f"all have heard {story!r}", subject, "Choose subjects and stories that go together.")
-        run = plan.dataset.bold(subject, story)
-        if plan.config.preprocess.detrend_degree is not None:
-            run = detrend_legendre(run, plan.config.preprocess.detrend_degree)
-        runs[subject] = zscore_run(run) if plan.config.preprocess.zscore else run
+        run = trim_run(plan.dataset.bold(subject, story), steps.trim_start, steps.trim_end)
+        if steps.detrend_degree is not None:
+            run = detrend_legendre(run, steps.detrend_degree)
+        runs[subject] = zscore_run(run) if steps.zscore else run
     return runs
 
 

@@ -114,13 +114,14 @@ class Bids:
         authors = said.get("Authors")
         names = ", ".join(map(str, authors)) if isinstance(authors, list) else ""
         cited = said.get("HowToAcknowledge") or said.get("DatasetDOI") or ""
-        known: dict[str, Any] = {
+        known = {
             "name": said.get("Name"),
             "licence": said.get("License") or said.get("Licence"),
             "citation": ". ".join(str(part) for part in (names, said.get("Name"), cited) if part),
             "url": said.get("DatasetDOI"),
         }
-        return replace(INFO, **{key: str(value) for key, value in known.items() if value})
+        described: dict[str, Any] = {key: str(value) for key, value in known.items() if value}
+        return replace(INFO, **described)
 
     def subjects(self) -> list[str]:
         """Listeners with at least one preprocessed run, as "01"."""

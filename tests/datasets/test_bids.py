@@ -266,3 +266,19 @@ def test_spaces_are_of_their_kind(whole):
     kinds = {"MNI152NLin2009cAsym": VolumeMask, "fsaverage5": Surface, "fsLR": Grayordinates}
     for space, kind in kinds.items():
         assert isinstance(load_dataset("bids", folder=whole, space=space).bold("01", "clock_run-1").space, kind)
+
+
+def test_thousands_of_files_are_found_in_a_moment(tmp_path):
+    import time
+
+    from neurolm.datasets.bids_files import preprocessed_runs
+
+    for subject in range(80):
+        func = tmp_path / f"sub-{subject:03d}" / "func"
+        func.mkdir(parents=True)
+        for run in range(50):
+            (func / f"sub-{subject:03d}_task-a_run-{run}_space-fsLR_den-91k_bold.dtseries.nii").touch()
+    began = time.perf_counter()
+    runs = preprocessed_runs(find_files(tmp_path), tmp_path, "fsLR")
+    assert len(runs.images) == 4000
+    assert time.perf_counter() - began < 5
