@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -93,14 +94,15 @@ class _Heartbeat(_Rate):
 
     def __init__(self, stage: str, folder: Path) -> None:
         super().__init__(stage)
-        self.path = folder / f"{os.getpid()}.json"
+        self.host = socket.gethostname()
+        self.path = folder / f"{self.host}-{os.getpid()}.json"
 
     def __call__(self, done: float, total: float, unit: str = "", note: str = "") -> None:
         used, left = self.left(done, total)
         if self.due(done, total, 0.5):
             beat = {"stage": self.stage, "done": done, "total": total, "unit": unit, "note": note, "used_s": used, "left_s": left}
             with contextlib.suppress(ValueError):  # a full disk must not stop the work itself
-                write_json(self.path, beat | {"pid": os.getpid(), "time": time.time()})
+                write_json(self.path, beat | {"host": self.host, "pid": os.getpid(), "time": time.time()})
 
 
 def line_text(stage: str, done: float, total: float, unit: str, note: str, used: float, left: float | None) -> str:

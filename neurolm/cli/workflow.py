@@ -1,7 +1,8 @@
 """Run a Snakemake workflow in an output folder, so that nothing of a killed run gets in its way.
 
 One lock of ours (flock: it dies with its holder). Children carry the run's id in their
-environment: those that outlived a killed run are found by it and ended before the next begins.
+environment: those that outlived a killed run are found by it and ended before the next begins, as
+are the jobs that it left on a cluster.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -40,6 +43,7 @@ def run_workflow(
         if not held:
             raise bad("output", "have one run at a time", str(output), "Another run is at work there: wait for it, or stop it.")
         _end_orphans(home)
+        _cancel_jobs(home / "snakemake.log")
         for folder in {output, *(p.parent for p in output.rglob(".*.part"))}:
             remove_parts(folder)
         return _start(name, output, home, cores, profile, watch)
@@ -71,6 +75,7 @@ def _start(name: str, output: Path, home: Path, cores: int, profile: str | None,
             process.terminate()
             process.wait()
             _end_orphans(home)
+            _cancel_jobs(log)
             raise
     state = WorkflowState.read(home)
     watch(state)
@@ -128,10 +133,11 @@ class WorkflowState:
 
 
 def _beat(path: Path) -> dict[str, Any] | None:
-    """A heartbeat of a living process."""
+    """A heartbeat of a living process; one on another machine of the cluster is taken at its word."""
     try:
         beat = json.loads(path.read_text())
-        os.kill(beat["pid"], 0)
+        if beat["host"] == socket.gethostname():
+            os.kill(beat["pid"], 0)
     except (OSError, ValueError, KeyError):
         return None
     return beat if beat["done"] < beat["total"] else None
@@ -161,3 +167,18 @@ def _end_orphans(home: Path) -> None:
         except (psutil.Error, OSError):
             continue
     psutil.wait_procs(orphans, timeout=10)
+
+
+def _cancel_jobs(log: Path, wait_s: float = 60) -> None:
+    """Cancel SLURM jobs of an earlier run that outlived it: the executor gave them the name that its log tells."""
+    found = re.search(r"^SLURM run ID: (\S+)", log.read_text(errors="replace") if log.exists() else "", re.MULTILINE)
+    if not found or not shutil.which("scancel"):
+        return
+    subprocess.run(["scancel", f"--name={found[1]}"], capture_output=True)
+    waited_until = time.monotonic() + wait_s
+    while time.monotonic() < waited_until:  # until the last of them has let go of its files
+        left = subprocess.run(["squeue", "--noheader", f"--name={found[1]}"], capture_output=True, text=True)
+        if left.returncode == 0 and not left.stdout.strip():
+            return
+        time.sleep(0.5)
+    raise bad("output", "have one run at a time", f"jobs of an earlier run, named {found[1]}", "End them with scancel.")

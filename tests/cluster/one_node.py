@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+INSTALLED = Path("/etc/slurm/slurm.conf")  # where srun looks inside a job, whose SLURM_CONF the executor takes away
 CONF = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -46,6 +47,8 @@ def missing() -> str:
     """Why no SLURM can be started here; empty when one can."""
     if os.geteuid() != 0:
         return "a one-node SLURM needs root"
+    if INSTALLED.exists():
+        return "this machine has a SLURM of its own"
     lacking = [name for name in ("munged", "slurmctld", "slurmd", "sbatch", "squeue") if not shutil.which(name)]
     return f"not installed: {', '.join(lacking)} (make test-slurm)" if lacking else ""
 
@@ -80,6 +83,9 @@ def one_node(folder: Path, cpus: int = 2, memory_mb: int = 8000) -> Iterator[One
     host = socket.gethostname().split(".")[0]
     ports = {"port": _free_port(), "node_port": _free_port()}
     (folder / "slurm.conf").write_text(CONF.format(host=host, folder=folder, cpus=cpus, memory_mb=memory_mb, **ports))
+    INSTALLED.parent.mkdir(exist_ok=True)
+    INSTALLED.unlink(missing_ok=True)  # a link that leads nowhere, left by a test that was killed
+    INSTALLED.symlink_to(folder / "slurm.conf")
     started_munge = _start_munge()
     node = OneNode(folder)
     try:
@@ -91,6 +97,7 @@ def one_node(folder: Path, cpus: int = 2, memory_mb: int = 8000) -> Iterator[One
         subprocess.run(["scancel", "--user", "root"], env=node.environment, capture_output=True, timeout=20)
         node.kill_controller()
         _kill(folder / "slurmd.pid")
+        INSTALLED.unlink()
         if started_munge:
             subprocess.run(["pkill", "munged"], capture_output=True)
 

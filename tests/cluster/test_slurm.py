@@ -1,54 +1,105 @@
-"""The same workflow on a real scheduler ends with the same bytes as on this machine."""
+"""The same workflow on a real scheduler ends with the same bytes as on this machine, whatever is killed in between."""
 
+import hashlib
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
+from tiny_model import save_tiny_model
 
 sys.path.insert(0, str(Path(__file__).parent))
 from one_node import missing, one_node
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(1800),
+    pytest.mark.timeout(1200),
     pytest.mark.skipif(bool(missing()), reason=missing() or "SLURM is here"),
 ]
 
 CONFIG = """\
 dataset: {{name: simulated, options: {{n_subjects: 3}}}}
-features: {{model: smollm2-135m, layers: [0, 2], context: {{n: 64, unit: sliding}}}}
-encode: {{permutations: 20, subject_permutations: 5}}
+features: {{model: {model}, layers: [0, 2], context: {{n: 64, unit: sliding}}}}
+encode: {{permutations: 20, subject_permutations: 5, alphas: {{low: 1, high: 10000, count: 5}}}}
 threads: 1
 output: {output}
 """
 PROFILE = """\
 executor: slurm
 jobs: 4
+retries: 2
 latency-wait: 30
 slurm-status-command: squeue
-slurm-init-seconds-before-status-checks: 5
-default-resources: [slurm_partition=main, slurm_account=none, mem_mb=4000, runtime=30]
+slurm-init-seconds-before-status-checks: 2
+default-resources: [slurm_partition=main, slurm_account=none, mem_mb=2000, runtime=30]
+set-resources:
+  features: {mem_mb: 2000}
+  encode: {mem_mb: 2000}
 """
+UNCOMPARED = (".neurolm", ".snakemake", "config.json", "report.html")  # they name their folder, times and process ids
 
 
-def test_a_workflow_on_slurm_gives_the_bytes_of_the_local_run(tmp_path):
-    import os
-    import subprocess
+def test_a_workflow_on_slurm_gives_the_bytes_of_the_local_run_after_kills(tmp_path):
+    model = save_tiny_model(tmp_path / "model")
+    environment = os.environ | {"NEUROLM_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "neurolm", "run"]
 
-    def run(name, *options, env):
-        config = tmp_path / f"{name}.yaml"
-        config.write_text(CONFIG.format(output=tmp_path / name))
-        command = [sys.executable, "-m", "neurolm", "run", str(config), *options]
-        return subprocess.run(command, capture_output=True, text=True, env=env, timeout=1500)
+    def config(name):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(CONFIG.format(model=model, output=tmp_path / name))
+        return str(path)
 
-    local = run("local", env=dict(os.environ))
+    local = subprocess.run([*command, config("local")], capture_output=True, text=True, env=environment)
     assert local.returncode == 0, local.stderr
+
     profile = tmp_path / "profile"
     profile.mkdir()
     (profile / "config.yaml").write_text(PROFILE)
+    log = tmp_path / "remote" / ".neurolm" / "snakemake.log"
     with one_node(tmp_path / "slurm") as node:
-        remote = run("remote", "--profile", str(profile), env=node.environment)
-        log = tmp_path / "remote" / ".neurolm" / "snakemake.log"
-        assert remote.returncode == 0, remote.stderr + log.read_text()[-3000:]
-    for name in ("encoding/scores.h5", "encoding/scores.tsv", "features/story-theclockmakerofsaltmarsh_features.h5"):
-        assert (tmp_path / "remote" / name).read_bytes() == (tmp_path / "local" / name).read_bytes()
+        environment = node.environment | {"NEUROLM_CACHE": str(tmp_path / "other-cache")}
+        options = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        run = [*command, config("remote"), "--profile", str(profile)]
+
+        first = subprocess.Popen(run, **options)
+        job = _wait_for_step("features extract", tmp_path / "remote")
+        job.kill()  # the job dies; the scheduler's retry does it again
+        _wait_for_step("features extract", tmp_path / "remote", other_than=job.pid)
+        node.kill_controller()  # the head node goes down and comes back
+        time.sleep(5)
+        node.start_controller()
+        step = _wait_for_step("encode", tmp_path / "remote")
+        os.kill(first.pid, signal.SIGKILL)  # the run itself; its job lives on
+        first.wait()
+        assert step.is_running()
+
+        again = subprocess.run(run, **options)
+        assert again.returncode == 0, again.stdout + log.read_text()[-3000:]
+        assert not step.is_running()
+        assert "Reused, finished earlier: check, features." in again.stdout
+        assert node.jobs() == []
+    assert _hashes(tmp_path / "remote") == _hashes(tmp_path / "local")
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def _wait_for_step(words: str, output: Path, *, other_than: int = 0, seconds: float = 120) -> psutil.Process:
+    """The process of a step of the run in `output`."""
+    log = output / ".neurolm" / "snakemake.log"
+    for _ in range(int(seconds * 5)):
+        assert not log.exists() or "Exiting because" not in log.read_text(), log.read_text()
+        for process in psutil.process_iter(["cmdline"]):
+            line = " ".join(process.info["cmdline"] or [])
+            if f"-m neurolm {words}" in line and "snakemake" not in line and "bash" not in line and process.pid != other_than:
+                if Path(process.cwd()) == output:
+                    return process
+        time.sleep(0.2)
+    raise AssertionError(f"no step {words!r} came to work")
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = (p for p in folder.rglob("*") if p.is_file() and not set(UNCOMPARED) & set(p.relative_to(folder).parts))
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(files)}

@@ -1,69 +1,134 @@
-"""The stages that are interrupted: small real inputs, one `neurolm` command line each."""
+"""What is interrupted: small real inputs, a second or two of work each."""
 
 from __future__ import annotations
 
+import hashlib
+import http.server
 import os
-import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from pull_the_plug import Stage
+import numpy as np
+from victim import command_line
 
-NEUROLM = [sys.executable, "-m", "neurolm"]
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tiny_model import save_tiny_model
+
 ANALYSIS = """\
 dataset: {{name: simulated, options: {{n_subjects: 3}}}}
-features: {{model: smollm2-135m, layers: [0, 2], context: {{n: 64, unit: sliding}}}}
-encode: {{permutations: 50, subject_permutations: 5}}
+features: {{model: {place}/model, layers: [0, 2], context: {{n: 64, unit: sliding}}}}
+encode: {{permutations: {shifts}, subject_permutations: {own}, alphas: {{low: 1, high: 10000, count: 5}}}}
 threads: 1
-output: {output}
+device: cpu
+output: {place}/run
 """
 TRAINING = """\
 name: plug
-corpus: {{files: [{text}], form: raw}}
+corpus: {{files: [{place}/text.txt], form: raw}}
 tokenizer: {{kind: characters}}
 model: {{kind: LSTM, settings: {{width: 32, n_layers: 1}}}}
 batches: {{kind: streams, batch_size: 8, length: 32}}
 trainer: {{n_steps: 300, checkpoint_every: 20, log_every: 20, optimizer: {{kind: adamw, lr: 0.003}}}}
-baseline_order: 2
+baseline_order: 0
 """
+SENTENCE = "the rabbit took a watch out of its waistcoat pocket and looked at it and then hurried on. "
 
 
-def _analysis(folder: Path) -> Path:
-    config = folder.with_suffix(".yaml")
-    config.write_text(ANALYSIS.format(output=folder))
-    return config
+@dataclass
+class Stage:
+    """One thing to interrupt.
+
+    before : what is done, undisturbed, to make its inputs
+    work : what is interrupted; both are given the folder `place`, and write to `place/run`
+    uncompared : names of files that hold times or process ids
+    """
+
+    name: str
+    work: Callable[[Path], Callable[[], None]]
+    before: list[Callable[[Path], Callable[[], None]]] = field(default_factory=list)
+    shifts: tuple[int, int] = (20, 5)
+    uncompared: tuple[str, ...] = ()
 
 
-def _after(*earlier: str) -> Callable[[Path], list[str]]:
-    """A command on its own, with what it reads made beforehand and undisturbed."""
-
-    def prepare(folder: Path) -> list[str]:
-        config = _analysis(folder)
-        if not folder.exists():
-            for step in earlier[:-1]:
-                subprocess.run(
-                    [*NEUROLM, *step.split(), str(config)],
-                    check=True,
-                    capture_output=True,
-                    env=os.environ | {"OMP_NUM_THREADS": "1"},
-                )
-        return [*NEUROLM, *earlier[-1].split(), str(config)]
-
-    return prepare
+def write_inputs(stage: Stage, place: Path) -> None:
+    """Configs, a model and a text, outside of the folder that is compared."""
+    shifts, own = stage.shifts
+    (place / "analysis.yaml").write_text(ANALYSIS.format(place=place, shifts=shifts, own=own))
+    (place / "training.yaml").write_text(TRAINING.format(place=place))
+    (place / "text.txt").write_text(SENTENCE * 400)
+    if not (place / "model").exists():
+        save_tiny_model(place / "model", width=64)
 
 
-def _train(folder: Path) -> list[str]:
-    config, text = folder.with_suffix(".yaml"), folder.with_suffix(".txt")
-    text.write_text("the rabbit took a watch out of its waistcoat pocket and looked at it and then hurried on. " * 400)
-    config.write_text(TRAINING.format(text=text))
-    return [*NEUROLM, "train", "model", str(config), "--output", str(folder), "--device", "cpu"]
+def _of_analysis(*words: str) -> Callable[[Path], Callable[[], None]]:
+    return lambda place: command_line(*words, str(place / "analysis.yaml"))
 
 
+def _train(place: Path) -> Callable[[], None]:
+    return command_line("train", "model", str(place / "training.yaml"), "--output", str(place / "run"), "--device", "cpu")
+
+
+FILES = {f"part-{i}.bin": np.random.default_rng(i).bytes(300_000) for i in range(6)}
+
+
+def _download(place: Path) -> Callable[[], None]:
+    def work() -> None:
+        from neurolm.datasets.fetch import Pinned, fetch_files
+
+        registry = {f"deep/{name}": Pinned(f"sha256:{hashlib.sha256(b).hexdigest()}", len(b)) for name, b in FILES.items()}
+        fetch_files(registry, os.environ["PLUG_SERVER"], place / "run")
+
+    return work
+
+
+class SlowServer(http.server.BaseHTTPRequestHandler):
+    """Serves FILES at about 1.5 MB/s, with ranges."""
+
+    def do_GET(self) -> None:
+        content = FILES[self.path.rsplit("/", 1)[-1]]
+        asked = self.headers.get("Range")
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        self.send_response(416 if asked and start >= len(content) else 206 if asked else 200)
+        self.send_header("Content-Length", str(max(0, len(content) - start)))
+        self.end_headers()
+        for piece in range(start, len(content), 1 << 15):
+            try:
+                self.wfile.write(content[piece : piece + (1 << 15)])
+            except OSError:
+                return
+            time.sleep(0.1)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def serve() -> tuple[int, str]:
+    """A server in a process of its own: (process id, address)."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), SlowServer)
+        os.write(write, str(server.server_port).encode())
+        os.close(write)
+        threading.current_thread().name = "server"
+        server.serve_forever()
+        os._exit(0)
+    os.close(write)
+    port = os.read(read, 16).decode()
+    os.close(read)
+    return pid, f"http://127.0.0.1:{port}/"
+
+
+CHECK, EXTRACT, ENCODE, REPORT = (_of_analysis(*words.split()) for words in ("stimuli check", "features extract", "encode", "report"))
 STAGES = [
-    Stage("features", _after("stimuli check", "features extract")),
-    Stage("fit and permutations", _after("stimuli check", "features extract", "encode")),
-    Stage("report", _after("stimuli check", "features extract", "encode", "report")),
-    Stage("whole workflow", _after("run")),
-    Stage("training", _train),
+    Stage("features", EXTRACT, [CHECK]),
+    Stage("fit", ENCODE, [CHECK, EXTRACT], shifts=(0, 0)),
+    Stage("permutations", ENCODE, [CHECK, EXTRACT], shifts=(300, 50)),
+    Stage("report", REPORT, [CHECK, EXTRACT, ENCODE]),
+    Stage("training", _train, uncompared=("log.jsonl",)),
+    Stage("downloads", _download),
 ]
