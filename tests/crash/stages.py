@@ -123,7 +123,9 @@ def serve() -> tuple[int, str]:
     return pid, f"http://127.0.0.1:{port}/"
 
 
-CHECK, EXTRACT, ENCODE, REPORT = (_of_analysis(*words.split()) for words in ("stimuli check", "features extract", "encode", "report"))
+CHECK, EXTRACT, ENCODE, REPORT = (
+    _of_analysis(*words.split()) for words in ("stimuli check", "features extract", "encode", "report")
+)
 STAGES = [
     Stage("features", EXTRACT, [CHECK]),
     Stage("fit", ENCODE, [CHECK, EXTRACT], shifts=(0, 0)),
