@@ -172,7 +172,7 @@ class Trial:
         return not different
 
 
-class tmpfs:  # noqa: N801 (reads as what it is)
+class tmpfs:
     """A small file system in memory, mounted on a folder; root only."""
 
     def __init__(self, folder: Path, n_bytes: float) -> None:

@@ -15,12 +15,33 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-MODULES = """
-torch h5py scipy.stats sklearn.linear_model matplotlib.pyplot psutil pooch requests neurolm.cli.commands neurolm.cli.plan
-neurolm.cli.subjects neurolm.cli.run neurolm.encoding.evaluate neurolm.features neurolm.datasets neurolm.lm neurolm.report
-neurolm.training.recipe neurolm.training.config neurolm.decoding neurolm.timescales neurolm.datasets.alignment_check
-neurolm.datasets.fetch neurolm.stimuli neurolm.report.alignment_figures
-""".split()
+MODULES = [
+    "torch",
+    "h5py",
+    "scipy.stats",
+    "sklearn.linear_model",
+    "matplotlib.pyplot",
+    "psutil",
+    "pooch",
+    "requests",
+    "neurolm.cli.commands",
+    "neurolm.cli.plan",
+    "neurolm.cli.subjects",
+    "neurolm.cli.run",
+    "neurolm.encoding.evaluate",
+    "neurolm.features",
+    "neurolm.datasets",
+    "neurolm.lm",
+    "neurolm.report",
+    "neurolm.training.recipe",
+    "neurolm.training.config",
+    "neurolm.decoding",
+    "neurolm.timescales",
+    "neurolm.datasets.alignment_check",
+    "neurolm.datasets.fetch",
+    "neurolm.stimuli",
+    "neurolm.report.alignment_figures",
+]
 
 
 def import_everything() -> None:
