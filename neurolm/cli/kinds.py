@@ -10,6 +10,8 @@ from neurolm.cli.comparison_config import ComparisonConfig
 from neurolm.cli.comparison_plan import make_comparison
 from neurolm.cli.config import AnalysisConfig, read_config_as, read_yaml
 from neurolm.cli.plan import make_plan
+from neurolm.cli.timescales_config import ContrastConfig, TimescalesConfig
+from neurolm.cli.timescales_plan import make_timescales_plan
 
 
 class Runnable(Protocol):
@@ -40,7 +42,12 @@ def plan_of(path: Path, *, output: Path | None, look: bool = True, **options: An
     FileError
         If the config holds a mistake, or an analysis that no workflow carries out.
     """
-    kinds: dict[str, Any] = {"encoding": AnalysisConfig, "comparison": ComparisonConfig}
+    kinds: dict[str, Any] = {
+        "encoding": AnalysisConfig,
+        "comparison": ComparisonConfig,
+        "timescales": TimescalesConfig,
+        "contrast": ContrastConfig,
+    }
     values, lines = read_yaml(path)
     kind = values.get("analysis", "encoding")
     if kind not in kinds:
@@ -50,6 +57,8 @@ def plan_of(path: Path, *, output: Path | None, look: bool = True, **options: An
     config = with_options(read_config_as(kinds[kind], path), **options)
     if isinstance(config, ComparisonConfig):
         return config, make_comparison(config, output=output, look=look)
+    if isinstance(config, (TimescalesConfig, ContrastConfig)):
+        return config, make_timescales_plan(config, output=output)
     return config, make_plan(config, output=output)
 
 

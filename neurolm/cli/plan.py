@@ -71,15 +71,15 @@ class Plan:
             "threads": self.config.threads,
         }
         write_if_new(self.output / ".neurolm" / "plan.json", plan)
-        write_if_new(self.output / "dataset_description.json", _description(self))
+        write_if_new(self.output / "dataset_description.json", description(self))
 
 
 def make_plan(config: AnalysisConfig, *, output: str | Path | None = None) -> Plan:
     """Open the data set (or its fallback) and settle what is analysed."""
     dataset, name = open_dataset(config.dataset)
-    subjects = _chosen("dataset.subjects", config.dataset.subjects, dataset.subjects())
-    stories = _chosen("dataset.stories", config.dataset.stories, dataset.stories())
-    options = _absolute(config.dataset.options) if name == config.dataset.name else {}
+    subjects = chosen("dataset.subjects", config.dataset.subjects, dataset.subjects())
+    stories = chosen("dataset.stories", config.dataset.stories, dataset.stories())
+    options = absolute(config.dataset.options) if name == config.dataset.name else {}
     settled = config.dataset.model_copy(
         update={"name": name, "options": options, "subjects": list(subjects), "stories": list(stories), "fallback": None}
     )
@@ -89,13 +89,13 @@ def make_plan(config: AnalysisConfig, *, output: str | Path | None = None) -> Pl
     )
 
 
-def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:
+def absolute(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options that name a place, so that steps which start in the output folder find it too."""
     paths = {key: options[key] for key in ("folder", "words", "mask") if isinstance(options.get(key), str)}
     return {**options, **{key: str(Path(path).resolve()) for key, path in paths.items() if Path(path).exists()}}
 
 
-def _chosen(key: str, asked: Any, there: Any) -> tuple[str, ...]:
+def chosen(key: str, asked: Any, there: Any) -> tuple[str, ...]:
     if asked == "all":
         return tuple(there)
     unknown = [name for name in asked if name not in there]
@@ -104,7 +104,7 @@ def _chosen(key: str, asked: Any, there: Any) -> tuple[str, ...]:
     return tuple(asked)
 
 
-def _description(plan: Plan) -> dict[str, Any]:
+def description(plan: Any) -> dict[str, Any]:
     """dataset_description.json of a BIDS derivative."""
     return {
         "Name": plan.config.title or "neurolm",

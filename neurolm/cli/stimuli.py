@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from neurolm.brain import BoldRun
     from neurolm.cli.config import AnalysisConfig
     from neurolm.cli.plan import Plan
+    from neurolm.cli.timescales_plan import TimescalesPlan
     from neurolm.datasets.alignment_check import AlignmentCheck
 
 stimuli = typer.Typer(help="Read transcripts; check that words and BOLD belong together.", no_args_is_help=True)
@@ -65,7 +66,7 @@ def check(
     say(f"Words and BOLD fit: {plan.output / 'stimuli/alignment.json'}")
 
 
-def prepared_runs(plan: Plan, story: str) -> dict[str, BoldRun]:
+def prepared_runs(plan: Plan | TimescalesPlan, story: str) -> dict[str, BoldRun]:
     """Every subject's run of one story after the config's per-run steps."""
     from neurolm.brain.preprocess import detrend_legendre, trim_run, zscore_run
 

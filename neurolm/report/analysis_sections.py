@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,34 +17,99 @@ if TYPE_CHECKING:
     from neurolm.timescales.window_result import WindowResult
 
 
-def timescale_section(result: WindowResult, regions: Sequence[str], *, name: str = "timescales") -> Section:
-    """The window of every region, the curves behind it, and a table; for many voxels how the windows are distributed."""
-    pictures = timescale_pictures(result, regions, name=name)
+def timescale_section(
+    result: WindowResult,
+    regions: Sequence[str],
+    *,
+    name: str = "timescales",
+    title: str = "How much of the past does each region use?",
+    intro: str = "",
+    score: str = "score",
+    window: str = "window",
+    more: Mapping[str, np.ndarray] | None = None,
+) -> Section:
+    """The window of every region, the curves behind it, and a table; for many voxels how the windows are distributed.
+
+    Parameters
+    ----------
+    intro : str
+        How it was estimated, in a sentence or two.
+    score, window : str
+        What the curve and the index are called.
+    more : mapping of str to array of shape (n_regions,), optional
+        Further columns of the table.
+    """
+    pictures = timescale_pictures(result, regions, name=name, score=score, window=window)
     found = int(np.isfinite(result.index).sum())
     text = (
         f"Estimated by {result.estimator.replace('_', ' ')}. {int(result.valid.sum()):,} of {len(regions):,} regions are predicted "
-        f"above chance; in {found:,} of these a window was found. Elsewhere it is n/a."
+        f"above chance; in {found:,} of these a {window} was found. Elsewhere it is n/a."
     )
+    more = more or {}
     rows = (
-        (region, number(result.index[i], 1), interval(result.interval[0, i], result.interval[1, i], 1), probability(result.p[i]))
+        (
+            region,
+            number(result.index[i], 1),
+            interval(result.interval[0, i], result.interval[1, i], 1),
+            probability(result.p[i]),
+            *(number(values[i]) for values in more.values()),
+        )
         for i, region in enumerate(regions)
     )
-    header = ("Region", f"Window ({result.units})", "95% interval", "p")
-    numbers = table(header, rows, caption="The window of each region, with the p value of its prediction.")
+    header = ("Region", f"{window.capitalize()} ({result.units})", "95% interval", "p", *more)
+    over = result.details.get("interval_over", "blocks of time or words")
+    caption = f"The {window} of each region with its interval over {over}, and the p value of its prediction."
     few = len(regions) <= MOST_PANELS
-    children = (element("p", text), *(figure(p, n, p.description) for n, p in pictures.items()), numbers if few else None)
-    return Section(name, "How much of the past does each region use?", children)
+    children = (
+        element("p", intro) if intro else None,
+        element("p", text),
+        *(element("p", line) for line in _model_lines(result, window)),
+        *(figure(p, n, p.description) for n, p in pictures.items()),
+        table(header, rows, caption=caption) if few else None,
+    )
+    return Section(name, title, children)
 
 
-def timescale_pictures(result: WindowResult, regions: Sequence[str], *, name: str = "timescales") -> dict[str, Picture]:
+def timescale_pictures(
+    result: WindowResult, regions: Sequence[str], *, name: str = "timescales", score: str = "score", window: str = "window"
+) -> dict[str, Picture]:
     """The section's figures under their file names."""
     if len(regions) > MOST_PANELS:
-        return {f"{name}-histogram": timescale_histogram(result.index, units=result.units)}
-    curves = context_curves(result.scales, result.curve, regions, units=result.units, index=result.index, label="score")
-    return {
-        f"{name}-map": timescale_map(regions, result.index, units=result.units, interval=result.interval),
-        f"{name}-curves": curves,
-    }
+        return {f"{name}-histogram": timescale_histogram(result.index, units=result.units, label=window)}
+    curves = context_curves(
+        result.scales,
+        result.curve,
+        regions,
+        units=result.units,
+        interval=result.details.get("curve_interval"),
+        index=result.index,
+        label=score,
+    )
+    picture = timescale_map(
+        regions, result.index, units=result.units, interval=result.interval, label=window, models=_model_windows(result)
+    )
+    return {f"{name}-map": picture, f"{name}-curves": curves}
+
+
+def _model_windows(result: WindowResult) -> dict[str, np.ndarray]:
+    beside = (("units of the language model", result.model), ("of an untrained one", result.untrained))
+    return {name: one.index for name, one in beside if one is not None}
+
+
+def _model_lines(result: WindowResult, window: str) -> list[str]:
+    """The language model's own windows, in words."""
+    lines = []
+    for who, one in (("the language model's", result.model), ("an untrained model's", result.untrained)):
+        if one is None or not np.isfinite(one.index).any():
+            continue
+        low, median, high = np.nanquantile(one.index, [0.25, 0.5, 0.75])
+        unknown = int((~np.isfinite(one.index)).sum())
+        rest = f"; {unknown:,} have none within the scales asked for" if unknown else ""
+        lines.append(
+            f"Median {window} of {who} own {len(one.index):,} units: {number(median, 1)} {one.units} "
+            f"(middle half {number(low, 1)} to {number(high, 1)}){rest}."
+        )
+    return lines
 
 
 def decoder_section(

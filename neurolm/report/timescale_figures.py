@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.report.figures import BLUE, FAINT, ORANGE, SOFT, Picture, long_table, new_figure, plain_log_axis, short, style
+from neurolm.report.figures import (
+    BLUE,
+    FAINT,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SOFT,
+    Picture,
+    long_table,
+    new_figure,
+    plain_log_axis,
+    short,
+    style,
+)
 from neurolm.report.markup import number
 
 MOST_PANELS = 48
@@ -77,7 +90,13 @@ def context_curves(
 
 
 def timescale_map(
-    regions: Sequence[str], index: np.ndarray, *, units: str, interval: np.ndarray | None = None, label: str = "window"
+    regions: Sequence[str],
+    index: np.ndarray,
+    *,
+    units: str,
+    interval: np.ndarray | None = None,
+    label: str = "window",
+    models: Mapping[str, np.ndarray] | None = None,
 ) -> Picture:
     """The window of every region on one logarithmic axis, shortest first; regions without one are named last.
 
@@ -86,6 +105,8 @@ def timescale_map(
     index : array of shape (n_regions,)
         In `units`, above zero; NaN where nothing was found.
     interval : array of shape (2, n_regions), optional
+    models : mapping of str to array, optional
+        Windows of the units of language models, drawn behind: the middle half of the units, and the median.
     """
     index = np.asarray(index, dtype=np.float64)
     if (index <= 0).any():
@@ -93,8 +114,14 @@ def timescale_map(
     order = np.argsort(np.where(np.isnan(index), np.inf, index), kind="stable")
     y = np.arange(len(order))
     with style():
-        figure, axes = new_figure(5.0, min(16.0, 0.9 + 0.3 * len(order)))
+        figure, axes = new_figure(5.0, min(16.0, (1.2 if models else 0.9) + 0.3 * len(order)))
         known = np.isfinite(index[order])
+        quartiles = {n: np.nanquantile(w, [0.25, 0.5, 0.75]) for n, w in (models or {}).items() if np.isfinite(w).any()}
+        for (name, (low, median, high)), colour in zip(quartiles.items(), (GREEN, PURPLE)):
+            axes.axvspan(low, high, color=colour, alpha=0.12, lw=0)
+            axes.axvline(median, color=colour, lw=1.4, ls="--", label=name)
+        if quartiles:
+            figure.legend(loc="outside upper left", ncols=len(quartiles), handlelength=1.6)
         if interval is not None:
             low, high = (np.asarray(end)[order][known] for end in interval)
             axes.hlines(y[known], low, high, color=SOFT, lw=1.6)
@@ -106,7 +133,7 @@ def timescale_map(
         axes.set(
             yticks=y, yticklabels=[short(regions[i]) for i in order], ylim=(len(order) - 0.4, -0.6), xlabel=f"{label} ({units})"
         )
-        if known.any():
+        if known.any() or quartiles:
             axes.set_xscale("log")
             plain_log_axis(axes.xaxis, subs=(1.0, 2.0, 5.0))
         axes.grid(axis="y", color=FAINT, lw=0.8)
@@ -115,6 +142,8 @@ def timescale_map(
     data: dict[str, Any] = {"region": list(regions), f"{label}_{units}": index}
     if interval is not None:
         data |= {"low": interval[0], "high": interval[1]}
+    for name, (low, median, high) in quartiles.items():
+        data |= {f"{name}, {q}": [value] * len(order) for q, value in (("25%", low), ("median", median), ("75%", high))}
     known_names = [regions[i] for i in order if np.isfinite(index[i])]
     ends = (
         f"from {known_names[0]}, {number(np.nanmin(index), 1)}, to {known_names[-1]}, {number(np.nanmax(index), 1)} {units}"

@@ -13,8 +13,11 @@ scramble_isc, unscramble_bold           scrambled stories and real listeners
 intersubject_correlation                what listeners share (of neurolm.brain)
 unit_timescales, power_law_check, ablate_units    what units of gated models remember
 EncodingResponder, UnitResponder        who hears the changed stories: voxels, or the model's own units
+RememberedFeatures                      what both hear is read once
 prediction_test, FitSettings            the p that says which voxels may have a window
 WindowResult                            curve, window, interval, p, validity: the same for all
+save_windows, load_windows              in one file
+mean_and_left_out, jackknifed           intervals over listeners
 """
 
 from neurolm.brain import intersubject_correlation
@@ -23,7 +26,9 @@ from neurolm.timescales.contrast import Contrast, ContrastResult
 from neurolm.timescales.contrast_items import MatchedItems, item_responses, match_items
 from neurolm.timescales.forecast import ForecastGain
 from neurolm.timescales.held_out_fit import FitSettings, prediction_test
+from neurolm.timescales.listener_jackknife import jackknifed, mean_and_left_out
 from neurolm.timescales.lstm_units import ablate_units, power_law_check, token_ids, unit_timescales
+from neurolm.timescales.remembered import RememberedFeatures
 from neurolm.timescales.responder import EncodingResponder, Responder, UnitResponder
 from neurolm.timescales.scramble import ScrambleWindow
 from neurolm.timescales.scramble_isc import scramble_isc, unscramble_bold
@@ -32,6 +37,7 @@ from neurolm.timescales.swap import SwapWindow, fit_influence
 from neurolm.timescales.switch import SwitchWindow
 from neurolm.timescales.timescale_bands import band_timescales, bank_bands, spectral_bands
 from neurolm.timescales.unit_timescale import UnitTimescale
+from neurolm.timescales.window_file import load_windows, save_windows
 from neurolm.timescales.window_result import WindowResult
 
 __all__ = [
@@ -42,6 +48,7 @@ __all__ = [
     "FitSettings",
     "ForecastGain",
     "MatchedItems",
+    "RememberedFeatures",
     "Responder",
     "ScrambleWindow",
     "SwapWindow",
@@ -55,9 +62,13 @@ __all__ = [
     "fit_influence",
     "intersubject_correlation",
     "item_responses",
+    "jackknifed",
+    "load_windows",
     "match_items",
+    "mean_and_left_out",
     "power_law_check",
     "prediction_test",
+    "save_windows",
     "scramble_isc",
     "spectral_bands",
     "story_bootstrap",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from neurolm.encoding import EncodingModel
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
 from neurolm.timescales.contrast import ContrastResult
+from neurolm.timescales.held_out_fit import draw_counts, time_blocks
 
 
 def story_bootstrap(
@@ -23,6 +25,7 @@ def story_bootstrap(
     contrast: np.ndarray,
     *,
     n_bootstrap: int = 200,
+    block_trs: int | None = None,
     seed: int = 0,
     progress: Progress = silent,
 ) -> ContrastResult:
@@ -34,9 +37,12 @@ def story_bootstrap(
     model : EncodingModel
         Fitted on these features and runs; its penalties are kept.
     features, runs
-        At least three stories.
+        At least three stories, or a block length.
     contrast : array of shape (n_features,)
         Mean features of the first condition's items minus those of the second.
+
+    block_trs : int, optional
+        Draw blocks of this many TRs instead of whole stories: longer than the memory of BOLD.
 
     Returns
     -------
@@ -48,12 +54,17 @@ def story_bootstrap(
     Ridge needs X'X and X'Y alone, which are sums over stories: a draw weighs them by how often each
     story was drawn, and only the contrast's direction is solved for, once for each penalty in use.
     """
-    if len(runs) < 3:
-        raise bad("runs", "be at least 3 stories to be drawn from", len(runs))
     data = model.design_.stack(features, runs)
+    parts = data.run_slices
+    if block_trs is not None:
+        starts = time_blocks(data, block_trs)
+        parts = [slice(int(a), int(b)) for a, b in itertools.pairwise([*starts, len(data.X)])]
+    if len(parts) < 3:
+        hint = "Give block_trs to draw blocks of a run." if block_trs is None else "Give shorter blocks."
+        raise bad("runs", "be at least 3 stories or blocks to be drawn from", len(parts), hint)
     direction = np.tile(np.asarray(contrast, dtype=np.float64) / model.design_.std, len(model.design_.delays))
-    moments = [_moments(data.X[s], data.Y[s]) for s in data.run_slices]
-    draws = np.random.default_rng(seed).multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=n_bootstrap)
+    moments = [_moments(data.X[s], data.Y[s]) for s in parts]
+    draws = draw_counts(len(parts), n_bootstrap, seed)
     values = np.empty((n_bootstrap, data.Y.shape[1]))
     for i, counts in enumerate(draws):
         values[i] = _drawn_contrast(moments, counts, direction, model.best_alphas_)

@@ -38,6 +38,8 @@ class WindowResult:
     units : {"words", "s"}
     model : WindowResult, optional
         The same estimator on the language model's own units: what the voxels are compared with.
+    untrained : WindowResult, optional
+        The same again on a model of that architecture that has learned nothing.
     details : mapping
         What the estimator gives besides: fitted curves, ratios, settings.
     space : Space, optional
@@ -53,6 +55,7 @@ class WindowResult:
     valid: np.ndarray
     units: str
     model: WindowResult | None = None
+    untrained: WindowResult | None = None
     details: dict[str, Any] = field(default_factory=dict)
     space: Space | None = None
 
@@ -68,9 +71,9 @@ class WindowResult:
             n_plausible = int(np.isfinite(self.index[~self.valid]).sum())
             raise bad("index", "be NaN where the prediction is not significant", f"{n_plausible} finite values")
 
-    def beside(self, model: WindowResult) -> WindowResult:
-        """The same result with the language model's own windows beside it."""
-        return replace(self, model=model)
+    def beside(self, model: WindowResult, untrained: WindowResult | None = None) -> WindowResult:
+        """The same result with the language model's own windows beside it, and those of an untrained one."""
+        return replace(self, model=model, untrained=untrained)
 
 
 def gate(p: np.ndarray, level: float = 0.05) -> np.ndarray:
@@ -120,7 +123,16 @@ def gated(
     index = np.where(valid, index, np.nan)
     interval[:, ~np.isfinite(index)] = np.nan
     return WindowResult(
-        estimator, np.asarray(scales, dtype=np.float64), curve, index, interval, p, valid, units, None, details or {}, space
+        estimator,
+        np.asarray(scales, dtype=np.float64),
+        curve,
+        index,
+        interval,
+        p,
+        valid,
+        units,
+        details=details or {},
+        space=space,
     )
 
 

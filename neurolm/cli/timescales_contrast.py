@@ -1,0 +1,209 @@
+"""The contrast of two kinds of items: chosen from norms, heard alone and in sentences, mapped.
+
+contrast/items.csv                                      the items with their ratings and what they were matched on
+contrast/balance.csv                                    how alike the two conditions are in what they were matched on
+contrast/contrast.json                                  what was made, from which settings: the mark of a finished contrast
+<who>/<who>_desc-<context>_contrast.h5                  difference, t, p, intervals; <context> is alone or sentences
+<who>/func/<who>_desc-<context>_stat-contrast_statmap.* the selectivity map, NaN where nothing is significant
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurolm.checks import FileError
+from neurolm.cli.timescales_estimators import Bench
+from neurolm.cli.timescales_files import write_voxel_map
+from neurolm.cli.timescales_plan import TimescalesPlan, Who, fit_settings
+from neurolm.storage import read_h5, read_json, write_h5, write_json, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from neurolm.progress import Progress
+    from neurolm.timescales import ContrastResult, MatchedItems
+
+CONTEXTS = ("alone", "sentences")
+KEPT = ("difference", "t", "p", "p_max", "q", "valid", "interval")
+
+
+@dataclass(frozen=True)
+class Stimuli:
+    """Matched items and the sentences of each context."""
+
+    items: MatchedItems
+    sentences: Mapping[str, list[str]]
+
+    @property
+    def both(self) -> tuple[str, ...]:
+        return self.items.first + self.items.second
+
+
+def mark_path(plan: TimescalesPlan) -> Path:
+    return plan.output / "contrast" / "contrast.json"
+
+
+def is_made(plan: TimescalesPlan) -> bool:
+    """Whether the contrast is finished with the settings of the plan."""
+    try:
+        mark = read_json(mark_path(plan))
+        return mark["settings"] == plan.settings_of("contrast") and all((plan.output / file).is_file() for file in mark["files"])
+    except (FileError, KeyError, TypeError):
+        return False
+
+
+def choose_items(bench: Bench, report: Progress) -> Stimuli:
+    """Items by their norms, matched on length, frequency and surprisal; the lists are written out."""
+    import numpy as np
+
+    from neurolm.datasets.resources import find_resource
+    from neurolm.features import Surprisal
+    from neurolm.report.figures import csv_text
+    from neurolm.stimuli import ContextWindow
+    from neurolm.timescales import match_items
+    from neurolm.timescales.norm_items import COVARIATES, covariates_of, extremes, read_candidates
+
+    config, asked = bench.config, bench.config.items
+    path = Path(asked.norms) if asked.norms else find_resource("concreteness")
+    found = read_candidates(
+        path, asked.rating, asked.frequency, kind=asked.kind, only=asked.only, least_frequency=asked.least_frequency
+    )
+    candidates = extremes(found, asked.candidates, asked.share, np.random.default_rng(config.seed))
+    surprisal = Surprisal(bench.lm, ContextWindow(None, "story"), lowercase=config.features.lowercase)
+    covariates = covariates_of(candidates, surprisal, config.sentences, report)
+    matched = match_items(candidates.items, candidates.ratings, covariates, asked.pairs, share=0.5)
+    n, output = asked.pairs, bench.plan.output
+    table = {"pair": [*range(1, n + 1)] * 2, "condition": [config.names[0]] * n + [config.names[1]] * n}
+    table |= {"item": [*matched.first, *matched.second], asked.rating: matched.ratings.ravel().tolist()}
+    table |= {name: matched.covariates[..., i].ravel().tolist() for i, name in enumerate(COVARIATES)}
+    write_text(output / "contrast" / "items.csv", csv_text(table))
+    means = {name: matched.covariates[side].mean(0).tolist() for side, name in enumerate(config.names)}
+    balance = {"matched_on": list(COVARIATES), **means, "difference_in_sd": matched.balance.tolist()}
+    write_text(output / "contrast" / "balance.csv", csv_text(balance))
+    return Stimuli(matched, {"alone": ["{}"], "sentences": config.sentences})
+
+
+def run_contrast(plan: TimescalesPlan, report: Progress) -> None:
+    """Choose the items, let every fitted model hear them, test, map and save."""
+    bench = Bench(plan)
+    stimuli = choose_items(bench, report)
+    files = ["contrast/items.csv", "contrast/balance.csv"]
+    for who in bench.everyone:
+        for context in CONTEXTS:
+            result, left_out = contrast(bench, who, stimuli, context, report)
+            stem = plan.output / who.stem / f"{who.stem}_desc-{context}_contrast.h5"
+            arrays = {name: getattr(result, name) for name in KEPT}
+            if left_out is not None:
+                arrays["listeners_interval"] = left_out
+            provenance = {
+                "settings": plan.settings_of("contrast"),
+                "subjects": list(plan.subjects),
+                "stories": list(plan.stories),
+            }
+            write_h5(stem, arrays, {"details": result.details, "provenance": provenance})
+            names = " minus ".join(plan.config.names)
+            about = {"Description": f"response to items, {names}, {context}", "Units": "BOLD, z-scored", **provenance}
+            map_stem = stem.parent / "func" / f"{who.stem}_desc-{context}_stat-contrast_statmap"
+            made = write_voxel_map(map_stem, result.map(plan.config.fit.fdr), who.space, "difference", about)
+            files += [str(path.relative_to(plan.output)) for path in (stem, *made)]
+    units = {context: selective_units(bench, stimuli, context, report) for context in CONTEXTS}
+    counts = {"readings_asked": bench.remembered.n_asked, "readings_made": bench.remembered.n_computed}
+    write_json(mark_path(plan), {"settings": plan.settings_of("contrast"), "files": files, "selective_units": units, **counts})
+
+
+def contrast(
+    bench: Bench, who: Who, stimuli: Stimuli, context: str, report: Progress
+) -> tuple[ContrastResult, np.ndarray | None]:
+    """The contrast of one subject or the mean listener, and its interval over listeners."""
+    import numpy as np
+
+    from neurolm.timescales import Contrast, UnitResponder, story_bootstrap
+    from neurolm.timescales.listener_jackknife import jackknife_interval
+
+    settings, config = fit_settings(bench.plan), bench.config
+    n = len(stimuli.items.first)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*of the targets chose the")
+        responder, p = bench.responder(who.runs, settings, report, tested=True)
+        responses = _heard(responder, stimuli, context)
+        test = Contrast(config.permutations, level=settings.level, seed=config.seed)
+        covariates = stimuli.items.covariates.reshape(2 * n, -1)
+        result = test.run(responses[:n], responses[n:], covariates=covariates, prediction_p=p, space=who.space, progress=report)
+        values = _heard(UnitResponder(bench.remembered), stimuli, context)
+        block_trs = config.block_trs if len(who.runs) < 3 else None
+        direction = values[:n].mean(0) - values[n:].mean(0)
+        draws = {"n_bootstrap": config.story_bootstrap, "block_trs": block_trs, "seed": config.seed}
+        result = story_bootstrap(result, responder.model, bench.features(), who.runs, direction, **draws, progress=report)
+        if who.left_out is None:
+            return result, None
+        left, _ = bench.responder(who.left_out, replace(settings, n_permutations=1), report, tested=False)
+        each = _heard(left, stimuli, context)
+    difference = (each[:n].mean(0) - each[n:].mean(0)).reshape(len(bench.plan.subjects), -1)
+    return result, np.stack(jackknife_interval(result.difference, difference))
+
+
+def selective_units(bench: Bench, stimuli: Stimuli, context: str, report: Progress) -> dict[str, float]:
+    """Share of the language model's own units that tell the conditions apart, trained and untrained."""
+    from neurolm.timescales import Contrast, UnitResponder
+
+    n, config = len(stimuli.items.first), bench.config
+    covariates = stimuli.items.covariates.reshape(2 * n, -1)
+    shares = {}
+    for name, space in (("trained", bench.remembered), ("untrained", bench.states(bench.untrained, cached=False))):
+        values = _heard(UnitResponder(space), stimuli, context)
+        result = Contrast(config.permutations, seed=config.seed).run(values[:n], values[n:], covariates=covariates)
+        shares[name] = float((result.q <= config.fit.fdr).mean())
+        report(len(shares), 2, "models")
+    return shares
+
+
+def write_contrast_page(plan: TimescalesPlan) -> Path:
+    """Figures and report.html of a finished contrast."""
+    from neurolm.cli.timescales_files import read_columns
+    from neurolm.report.contrast_page import ContrastShown, contrast_page
+    from neurolm.report.timescale_page import place_names
+
+    mark = read_json(mark_path(plan))
+    shown: dict[str, dict[str, ContrastShown]] = {}
+    for file in (name for name in mark["files"] if name.endswith("_contrast.h5")):
+        who, context = Path(file).parent.name, file.rsplit("_desc-", 1)[1].removesuffix("_contrast.h5")
+        arrays, told = read_h5(plan.output / file)
+        shown.setdefault(who, {})[context] = ContrastShown(**arrays, n_permutations=told["details"]["n_permutations"])
+    spaces = {who: runs[0].space for who, runs in _runs_by_stem(plan).items()}
+    page, pictures = contrast_page(
+        plan.config.title or f"{plan.config.names[0]} against {plan.config.names[1]}: {plan.dataset.info.name}",
+        shown,
+        {who: place_names(space) for who, space in spaces.items()},
+        names=plan.config.names,
+        items=read_columns(plan.output / "contrast" / "items.csv"),
+        balance=read_columns(plan.output / "contrast" / "balance.csv"),
+        sentences=plan.config.sentences,
+        units=mark["selective_units"],
+        facts={
+            "Data": plan.dataset.info.citation,
+            "Language model": f"{plan.config.features.model}, layer {plan.config.features.layer}",
+        },
+        warning="No person was measured." if plan.dataset.is_simulated else "",
+    )
+    for name, picture in pictures.items():
+        picture.save(plan.output / "figures", name)
+    return page.write(plan.output / "report.html")
+
+
+def _runs_by_stem(plan: TimescalesPlan) -> dict[str, Any]:
+    from neurolm.cli.timescales_plan import listeners
+
+    return {who.stem: who.runs for who in listeners(plan)}
+
+
+def _heard(responder: Any, stimuli: Stimuli, context: str) -> np.ndarray:
+    """(n_items of both, n_voxels) mean response to each item over the sentences of a context."""
+    import numpy as np
+
+    from neurolm.timescales import item_responses
+
+    return np.mean([item_responses(responder, stimuli.both, sentence) for sentence in stimuli.sentences[context]], axis=0)

@@ -1,0 +1,215 @@
+"""The estimators of a config, each as one function of the BOLD that it is asked about."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from neurolm.cli.timescales_plan import TimescalesPlan, Who, fit_settings, listeners
+from neurolm.progress import Progress
+
+if TYPE_CHECKING:
+    from neurolm.brain import BoldRun
+    from neurolm.features import Features, LMStates
+    from neurolm.stimuli import Transcript
+    from neurolm.timescales import EncodingResponder, FitSettings, RememberedFeatures, WindowResult
+
+    Run = Callable[["Bench", Sequence[BoldRun], FitSettings, Progress], WindowResult]
+
+IN_SILICO = ("scramble", "swap", "switch")
+
+
+class Bench:
+    """The language model, its untrained twin, and features that several estimators share; made when first used."""
+
+    def __init__(self, plan: TimescalesPlan) -> None:
+        self.plan, self.config = plan, plan.config
+        self.stories: list[Transcript] = plan.transcripts()
+        self._models: dict[int, tuple[EncodingResponder, Any]] = {}
+
+    @cached_property
+    def everyone(self) -> list[Who]:
+        """Whose windows are estimated, prepared once: a fitted model is kept for each."""
+        return listeners(self.plan)
+
+    @cached_property
+    def lm(self) -> Any:
+        from neurolm.cli.features import open_model
+        from neurolm.cli.terminal import progress
+
+        with progress("model") as report:
+            report(0, 1, "", f"loading {self.config.features.model}")
+            return open_model(self.config.features.model, self.config.device)
+
+    @cached_property
+    def untrained(self) -> Any:
+        from neurolm.lm.untrained import untrained
+
+        return untrained(self.lm, seed=self.config.seed)
+
+    @cached_property
+    def heard(self) -> list[Transcript]:
+        """Stories that fitted models hear perturbed."""
+        from neurolm.cli.data import open_dataset
+        from neurolm.cli.plan import chosen
+
+        asked = self.config.in_silico
+        dataset, _ = open_dataset(asked)
+        return [dataset.transcript(s) for s in chosen("in_silico.stories", asked.stories, dataset.stories())]
+
+    @cached_property
+    def remembered(self) -> RememberedFeatures:
+        """Features of perturbed stories: voxels and the model's units hear the same ones."""
+        from neurolm.timescales import RememberedFeatures
+
+        return RememberedFeatures(self.states(self.lm, cached=False))
+
+    def states(self, lm: Any, *, cached: bool = True) -> LMStates:
+        from neurolm.features import FeatureCache, LMStates
+        from neurolm.stimuli import ContextWindow
+
+        asked = self.config.features
+        context = ContextWindow(None if asked.context.unit == "story" else asked.context.n, asked.context.unit)
+        cache = FeatureCache() if cached else None
+        return LMStates(lm, asked.layer, context, asked.pooling, lowercase=asked.lowercase, cache=cache)
+
+    def sweep(self, lm: Any, stories: Sequence[Transcript], progress: Progress) -> list[Mapping[int, Features]]:
+        return [self.states(lm).sweep(story, self.config.context.words, progress) for story in stories]
+
+    def features(self) -> list[Features]:
+        return [self.states(self.lm).extract(story) for story in self.stories]
+
+    def responder(self, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress, *, tested: bool) -> tuple[Any, Any]:
+        """A fitted model of these voxels, once for all experiments, and the p of its predictions."""
+        from neurolm.encoding import EncodingModel
+        from neurolm.timescales import EncodingResponder, prediction_test
+
+        if id(runs) not in self._models:
+            features = self.features()
+            model = EncodingModel(
+                settings.alphas, delays=settings.delays, n_folds=settings.n_folds, gap=settings.gap, device=settings.device
+            ).fit(features, runs)
+            p = prediction_test(model, features, runs, settings, progress).p_values if tested else None
+            self._models[id(runs)] = (EncodingResponder(model, self.remembered), p)
+        return self._models[id(runs)]
+
+
+def estimate(bench: Bench, name: str, who: Who, progress: Progress) -> WindowResult:
+    """One estimator for one subject or the mean listener, with the language model's own windows beside it."""
+    from neurolm.timescales import jackknifed
+
+    run, settings = ESTIMATORS[name], fit_settings(bench.plan)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*of the targets chose the")  # told by details, not by region
+        result = run(bench, who.runs, settings, progress)
+        if who.left_out is not None:
+            quick = replace(settings, n_permutations=1, n_bootstrap=1, level=1.0)
+            result = jackknifed(result, run(bench, who.left_out, quick, progress))
+    return replace(result, space=who.space)
+
+
+def own_windows(bench: Bench, name: str, progress: Progress) -> tuple[WindowResult | None, WindowResult | None]:
+    """The windows of the language model's units, and of an untrained one's; None where an estimator has none."""
+    if name not in UNITS:
+        return None, None
+    trained = UNITS[name](bench, bench.lm, progress)
+    return trained, UNITS[name](bench, bench.untrained, progress) if bench.config.untrained else None
+
+
+def _context(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:
+    from neurolm.timescales import ContextWindowSweep
+
+    return ContextWindowSweep(settings=settings).run(bench.sweep(bench.lm, bench.stories, progress), runs, progress)
+
+
+def _surprisal(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:
+    from neurolm.features import FeatureCache, Surprisal
+    from neurolm.stimuli import ContextWindow
+    from neurolm.timescales import ContextWindowSweep
+
+    words = bench.config.surprisal.words
+    space = Surprisal(bench.lm, ContextWindow(words[-1]), lowercase=bench.config.features.lowercase, cache=FeatureCache())
+    swept = [space.sweep(story, words, progress) for story in bench.stories]
+    return ContextWindowSweep(settings=settings).run(swept, runs, progress)
+
+
+def _bands(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:
+    from neurolm.timescales import UnitTimescale, spectral_bands
+
+    bands = [spectral_bands(story, bench.config.bands.time_constants) for story in bench.features()]
+    return UnitTimescale(settings=settings).run(bands, runs, progress)
+
+
+def _forecast(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:
+    from neurolm.timescales import ForecastGain
+
+    asked = bench.config.forecast
+    n_null = asked.draws if settings.n_permutations > 1 else 1
+    gain = ForecastGain(asked.distances, width=asked.width, n_components=asked.components, n_null=n_null, settings=settings)
+    return gain.run(bench.features(), runs, progress)
+
+
+def _in_silico(name: str) -> Run:
+    def run(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:
+        responder, p = bench.responder(runs, settings, progress, tested=settings.n_permutations > 1)
+        return _experiment(bench, name, settings)(responder, bench.heard, p, progress)
+
+    return run
+
+
+def _experiment(bench: Bench, name: str, settings: FitSettings) -> Callable[..., WindowResult]:
+    from neurolm.timescales import ScrambleWindow, SwapWindow, SwitchWindow
+
+    draws: dict[str, Any] = {"n_bootstrap": settings.n_bootstrap, "level": settings.level, "seed": settings.seed}
+    if name == "scramble":
+        scramble = bench.config.scramble
+        levels = ScrambleWindow(scramble.levels, n_scrambles=scramble.orders, criterion=scramble.criterion, settings=settings)
+        return levels.simulate
+    if name == "swap":
+        swap = bench.config.swap
+        return SwapWindow(swap.lags, n_swaps=swap.swaps, past=swap.past, **draws).run
+    switch = bench.config.switch
+    return SwitchWindow(switch.segments, past=switch.past, n_words=switch.words, **draws).run
+
+
+def _context_units(bench: Bench, lm: Any, progress: Progress) -> WindowResult:
+    """Of the trained model on all stories; an untrained one reads a part of the first, which is as good for it."""
+    from neurolm.timescales import ContextWindowSweep
+
+    stories = bench.stories if lm is bench.lm else [bench.stories[0][: bench.config.untrained_words]]
+    return ContextWindowSweep().units(bench.sweep(lm, stories, progress))
+
+
+def _band_units(bench: Bench, lm: Any, progress: Progress) -> WindowResult:
+    from neurolm.timescales import UnitTimescale
+
+    features = [bench.states(lm).extract(story, progress) for story in bench.stories]
+    return UnitTimescale().units(features, bench.config.bands.time_constants)
+
+
+def _in_silico_units(name: str) -> Callable[[Bench, Any, Progress], WindowResult]:
+    def run(bench: Bench, lm: Any, progress: Progress) -> WindowResult:
+        from neurolm.timescales import UnitResponder
+
+        space = bench.remembered if lm is bench.lm else bench.states(lm, cached=False)
+        settings = replace(fit_settings(bench.plan), n_bootstrap=1)
+        return _experiment(bench, name, settings)(UnitResponder(space), bench.heard, None, progress)
+
+    return run
+
+
+ESTIMATORS: dict[str, Run] = {
+    "context": _context,
+    "surprisal": _surprisal,
+    "bands": _bands,
+    "forecast": _forecast,
+    **{name: _in_silico(name) for name in IN_SILICO},
+}
+UNITS: dict[str, Callable[[Bench, Any, Progress], WindowResult]] = {
+    "context": _context_units,
+    "bands": _band_units,
+    **{name: _in_silico_units(name) for name in IN_SILICO},
+}

@@ -1,0 +1,150 @@
+"""What `neurolm timescales map` leaves, in the shape of a BIDS derivative.
+
+timescales/<estimator>.json                                   what was made, from which settings: the mark of a finished estimator
+<who>/<who>_desc-<estimator>_timescales.h5                    curves, windows, intervals, p, the language model's own windows
+<who>/func/<who>_desc-<estimator>_stat-window_statmap.*       the map, with a JSON sidecar
+timescales/isc.csv                                            intersubject correlation by region
+figures/, report.html
+
+<who> is `group` (the mean listener) or `sub-<label>`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurolm import __version__
+from neurolm.checks import FileError, bad_file
+from neurolm.cli.timescales_plan import TimescalesPlan, listeners, stacked_listeners
+from neurolm.storage import read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from neurolm.brain import Space
+    from neurolm.cli.timescales_estimators import Bench
+    from neurolm.progress import Progress
+    from neurolm.timescales import WindowResult
+
+
+def mark_path(plan: TimescalesPlan, name: str) -> Path:
+    return plan.output / "timescales" / f"{name}.json"
+
+
+def is_made(plan: TimescalesPlan, name: str) -> bool:
+    """Whether an estimator is finished, with the settings of the plan and every file in its place."""
+    try:
+        mark = read_json(mark_path(plan, name))
+        return mark["settings"] == plan.settings_of(name) and all((plan.output / file).is_file() for file in mark["files"])
+    except (FileError, KeyError, TypeError):
+        return False
+
+
+def result_files(plan: TimescalesPlan) -> list[Path]:
+    """Files of all finished estimators, those of the plan's settings alone."""
+    made = (name for name in plan.config.estimators if is_made(plan, name))
+    return [plan.output / file for name in made for file in read_json(mark_path(plan, name))["files"]]
+
+
+def write_windows(plan: TimescalesPlan, bench: Bench, name: str, report: Progress) -> None:
+    """Estimate, save and map one estimator for everyone."""
+    from neurolm.cli.timescales_estimators import IN_SILICO, estimate, own_windows
+    from neurolm.timescales import save_windows
+
+    settings = plan.settings_of(name)
+    results = [(who, estimate(bench, name, who, report)) for who in bench.everyone]
+    trained, untrained = own_windows(bench, name, report)
+    files = []
+    counts = {}
+    if name in IN_SILICO:
+        counts = {"readings_asked": bench.remembered.n_asked, "readings_made": bench.remembered.n_computed}
+        bench.remembered.forget()
+    for who, result in results:
+        told = result if trained is None else result.beside(trained, untrained)
+        provenance = {"settings": settings, "subjects": list(plan.subjects), "stories": list(plan.stories), **counts}
+        path = plan.output / who.stem / f"{who.stem}_desc-{name}_timescales.h5"
+        save_windows(path, told, provenance)
+        made = [path, *_write_map(path.parent / "func" / f"{who.stem}_desc-{name}_stat-window_statmap", told, provenance)]
+        files += [str(file.relative_to(plan.output)) for file in made]
+    write_json(mark_path(plan, name), {"settings": settings, "files": files, **counts})
+
+
+def write_isc(plan: TimescalesPlan, report: Progress) -> None:
+    """Leave-one-out intersubject correlation, its test and its interval, one row for each region or voxel."""
+    from neurolm.brain import isc_bootstrap, isc_test
+    from neurolm.encoding import fdr
+    from neurolm.report.figures import csv_text
+
+    data, space = stacked_listeners(plan), listeners(plan)[0].space
+    test = isc_test(data, n_null=plan.config.fit.permutations, rng=plan.config.seed, progress=report)
+    low, high = isc_bootstrap(data, rng=plan.config.seed)
+    table = {**space.table(), "isc": test.isc, "low": low, "high": high, "p": test.p_values, "q": fdr(test.p_values)}
+    write_text(plan.output / "timescales" / "isc.csv", csv_text(table))
+    write_json(mark_path(plan, "isc"), {"settings": plan.settings_of("isc"), "files": ["timescales/isc.csv"]})
+
+
+def write_page(plan: TimescalesPlan) -> Path:
+    """Figures and report.html from the estimators that are finished."""
+    from neurolm.report.timescale_page import timescale_page
+    from neurolm.timescales import load_windows
+
+    results: dict[str, dict[str, WindowResult]] = {}
+    for path in result_files(plan):
+        if path.suffix == ".h5":
+            who, name = path.parent.name, path.stem.split("_desc-")[1].removesuffix("_timescales")
+            results.setdefault(who, {})[name] = load_windows(path)[0]
+    isc = read_columns(plan.output / "timescales" / "isc.csv") if is_made(plan, "isc") else None
+    if not results and isc is None:
+        raise bad_file(plan.output, "holds no finished estimator", "Run `neurolm timescales map CONFIG` first.")
+    page, pictures = timescale_page(
+        plan.config.title or plan.dataset.info.name,
+        results,
+        isc=isc,
+        facts=_facts(plan),
+        warning="No person was measured." if plan.dataset.is_simulated else "",
+    )
+    for name, picture in pictures.items():
+        picture.save(plan.output / "figures", name)
+    return page.write(plan.output / "report.html")
+
+
+def _facts(plan: TimescalesPlan) -> dict[str, str]:
+    features, info = plan.config.features, plan.dataset.info
+    return {
+        "Data": f"{info.name}: {len(plan.subjects)} subjects, {len(plan.stories)} stories. {info.citation}",
+        "Language model": f"{features.model}, layer {features.layer}",
+        "Perturbed stories": f"of the data set {plan.config.in_silico.name!r}",
+        "Significance": f"false discovery rate {plan.config.fit.fdr:g}, {plan.config.fit.permutations} permutations at most",
+        "Software": f"neurolm {__version__}",
+    }
+
+
+def read_columns(path: Path) -> dict[str, list[Any]]:
+    """A table by its columns; n/a becomes NaN."""
+    import pandas as pd
+
+    frame = pd.read_csv(path, na_values=["n/a"], keep_default_na=False)
+    return {str(name): frame[name].tolist() for name in frame}
+
+
+def _write_map(stem: Path, result: WindowResult, provenance: dict[str, Any]) -> list[Path]:
+    assert result.space is not None
+    about = {"Description": f"temporal receptive window by {result.estimator}", "Units": result.units}
+    return write_voxel_map(stem, result.index, result.space, f"window_{result.units}", {**about, **provenance})
+
+
+def write_voxel_map(stem: Path, values: np.ndarray, space: Space, name: str, sidecar: dict[str, Any]) -> list[Path]:
+    """One map as NIfTI, GIFTI or CSV, whichever its space allows, and its sidecar; NaN where nothing is significant."""
+    from neurolm.brain import Surface, VolumeMask, VoxelMap
+
+    voxels = VoxelMap(values, space, name)
+    if isinstance(space, VolumeMask):
+        made = [voxels.to_nifti(stem.with_name(f"{stem.name}.nii.gz"))]
+    elif isinstance(space, Surface):
+        made = list(voxels.to_gifti(stem))
+    else:
+        made = [voxels.to_csv(stem.with_name(f"{stem.name}.csv"))]
+    side = stem.with_name(f"{stem.name}.json")
+    write_json(side, sidecar)
+    return [*made, side]

@@ -1,0 +1,186 @@
+"""What an analysis of timescales (or a contrast) works on: data set, listeners, settings, files."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from neurolm import __version__
+from neurolm.checks import InputError, bad
+from neurolm.cli.data import open_dataset
+from neurolm.cli.names import label
+from neurolm.cli.plan import absolute, chosen, description, write_if_new
+from neurolm.cli.timescales_config import ContrastConfig, FitConfig, TimescalesConfig
+from neurolm.datasets import Dataset
+
+if TYPE_CHECKING:
+    from neurolm.brain import BoldRun, Space
+    from neurolm.stimuli import Transcript
+    from neurolm.timescales import FitSettings
+
+Kind = TypeVar("Kind", TimescalesConfig, ContrastConfig)
+GROUP = "group"
+CONTRAST = ("names", "items", "sentences", "permutations", "story_bootstrap", "block_trs")
+COMMON = ("dataset", "features", "preprocess", "fit", "seed")  # settings that every result depends on
+
+
+@dataclass(frozen=True)
+class TimescalesPlan:
+    """A config with every choice made, and where results go.
+
+    config : with the data set after any fallback, its subjects and stories
+    workflow : name of a Snakemake file in pipelines/
+    """
+
+    config: Any
+    workflow: str
+    output: Path
+    subjects: tuple[str, ...]
+    stories: tuple[str, ...]
+    dataset: Dataset
+
+    def transcripts(self) -> list[Transcript]:
+        return [self.dataset.transcript(story) for story in self.stories]
+
+    def steps(self) -> list[tuple[str, str, str]]:
+        """(rule, what it makes, what that is) of every step, in order."""
+        if self.workflow == "contrast":
+            pairs = self.config.items.pairs
+            return [
+                ("contrast", "contrast/contrast.json", f"{pairs} pairs of items, {self.config.permutations} permutations"),
+                ("report", "report.html", "one HTML file"),
+            ]
+        who = f"{len(self.subjects)} subjects, {len(self.stories)} stories"
+        made = [("map", f"timescales/{name}.json", f"{name}: {who}") for name in self.config.estimators]
+        return [*made, ("report", "report.html", "one HTML file")]
+
+    @property
+    def parts(self) -> list[str]:
+        """What is finished one by one, each with a mark: estimators, or the contrast."""
+        return ["contrast"] if self.workflow == "contrast" else list(self.config.estimators)
+
+    @property
+    def result(self) -> Path:
+        """What to look at when it is done."""
+        return self.output / "report.html"
+
+    def write(self) -> None:
+        """Lay the plan into the output folder; files whose content stands already are not touched."""
+        write_if_new(self.output / "config.json", self.config.model_dump(mode="json"))
+        for part in self.parts:
+            write_if_new(self.output / ".neurolm" / "stages" / f"{part}.json", self.settings_of(part))
+        workflow = {
+            "command": f"{shlex.quote(sys.executable)} -m neurolm",
+            "estimators": self.parts,
+            "threads": self.config.threads,
+        }
+        write_if_new(self.output / ".neurolm" / "plan.json", workflow)
+        write_if_new(self.output / "dataset_description.json", description(self))
+
+    def settings_of(self, part: str) -> dict[str, Any]:
+        """What the result of one estimator depends on: when this is as before, the result is reused."""
+        config = self.config.model_dump(mode="json")
+        keys = [*COMMON, *(key for key in (part, "untrained", "untrained_words", "in_silico", *CONTRAST) if key in config)]
+        if part not in ("scramble", "swap", "switch"):
+            keys = [key for key in keys if key != "in_silico"]
+        return {key: config[key] for key in keys} | {"neurolm": __version__}
+
+
+def make_timescales_plan(config: Kind, *, output: str | Path | None = None) -> TimescalesPlan:
+    """Open the data set (or its fallback) and settle what is analysed."""
+    dataset, name = open_dataset(config.dataset)
+    subjects = chosen("dataset.subjects", config.dataset.subjects, dataset.subjects())
+    stories = chosen("dataset.stories", config.dataset.stories, dataset.stories())
+    options = absolute(config.dataset.options) if name == config.dataset.name else {}
+    settled = config.dataset.model_copy(
+        update={"name": name, "options": options, "subjects": list(subjects), "stories": list(stories), "fallback": None}
+    )
+    folder = Path(output or config.output).resolve()
+    config = config.model_copy(update={"dataset": settled, "output": str(folder)})
+    return TimescalesPlan(config, config.analysis, folder, subjects, stories, dataset)
+
+
+@dataclass(frozen=True)
+class Who:
+    """Whose windows are estimated: one subject, or the mean listener with the means without each one.
+
+    runs : one for each story
+    left_out : the columns of all means without one listener, for intervals over listeners; None for one subject
+    """
+
+    name: str
+    runs: list[BoldRun]
+    left_out: list[BoldRun] | None = None
+
+    @property
+    def space(self) -> Space:
+        return self.runs[0].space
+
+    @property
+    def stem(self) -> str:
+        """Folder and beginning of file names, as BIDS has them."""
+        return GROUP if self.name == GROUP else f"sub-{label(self.name)}"
+
+
+def listeners(plan: TimescalesPlan) -> list[Who]:
+    """The mean listener, where at least three subjects share stories, times and voxels; else each subject alone."""
+    from neurolm.encoding.listeners import Listeners
+    from neurolm.timescales import mean_and_left_out
+
+    runs = listener_runs(plan)
+    if len(runs) >= 3:
+        try:
+            Listeners(runs)
+        except InputError:
+            pass  # native spaces: nobody can be averaged
+        else:
+            mean, left_out = mean_and_left_out(list(runs.values()))
+            return [Who(GROUP, mean, left_out)]
+    return [Who(name, own) for name, own in runs.items()]
+
+
+def listener_runs(plan: TimescalesPlan) -> dict[str, list[BoldRun]]:
+    """Every subject's preprocessed runs, one for each story."""
+    from neurolm.cli.stimuli import prepared_runs
+
+    by_story = [prepared_runs(plan, story) for story in plan.stories]
+    return {subject: [story[subject] for story in by_story] for subject in plan.subjects}
+
+
+def stacked_listeners(plan: TimescalesPlan) -> Any:
+    """(n_subjects, n_trs of all stories, n_voxels), z-scored runs below each other, for intersubject correlation."""
+    import numpy as np
+
+    from neurolm.encoding.listeners import Listeners
+
+    if len(plan.subjects) < 2:
+        raise bad("dataset.subjects", "be at least two for intersubject correlation", len(plan.subjects),
+                  "Name more listeners, or leave isc out of `estimators`.")  # fmt: skip
+    runs = listener_runs(plan)
+    Listeners(runs)
+    return np.stack([np.concatenate([run.data for run in own]) for own in runs.values()])
+
+
+def fit_settings(plan: TimescalesPlan, **changed: Any) -> FitSettings:
+    """The config's `fit` section as the library takes it."""
+    import numpy as np
+
+    from neurolm.timescales import FitSettings
+
+    fit: FitConfig = plan.config.fit
+    settings: dict[str, Any] = {
+        "alphas": tuple(float(a) for a in np.geomspace(fit.alphas.low, fit.alphas.high, fit.alphas.count)),
+        "delays": tuple(fit.delays),
+        "n_folds": fit.folds,
+        "n_inner_folds": fit.inner_folds,
+        "gap": fit.gap,
+        "n_permutations": fit.permutations,
+        "n_bootstrap": fit.bootstrap,
+        "level": fit.fdr,
+        "seed": plan.config.seed,
+        "device": plan.config.device,
+    }
+    return FitSettings(**(settings | changed))
