@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from neurolm import __version__
 from neurolm.checks import InputError, bad
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from neurolm.stimuli import Transcript
     from neurolm.timescales import FitSettings
 
-Kind = TypeVar("Kind", TimescalesConfig, ContrastConfig)
 GROUP = "group"
 CONTRAST = ("names", "items", "sentences", "permutations", "story_bootstrap", "block_trs")
 COMMON = ("dataset", "features", "preprocess", "fit", "seed")  # settings that every result depends on
@@ -89,7 +88,7 @@ class TimescalesPlan:
         return {key: config[key] for key in keys} | {"neurolm": __version__}
 
 
-def make_timescales_plan(config: Kind, *, output: str | Path | None = None) -> TimescalesPlan:
+def make_timescales_plan(config: TimescalesConfig | ContrastConfig, *, output: str | Path | None = None) -> TimescalesPlan:
     """Open the data set (or its fallback) and settle what is analysed."""
     dataset, name = open_dataset(config.dataset)
     subjects = chosen("dataset.subjects", config.dataset.subjects, dataset.subjects())
