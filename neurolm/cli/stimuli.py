@@ -86,21 +86,27 @@ def _check_story(plan: Plan, story: str) -> AlignmentCheck:
     from neurolm.datasets.alignment_check import check_alignment
 
     result = check_alignment(plan.dataset.transcript(story), list(prepared_runs(plan, story).values()), seed=plan.config.seed)
+    before, after = result.n_words_before, result.n_words_after
+    say(
+        f"  {story}: {result.n_words:,} words ({before} before, {after} after the rows), {len(result.tr_times)} TRs of {result.tr:g} s"
+    )
     for finding in result.findings:
         say(f"  {story}: {finding.name:<12}{finding.status:<9}{finding.message}")
     return result
 
 
 def _draw(plan: Plan, checks: list[AlignmentCheck]) -> None:
-    """A picture for each story, looked at before anything is fitted: words over BOLD, and the lag."""
+    """A picture for each run, looked at before anything is fitted: words over BOLD, and the lag."""
     from neurolm.report import StoryAlignment
-    from neurolm.report.alignment_figures import lag_curve, word_rate_above_bold
+    from neurolm.report.alignment_figures import lag_curve, lag_of_each_run, word_rate_above_bold
 
     for result in checks:
         story = StoryAlignment.from_check(result, plan.dataset.transcript(result.story))
         assert story.lags is not None
         word_rate_above_bold(story).save(plan.output / "figures", f"alignment_{label(result.story)}")
         lag_curve(story.lags, story=story.story).save(plan.output / "figures", f"lag_{label(result.story)}")
+        if story.runs:
+            lag_of_each_run(story.runs, story=story.story).save(plan.output / "figures", f"lag_of_each_run_{label(result.story)}")
 
 
 def _stop_on_failures(config: AnalysisConfig, checks: list[AlignmentCheck]) -> None:

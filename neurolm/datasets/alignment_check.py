@@ -22,6 +22,7 @@ PLAUSIBLE_LAG_S = (0.0, 12.0)  # the haemodynamic response peaks 4 to 8 s after 
 PLAUSIBLE_RATE = (0.8, 6.0)  # words per second of speech, story pauses included
 LONG_SILENCE_S = 30.0
 N_SHIFTS = 1000
+CLEAR_PEAK = 1.5  # times what 95 % of shifts stay below: a single run out of many is not called odd by chance
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class AlignmentCheck:
     lag_correlation : (n_lags,) correlation of word rate and mean BOLD at each lag
     null_95 : 95th percentile of the largest correlation over lags, under circular shifts
     p : probability of so large a peak under those shifts
+    run_bold : (n_runs, n_trs) each subject's own mean BOLD, z-scored; NaN for a run of other rows
+    run_correlation, run_null_95, run_p : (n_runs, n_lags), (n_runs,), (n_runs,) the same for each subject's own run
     """
 
     story: str
@@ -61,6 +64,10 @@ class AlignmentCheck:
     lag_correlation: np.ndarray
     null_95: float
     p: float
+    run_bold: np.ndarray
+    run_correlation: np.ndarray
+    run_null_95: np.ndarray
+    run_p: np.ndarray
     findings: tuple[AlignmentFinding, ...]
 
     @property
@@ -70,7 +77,7 @@ class AlignmentCheck:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> AlignmentCheck:
         """What `dataclasses.asdict` took apart and JSON kept."""
-        arrays = ("tr_times", "words_per_tr", "mean_bold", "bold_sd", "lags_s", "lag_correlation")
+        arrays = [f.name for f in fields(cls) if f.type == "np.ndarray"]
         kept: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
         kept |= {name: np.array(kept[name]) for name in arrays}
         kept |= {name: tuple(kept[name]) for name in ("subjects", "words_span_s")}
@@ -92,7 +99,10 @@ def check_alignment(transcript: Transcript, runs: Sequence[BoldRun], *, seed: in
     edges = np.append(run.tr_times, run.tr_times[-1] + run.tr)
     words_per_tr = np.histogram(transcript.mid_times, edges)[0]
     mean_bold, bold_sd = _bold_over_voxels(runs)
-    lags, r, null_95, p = lag_curve(transcript, run, mean_bold, np.random.default_rng(seed))
+    lags, r, null = lag_curve(transcript, run, mean_bold, np.random.default_rng(seed))
+    null_95, p = _against(null, r)
+    run_bold = _bold_of_each(runs)
+    run_curves, run_null_95, run_p = _lag_of_each(transcript, run, run_bold, seed)
     findings = (
         _coverage(transcript, run),
         _same_rows(runs),
@@ -100,6 +110,7 @@ def check_alignment(transcript: Transcript, runs: Sequence[BoldRun], *, seed: in
         _silence(transcript),
         _bad_voxels(runs),
         _lag(lags, r, null_95, p),
+        _runs(runs, lags, run_curves, run_null_95, run_p),
     )
     return AlignmentCheck(
         transcript.name,
@@ -117,13 +128,17 @@ def check_alignment(transcript: Transcript, runs: Sequence[BoldRun], *, seed: in
         r,
         null_95,
         p,
+        run_bold,
+        run_curves,
+        run_null_95,
+        run_p,
         findings,
     )
 
 
 def lag_curve(
     transcript: Transcript, run: BoldRun, mean_bold: np.ndarray, rng: np.random.Generator, max_lag: int = 15
-) -> tuple[np.ndarray, np.ndarray, float, float]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Correlation of word rate and BOLD at lags of -max_lag..max_lag TRs, and its null.
 
     The null shifts the BOLD circularly by more than twice `max_lag`, which keeps its
@@ -132,7 +147,7 @@ def lag_curve(
     Returns
     -------
     lags_s, r : arrays of shape (2 * max_lag + 1,); positive lags: the BOLD follows the words
-    null_95, p : float; NaN where the run is too short for a null
+    null : array of shape (N_SHIFTS,); empty where the run is too short for a null
     """
     max_lag = min(max_lag, run.n_trs // 8)
     grid, n_before = whole_grid(run.tr_times, float(transcript.onsets[0]))
@@ -145,10 +160,16 @@ def lag_curve(
     r = mean_bold @ shifted
     least = 2 * max_lag + 1
     if run.n_trs <= 2 * least + 1 or not np.isfinite(r).all():
-        return lags * run.tr, r, float("nan"), float("nan")
+        return lags * run.tr, r, np.zeros(0)
     amounts = rng.integers(least, run.n_trs - least, N_SHIFTS)
-    null = np.array([(np.roll(mean_bold, amount) @ shifted).max() for amount in amounts])
-    return lags * run.tr, r, float(np.quantile(null, 0.95)), float((1 + (null >= r.max()).sum()) / (1 + N_SHIFTS))
+    return lags * run.tr, r, np.array([(np.roll(mean_bold, amount) @ shifted).max() for amount in amounts])
+
+
+def _against(null: np.ndarray, r: np.ndarray) -> tuple[float, float]:
+    """95th percentile of a null and the p of the largest r; NaN where either is not known."""
+    if not len(null) or not np.isfinite(r).all():
+        return float("nan"), float("nan")
+    return float(np.quantile(null, 0.95)), float((1 + (null >= r.max()).sum()) / (1 + len(null)))
 
 
 def _bold_over_voxels(runs: Sequence[BoldRun]) -> tuple[np.ndarray, np.ndarray]:
@@ -160,6 +181,44 @@ def _bold_over_voxels(runs: Sequence[BoldRun]) -> tuple[np.ndarray, np.ndarray]:
     mean = np.mean([c.mean(1) for c in columns], axis=0)
     variance = np.mean([((c - mean[:, None]) ** 2).mean(1) for c in columns], axis=0)
     return zscore(mean[:, None])[:, 0], np.sqrt(variance)
+
+
+def _bold_of_each(runs: Sequence[BoldRun]) -> np.ndarray:
+    """(n_runs, n_trs) mean over usable voxels, z-scored; NaN for runs of another length or without a usable voxel."""
+    bold = np.full((len(runs), runs[0].n_trs), np.nan)
+    for i, run in enumerate(runs):
+        if run.n_trs == runs[0].n_trs and not run.bad_voxels.all():
+            bold[i] = zscore(zscore(run.data[:, ~run.bad_voxels]).mean(1)[:, None])[:, 0]
+    return bold
+
+
+def _lag_of_each(transcript: Transcript, run: BoldRun, bold: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
+    """Lag curve (n_runs, n_lags), the end of its null and p, (n_runs,) each, of every run by itself.
+
+    The shifts of one run are far from independent, so that all runs are held against the shifts of all.
+    """
+    found = [lag_curve(transcript, run, row, np.random.default_rng([seed, i])) for i, row in enumerate(bold)]
+    everyone = np.concatenate([null for *_, null in found])
+    told = np.array([_against(everyone, r) for _, r, _ in found])
+    return np.array([r for _, r, _ in found]), told[:, 0], told[:, 1]
+
+
+def _runs(runs: Sequence[BoldRun], lags: np.ndarray, curves: np.ndarray, null_95: np.ndarray, p: np.ndarray) -> AlignmentFinding:
+    """Runs that do not fit although the mean of all does: a clear peak where no response can be."""
+    known = np.isfinite(p)
+    if not known.any():
+        return AlignmentFinding("runs", "warning", "no run is long and complete enough for a lag of its own.")
+    finite = np.where(np.isfinite(curves), curves, -np.inf)
+    peaks = lags[finite.argmax(axis=1)]
+    is_clear = known & (p < 0.05) & (finite.max(axis=1) > CLEAR_PEAK * null_95)
+    is_odd = is_clear & ((peaks < PLAUSIBLE_LAG_S[0]) | (peaks > PLAUSIBLE_LAG_S[1]))
+    if is_odd.any():
+        named = ", ".join(f"{runs[i].subject or 'run'} at {peaks[i]:g} s" for i in np.flatnonzero(is_odd))
+        return AlignmentFinding(
+            "runs", "failed", f"{named}: the BOLD of {is_odd.sum()} of {len(runs)} runs follows other words. Check their onsets."
+        )
+    said = f"{int((known & (p < 0.05)).sum())} of {len(runs)} runs follow the words by themselves (p < 0.05), none at an odd lag."
+    return AlignmentFinding("runs", "ok", said)
 
 
 def _coverage(transcript: Transcript, run: BoldRun) -> AlignmentFinding:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -81,6 +82,8 @@ class StoryAlignment:
         What was cut, in plain words: "10 volumes before the first row (0 to 20 s)".
     findings : tuple of Finding
         What was checked, and how it came out.
+    runs : mapping of str to LagCurve
+        The lag curve of each subject's own run, where several heard the story.
     """
 
     story: str
@@ -96,6 +99,7 @@ class StoryAlignment:
     words_by_tr: tuple[str, ...] | None = None
     dropped: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    runs: Mapping[str, LagCurve] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         n_trs = len(self.tr_times)
@@ -147,4 +151,15 @@ class StoryAlignment:
             words_by_tr=tuple(" ".join(w) for w in words),
             dropped=dropped,
             findings=check.findings,
+            runs={
+                subject: LagCurve(lags_s=check.lags_s, r=r, p=float(p), expected_s=PLAUSIBLE_LAG_S)
+                for subject, r, p in zip(check.subjects, check.run_correlation, check.run_p, strict=True)
+            }
+            if len(check.subjects) > 1
+            else {},
         )
+
+    def of_subject(self, check: AlignmentCheck, subject: str) -> StoryAlignment:
+        """The same story with one subject's own BOLD and lag curve."""
+        own = check.run_bold[check.subjects.index(subject)]
+        return replace(self, bold_mean=own, bold_sd=None, lags=self.runs.get(subject, self.lags), runs={})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from neurolm.report.alignment import LagCurve, StoryAlignment
-from neurolm.report.figures import BLUE, FAINT, INK, ORANGE, SKY, SOFT, Picture, new_figure, short, style
+from neurolm.report.figures import BLUE, FAINT, INK, ORANGE, SKY, SOFT, Picture, long_table, new_figure, short, style
 
 
 def word_rate_above_bold(story: StoryAlignment) -> Picture:
@@ -83,3 +83,31 @@ def lag_curve(lags: LagCurve, *, story: str = "") -> Picture:
         data,
         f"{story + ': ' if story else ''}correlation of word rate with BOLD by lag; the largest value lies at {lags.best_lag_s:g} s.",
     )
+
+
+def lag_of_each_run(runs: Mapping[str, LagCurve], *, story: str = "", n_columns: int = 6) -> Picture:
+    """A small lag curve for each subject's run: one that peaks elsewhere than the others is seen at once."""
+    n_rows = -(-len(runs) // n_columns)
+    known = np.concatenate([lags.r[np.isfinite(lags.r)] for lags in runs.values()] + [np.zeros(1)])
+    with style():
+        figure, grid = new_figure(9.6, 0.8 + 1.1 * n_rows, nrows=n_rows, ncols=n_columns, sharex=True, sharey=True, squeeze=False)
+        for axes, (subject, lags) in zip(grid.flat, runs.items(), strict=False):
+            is_clear = lags.p < 0.05
+            axes.axvspan(*lags.expected_s, color=FAINT, lw=0)
+            axes.axhline(0, color=SOFT, lw=0.6)
+            axes.plot(lags.lags_s, lags.r, color=BLUE if is_clear else SOFT, lw=1.2, ls="-" if is_clear else ":")
+            best = f" {lags.best_lag_s:g} s" if is_clear else ""
+            axes.set_title(f"{short(subject, 12)}{best}", fontsize=9, fontweight="normal")
+        for axes in grid.flat[len(runs) :]:
+            axes.set_visible(False)
+        grid[0, 0].set(ylim=(known.min() - 0.05, known.max() + 0.05))
+        figure.supxlabel("lag of BOLD behind the words (s)", fontsize=10)
+        figure.supylabel("correlation", fontsize=10)
+    first = next(iter(runs.values()))
+    curves = np.array([lags.r for lags in runs.values()])
+    data = long_table(
+        ("run", "lag_s"), (list(runs), list(first.lags_s)), r=curves, p=np.array([lags.p for lags in runs.values()])[:, None]
+    )
+    clear = sum(lags.p < 0.05 for lags in runs.values())
+    said = f"correlation of word rate with the BOLD of each of {len(runs)} runs by lag; {clear} have a clear peak (solid)."
+    return Picture(figure, data, f"{story + ': ' if story else ''}{said}")

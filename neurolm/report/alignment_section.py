@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from neurolm.report.alignment import StoryAlignment
-from neurolm.report.alignment_figures import lag_curve, run_spans, word_rate_above_bold
+from neurolm.report.alignment_figures import lag_curve, lag_of_each_run, run_spans, word_rate_above_bold
 from neurolm.report.figures import Picture
 from neurolm.report.markup import MISSING, Markup, details, element, interval, join, number, probability, table
 from neurolm.report.page import Section, figure, light_list, paragraphs
 
 MOST_STORIES = 12  # pictures of more stories than this would make the page heavy
+_EACH = "The same for each subject's own run; solid where its peak is clear (p < 0.05), with its lag."
 _SEVERITY = {"failed": 0, "warning": 1, "ok": 2}
 
 
@@ -28,6 +29,8 @@ def alignment_pictures(stories: tuple[StoryAlignment, ...]) -> dict[str, Picture
         pictures[f"word-rate-and-bold-{i + 1}"] = word_rate_above_bold(story)
         if story.lags is not None:
             pictures[f"lag-curve-{i + 1}"] = lag_curve(story.lags, story=story.story)
+        if story.runs:
+            pictures[f"lag-of-each-run-{i + 1}"] = lag_of_each_run(story.runs, story=story.story)
     return pictures
 
 
@@ -87,6 +90,9 @@ def _story(story: StoryAlignment, i: int) -> Markup:
             light_list(story.findings),
             figure(word_rate_above_bold(story), f"word-rate-and-bold-{i + 1}", caption),
             figure(lag_curve(story.lags, story=story.story), f"lag-curve-{i + 1}", lag_caption) if story.lags else None,
+            details("Run by run", figure(lag_of_each_run(story.runs, story=story.story), f"lag-of-each-run-{i + 1}", _EACH))
+            if story.runs
+            else None,
             _words_by_tr(story),
         )
     )

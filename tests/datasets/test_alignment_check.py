@@ -73,3 +73,34 @@ def test_rows_that_differ_between_subjects_fail():
     listeners = runs(story())
     short = BoldRun(listeners[0].data[:-1], listeners[0].tr_times[:-1], listeners[0].space, subject="short")
     assert status(check_alignment(story(), [*listeners, short]))["rows"] == "failed"
+
+
+def test_one_shifted_run_among_many_fails_by_its_name():
+    listeners = runs(story())
+    late = runs(story(), 20.0)[0]
+    odd = BoldRun(late.data, late.tr_times, late.space, subject="late")
+    check = check_alignment(story(), [*listeners, odd])
+    assert status(check)["lag"] == "ok"  # the mean hides it
+    assert [f.message for f in check.failed] == ["late at 26 s: the BOLD of 1 of 4 runs follows other words. Check their onsets."]
+    assert check.run_correlation.shape == (4, len(check.lags_s))
+
+
+def test_runs_of_noise_are_not_called_odd():
+    rng = np.random.default_rng(3)
+    times, space = TR * np.arange(N_TRS), Regions(("A", "B"))
+    noise = [BoldRun(rng.standard_normal((N_TRS, 2)), times, space, subject=f"n{i}") for i in range(20)]
+    assert status(check_alignment(story(), noise))["runs"] == "ok"
+
+
+def test_a_check_survives_the_way_through_json(tmp_path):
+    from dataclasses import asdict
+
+    from neurolm.datasets.alignment_check import AlignmentCheck
+    from neurolm.storage import read_json, write_json
+
+    check = check_alignment(story(), runs(story()))
+    write_json(tmp_path / "check.json", asdict(check))
+    again = AlignmentCheck.from_json(read_json(tmp_path / "check.json"))
+    np.testing.assert_array_equal(again.run_bold, check.run_bold)
+    assert again.findings == check.findings
+    assert again.subjects == check.subjects
