@@ -213,7 +213,7 @@ def _runs(runs: Sequence[BoldRun], lags: np.ndarray, curves: np.ndarray, null_95
     is_clear = known & (p < 0.05) & (finite.max(axis=1) > CLEAR_PEAK * null_95)
     is_odd = is_clear & ((peaks < PLAUSIBLE_LAG_S[0]) | (peaks > PLAUSIBLE_LAG_S[1]))
     if is_odd.any():
-        named = ", ".join(f"{runs[i].subject or 'run'} at {peaks[i]:g} s" for i in np.flatnonzero(is_odd))
+        named = ", ".join(f"{runs[i].subject or 'run'} at {peaks[i]:g} s" for i in np.flatnonzero(is_odd).tolist())
         return AlignmentFinding(
             "runs", "failed", f"{named}: the BOLD of {is_odd.sum()} of {len(runs)} runs follows other words. Check their onsets."
         )
