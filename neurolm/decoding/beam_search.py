@@ -155,15 +155,15 @@ class BeamSearch:
         search = _Search(self, times, extra_words)
         with contextlib.ExitStack() as stack:
             if journal is not None:
-                search.open(Journal(journal, self._key(times, extra_words)), stack)
+                search.open(Journal(journal, self.key(times, extra_words)), stack)
             first = search.beam.n_words
             for word in range(first, len(times)):
                 search.step()
                 search.report(progress, word + 1, (word + 1 - first) / max(time.monotonic() - begun, 1e-9))
         return search.result(time.monotonic() - begun)
 
-    def _key(self, times: np.ndarray, extra_words: Any) -> dict[str, Any]:
-        """What determines a search."""
+    def key(self, times: np.ndarray, extra_words: Any = None) -> dict[str, Any]:
+        """What determines a search, as JSON-able values."""
         return {
             "proposals": self.proposals.settings(),
             "features": self.likelihood.feature_space.settings(),

@@ -70,6 +70,20 @@ class DecoderSettings:
     lm_weight: float = 0.0
     seed: int = 42
 
+    def __post_init__(self) -> None:
+        for name in ("n_voxels", "n_bootstraps", "chunk_trs", "min_count", "min_context_words", "beam_width", "extensions"):
+            if getattr(self, name) < 1:
+                raise bad(name, "be at least 1", getattr(self, name))
+        for name in ("held_out_share", "mass", "ratio"):
+            if not 0 < getattr(self, name) <= 1:
+                raise bad(name, "lie in (0, 1]", getattr(self, name))
+        if not 0 <= self.shrinkage <= 1:
+            raise bad("shrinkage", "lie in [0, 1]", self.shrinkage)
+        if not self.delays or min(self.delays) < 0:
+            raise bad("delays", "be TRs >= 0, at least one", self.delays, "Delays are in TRs, not in seconds.")
+        if not self.alphas or min(self.alphas) <= 0:
+            raise bad("alphas", "be > 0, at least one", self.alphas)
+
 
 class WordDecoder:
     """Encoding model, noise, word rate and vocabulary of one listener.

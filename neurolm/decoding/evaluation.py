@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from neurolm.checks import bad
 from neurolm.decoding.beam_search import BeamSearch
 from neurolm.decoding.diagnosis import ErrorKind, WordRanks, error_kind, teacher_forced_ranks
 from neurolm.decoding.embedding_recall import EmbeddingRecall
@@ -66,11 +68,15 @@ def evaluate_decode(
     *,
     n_nulls: int = 19,
     n_random: int = 0,
+    scores: Collection[str] = ("wer", "bleu1", "meteor"),
     embedding: EmbeddingRecall | None = None,
     window_s: float = 20.0,
+    step_s: float = 1.0,
     segment: tuple[float, float] | None = None,
+    min_shift_s: float = 30.0,
     with_ranks: bool = True,
     rng: np.random.Generator | int = 0,
+    folder: str | Path | None = None,
     progress: Progress = silent,
 ) -> DecodingEvaluation:
     """Judge a decode against the story that was heard.
@@ -84,26 +90,34 @@ def evaluate_decode(
         Decodes of circularly shifted BOLD; each takes as long as the decode itself.
     n_random : int
         Decodes with random likelihoods, the published null (200 there).
+    scores : names of `text_scores`
     embedding : EmbeddingRecall, optional
         BERTScore or another recall by embeddings; its encoder calibrates gist.
-    segment : (float, float), optional
-        The part of the story that counts, in seconds.
+    window_s, step_s, segment
+        Of `score_windows`.
+    min_shift_s : float
+        Least lag of a circular shift.
     with_ranks : bool
         Rank each true word by teacher forcing (about the time of a decode at beam width 1).
+    folder : path, optional
+        Where finished null decodes are kept (`null_decodes`).
     """
     rng = np.random.default_rng(rng)
-    scorers = text_scores(embedding=embedding)
-    nulls = null_decodes(search, decoded.mid_times, n_nulls, rng=rng, progress=progress)
-    random = null_decodes(search, decoded.mid_times, n_random, kind="random_likelihood", rng=rng, progress=progress)
+    scorers = text_scores(scores, embedding)
+    if not scorers:
+        raise bad("scores", "name at least one score, or come with an embedding", list(scores))
+    own: dict[str, Any] = {"rng": rng, "folder": folder, "progress": progress}
+    nulls = null_decodes(search, decoded.mid_times, n_nulls, min_shift_s=min_shift_s, **own)
+    random = null_decodes(search, decoded.mid_times, n_random, kind="random_likelihood", **own)
     settings: dict[str, Any] = {"window_s": window_s, "segment": segment}
     return DecodingEvaluation(
-        score_windows(decoded, story, scores=scorers, null=nulls, **settings),
-        score_windows(decoded, story, scores=scorers, null=random, **settings) if random else None,
-        identify_text(decoded, story, embedding or scorers[1], rng=rng, **settings),
+        score_windows(decoded, story, scores=scorers, null=nulls, step_s=step_s, **settings),
+        score_windows(decoded, story, scores=scorers, null=random, step_s=step_s, **settings) if random else None,
+        identify_text(decoded, story, embedding or _most_telling(scorers), rng=rng, **settings),
         compare_texts(
             decoded,
             story,
-            encoder=None if embedding is None else embedding.encoder,
+            encoder=embedding.encoder if embedding is not None and nulls else None,
             null=nulls,
             scores=scorers,
             **settings,
@@ -111,6 +125,11 @@ def evaluate_decode(
         error_kind(search.likelihood, decoded, story),
         teacher_forced_ranks(search, story, progress) if with_ranks else None,
     )
+
+
+def _most_telling(scorers: Sequence[TextScore]) -> TextScore:
+    """The score by which windows are told apart: one that grows with likeness, where there is one."""
+    return next((score for score in scorers if not score.is_error), scorers[0])
 
 
 def identify_text(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from neurolm.checks import check_same_length
-from neurolm.report.figures import BLUE, FAINT, ORANGE, Picture, new_figure, style
+from neurolm.report.figures import BLUE, FAINT, ORANGE, SOFT, Picture, new_figure, style
 
 
 def score_over_time(
@@ -52,3 +53,34 @@ def score_over_time(
         figure.legend(loc="outside upper left", ncols=3, handlelength=1.6)
     said = f"{int(data['is_significant'].sum())} of {len(times)} windows are above chance." if is_significant is not None else ""
     return Picture(figure, data, f"{label} of decoded text over {len(times)} windows. {said}".rstrip())
+
+
+def identification_ranks(found: Mapping[str, tuple[Sequence[float], np.ndarray]]) -> Picture:
+    """How well windows are told apart in every listener, beside the null of the group's mean.
+
+    Parameters
+    ----------
+    found : mapping of str to (ranks, null)
+        By way of comparing: the mean percentile rank of each listener, and the group's mean under random
+        pairings.
+    """
+    data: dict[str, Any] = {}
+    with style():
+        figure, axes = new_figure(6.4, 0.9 + 0.9 * len(found))
+        for row, (name, (each, null)) in enumerate(found.items()):
+            ranks = np.asarray(each, dtype=np.float64)
+            low, high = np.quantile(null, [0.025, 0.975])
+            axes.barh(
+                row, high - low, left=low, height=0.5, color=FAINT, label="95 % of the null of the mean" if not row else None
+            )
+            offsets = row + np.linspace(-0.2, 0.2, len(ranks))
+            axes.plot(np.sort(ranks), offsets, "o", color=BLUE, ms=3.5, alpha=0.7, label=None if row else "listeners")
+            axes.plot([ranks.mean()] * 2, [row - 0.32, row + 0.32], color=ORANGE, lw=2.2, label=None if row else "their mean")
+            data[name] = ranks
+        axes.axvline(0.5, color=SOFT, lw=0.8, ls=":")
+        axes.set(xlabel="mean percentile rank of the window that was heard (chance .5)", yticks=range(len(found)))
+        axes.set_yticklabels(list(found))
+        axes.invert_yaxis()
+        figure.legend(loc="outside upper left", ncols=3, handlelength=1.4)
+    said = "; ".join(f"by {name} {np.mean(ranks):.3f}" for name, (ranks, _) in found.items())
+    return Picture(figure, data, f"Mean percentile rank over listeners held out: {said}. Chance is .5.")

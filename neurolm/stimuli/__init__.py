@@ -5,6 +5,7 @@ ContextWindow                           how much of the past a word may see
 read_transcript                         any of the files below; the content decides
 read_textgrid, read_tiers               Praat TextGrids: the words, or every tier as it stands
 read_events, read_gentle                BIDS events, CSV with or without a header; gentle's JSON
+write_csv, write_textgrid               a transcript as a file
 mark_sentences, words_of_text           sentences and paragraphs from a plain text
 is_all_caps, lowercase_if_all_caps      transcripts in capitals
 scramble, truncate, swap, switch        the same story taken apart: Perturbed(transcript, source_index)
@@ -19,6 +20,7 @@ from neurolm.stimuli.reader import read_transcript
 from neurolm.stimuli.text_marks import MarkedTranscript, Mismatch, mark_sentences, words_of_text
 from neurolm.stimuli.textgrid import Tier, read_textgrid, read_tiers
 from neurolm.stimuli.transcript import Transcript
+from neurolm.stimuli.writer import write_csv, write_textgrid
 
 __all__ = [
     "ContextWindow",
@@ -40,4 +42,6 @@ __all__ = [
     "switch",
     "truncate",
     "words_of_text",
+    "write_csv",
+    "write_textgrid",
 ]

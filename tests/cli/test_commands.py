@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-COMMANDS = ["doctor", "data", "stimuli", "features", "encode", "report", "run", "status"]
+COMMANDS = ["doctor", "data", "stimuli", "features", "encode", "decode", "report", "run", "status"]
 SUBCOMMANDS = ["data list", "data fetch", "data check", "stimuli check", "stimuli show", "features extract"]
 
 
@@ -24,6 +24,7 @@ def test_every_command_has_help_with_an_example(neurolm, command):
         (["status", "/nowhere"], "must be the output folder of a run"),
         (["stimuli", "show", "no.TextGrid"], "no.TextGrid"),
         (["encode", "missing.yaml"], "no such file"),
+        (["decode", "missing.yaml"], "no such file"),
     ],
 )
 def test_bad_input_ends_in_one_message_and_code_2(neurolm, arguments, message):

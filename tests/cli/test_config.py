@@ -4,6 +4,7 @@ import pytest
 
 from neurolm.checks import FileError
 from neurolm.cli.config import read_config, read_yaml, valid_keys
+from neurolm.cli.decode_config import read_decode_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -19,6 +20,8 @@ def test_every_shipped_config_is_valid_and_says_what_it_is_in_its_first_line(pat
     values, _ = read_yaml(path)
     if values.get("analysis") == "encoding":  # other analyses check their own keys
         read_config(path)
+    elif values.get("analysis") in ("decoding", "identification"):
+        read_decode_config(path)
     assert path.read_text().startswith("# ")
 
 

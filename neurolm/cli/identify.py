@@ -1,0 +1,130 @@
+"""Identification for `neurolm decode`: which stretch of a story was heard, in listeners held out.
+
+identification/scores.csv, scores.json     one row per way of comparing, and per listener
+identification/similarity.h5               every listener's windows by windows
+figures/identification.*                   each listener's rank beside the null of the group
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neurolm import __version__
+from neurolm.checks import InputError, bad
+from neurolm.cli.decode_files import csv_text
+from neurolm.cli.terminal import progress, say
+from neurolm.storage import write_h5, write_json, write_text
+
+if TYPE_CHECKING:
+    from neurolm.brain import BoldRun
+    from neurolm.cli.decode_config import IdentificationConfig
+    from neurolm.decoding.held_out_listeners import HeldOutIdentification
+    from neurolm.features import Features
+    from neurolm.stimuli import Transcript
+
+
+def identify_listeners(config: IdentificationConfig, *, dry_run: bool = False) -> None:
+    """Carry out a config of an identification."""
+    from neurolm.decoding.held_out_listeners import identify_held_out
+    from neurolm.encoding import Design
+    from neurolm.report.decoding_figures import identification_ranks
+
+    story, runs = _open(config)
+    own, folder = config.identify, Path(config.output) / "identification"
+    n_windows = runs[0].n_trs // own.window_trs
+    if n_windows < 2:
+        raise bad("identify.window_trs", f"leave at least two windows in {runs[0].n_trs} TRs", own.window_trs)
+    sizes = (
+        f"{len(runs)} listeners x {runs[0].n_trs} TRs x {runs[0].n_voxels} columns; {n_windows} windows of {own.window_trs} TRs"
+    )
+    say(f"{sizes}; features: {', '.join(own.features)}")
+    if dry_run:
+        say(f"{own.folds} blocks of time held out in turn for every listener, {own.permutations} pairings -> {folder}")
+        say("about a second per listener" + (", after the states of every word" if "states" in own.features else ""))
+        return
+    features = _features(config, story)
+    design = Design.from_training([features], [runs[0].tr_times], own.delays)
+    X = design.transform(features, runs[0].tr_times)
+    with progress("identify") as report:
+        found = identify_held_out(
+            X,
+            runs,
+            window_trs=own.window_trs,
+            by=own.by,
+            shrinkage=own.shrinkage,
+            n_folds=own.folds,
+            n_permutations=own.permutations,
+            seed=config.seed,
+            progress=report,
+        )
+    _write(config, folder, found)
+    identification_ranks({by: _as_numbers(one) for by, one in found.items()}).save(folder.parent / "figures", "identification")
+    for by, one in found.items():
+        say(
+            f"by {by}: mean percentile rank {one.mean:.3f} over {len(one.listeners)} listeners held out "
+            f"(chance .5, null {one.null.mean():.3f}, 95 % of it below {np.quantile(one.null, 0.95):.3f}), p = {one.p:.4f}"
+        )
+    say(f"-> {folder}")
+
+
+def _open(config: IdentificationConfig) -> tuple[Transcript, list[BoldRun]]:
+    """The story, and every listener's run of it after the per-run steps."""
+    from neurolm.brain.preprocess import detrend_legendre, zscore_run
+    from neurolm.cli.data import open_dataset
+
+    dataset, name = open_dataset(config.dataset)
+    if name != config.dataset.name:
+        say(f"NOTE: {config.dataset.name!r} could not be had here. This run analyses SIMULATED data instead.")
+    stories = dataset.stories() if config.dataset.stories == "all" else config.dataset.stories
+    if len(stories) != 1:
+        raise bad("dataset.stories", "name one story", ", ".join(stories), "Windows of one story are told from each other.")
+    subjects = dataset.subjects() if config.dataset.subjects == "all" else config.dataset.subjects
+    runs = []
+    for subject in subjects:
+        if subject not in dataset.subjects():
+            raise bad("dataset.subjects", f"be among {', '.join(dataset.subjects())}", subject)
+        run = dataset.bold(subject, stories[0])
+        if config.preprocess.detrend_degree is not None:
+            run = detrend_legendre(run, config.preprocess.detrend_degree)
+        runs.append(zscore_run(run) if config.preprocess.zscore else run)
+    if len(runs) < 3:
+        raise InputError(f"identification needs at least three listeners; got {len(runs)}. One is left out in turn.")
+    return dataset.transcript(stories[0]), runs
+
+
+def _features(config: IdentificationConfig, story: Transcript) -> Features:
+    from neurolm.cli.decode_material import load_lm, open_states
+    from neurolm.features import WordLength, WordRate, join
+
+    parts: dict[str, Features] = {}
+    for kind in config.identify.features:
+        if kind == "states":
+            with progress("features") as report:
+                report(0, 1, "", f"reading with {config.states.model}")
+                lm = load_lm(config.states.model, config.states.vocabulary, config.device)
+                parts[kind] = open_states(lm, config.states).extract(story)
+        else:
+            parts[kind] = (WordRate() if kind == "word_rate" else WordLength()).extract(story)
+    return join(parts)
+
+
+def _as_numbers(found: HeldOutIdentification) -> tuple[list[float], np.ndarray]:
+    return [one.mean_percentile_rank for one in found.listeners], found.null
+
+
+def _write(config: IdentificationConfig, folder: Path, found: dict[str, HeldOutIdentification]) -> None:
+    rows: list[dict[str, Any]] = []
+    arrays: dict[str, np.ndarray] = {}
+    for by, one in found.items():
+        rows.append({"by": by, "who": "all listeners", "mean_percentile_rank": one.mean, "p": one.p})
+        for subject, each in zip(one.subjects, one.listeners):
+            rows.append({"by": by, "who": subject, "mean_percentile_rank": each.mean_percentile_rank, "p": each.p_value})
+            arrays[f"{by}/{subject}"] = each.similarity
+        arrays[f"null/{by}"] = one.null
+    write_h5(folder / "similarity.h5", arrays)
+    write_text(folder / "scores.csv", csv_text(rows))
+    settings = config.model_dump(mode="json", exclude={"output"})
+    write_json(folder / "scores.json", {"neurolm": __version__, "settings": settings, "scores": rows})

@@ -1,0 +1,143 @@
+"""The report of a decoding: scores beside chance, the table of words, why it errs, and how it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from neurolm.report.analysis_sections import decoder_section
+from neurolm.report.decoded_words_figure import decoded_words
+from neurolm.report.decoder_table import DecodedWindow
+from neurolm.report.decoding_figures import score_over_time
+from neurolm.report.figures import Picture
+from neurolm.report.markup import details, element, number, probability, table
+from neurolm.report.page import Page, Section, figure, paragraphs
+
+if TYPE_CHECKING:
+    from neurolm.decoding.gist import Comparison
+    from neurolm.decoding.window_scores import WindowScores
+
+OVER_TIME = ("bertscore", "embedding_recall", "meteor", "bleu1")  # the first of these that was scored is drawn
+
+
+def decoding_pictures(scores: WindowScores, comparison: Comparison) -> dict[str, Picture]:
+    """The figures under their file names."""
+    name = next((name for name in OVER_TIME if name in scores.scores), next(iter(scores.scores)))
+    null = scores.null.get(name)
+    significant = scores.window_q(name) < 0.05 if null is not None else None
+    over_time = score_over_time(
+        scores.centres, scores.scores[name], label=scores.labels.get(name, name), null=null, is_significant=significant
+    )
+    return {"decoding-over-time": over_time, "decoding-words": decoded_words(as_windows(comparison))}
+
+
+def as_windows(comparison: Comparison) -> list[DecodedWindow]:
+    """The compared windows as the table shows them."""
+    return [
+        DecodedWindow(start_s=w.start_s, end_s=w.end_s, heard=w.heard, decoded=w.decoded, marks=w.marks, scores=w.scores)
+        for w in comparison.windows
+    ]
+
+
+def decoding_page(
+    title: str,
+    summary: Mapping[str, Any],
+    comparison: Comparison,
+    pictures: Mapping[str, Picture],
+    *,
+    notes: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    is_simulated: bool = False,
+) -> Page:
+    """Put the page together.
+
+    Parameters
+    ----------
+    summary : mapping
+        `DecodingEvaluation.summary()`.
+    notes : sequence of str
+        What a reader must know, for example that an encoder was not at hand.
+    settings : mapping, optional
+        The config, shown as it was.
+    """
+    sections = [
+        decoder_section(as_windows(comparison), verdict=comparison.rule, over_time=pictures["decoding-over-time"]),
+        Section("picture", "The table as a picture", (figure(pictures["decoding-words"], "decoding-words", comparison.rule),)),
+        _scores_section(summary),
+        _errors_section(summary),
+    ]
+    if settings is not None or notes:
+        text = element("pre", json.dumps(settings, indent=1, sort_keys=True))
+        sections.append(Section("how", "How was it made?", (paragraphs(*notes), details("The config", text))))
+    warning = "A listener with planted weights and noise: nobody was measured." if is_simulated else ""
+    return Page(kind="Decoding report", title=title, verdict=verdict(summary), sections=tuple(sections), warning=warning)
+
+
+def verdict(summary: Mapping[str, Any]) -> str:
+    """What was found, in a sentence or two."""
+    words = summary["words"]
+    text = f"Of the decoded words {words['exact']:.0%} are exact, {words['gist']:.0%} gist and {words['error']:.0%} neither."
+    judged = [row for row in summary["scores"] if "story_p" in row]
+    good = [row for row in judged if row["story_p"] <= 0.05]
+    if judged:
+        names = ", ".join(str(row["label"]) for row in good)
+        text += (
+            f" Above decodes of shifted BOLD at p ≤ .05: {names}."
+            if good
+            else " No score is above that of decodes of shifted BOLD."
+        )
+    return text
+
+
+def _scores_section(summary: Mapping[str, Any]) -> Section:
+    header = ("Score", "Story", "Null", "z", "p", "Windows with q < .05")
+    children: list[Any] = [_score_table(summary["scores"], header, "Against decodes of the same BOLD rolled in time.")]
+    if summary.get("published_null"):
+        caption = "Against random likelihoods, the published null: it ignores that a likelihood prefers some words."
+        children.append(_score_table(summary["published_null"], header, caption))
+    found = summary.get("identification")
+    if found:
+        children.append(
+            element(
+                "p",
+                f"Windows told apart by their words: mean percentile rank {found['mean_percentile_rank']:.2f} over "
+                f"{found['n_windows']} windows (chance .5, p = {found['p_value']:.3f}).",
+            )
+        )
+    return Section("scores", "How good is it?", tuple(children))
+
+
+def _score_table(rows: Sequence[Mapping[str, Any]], header: Sequence[str], caption: str) -> Any:
+    cells = (
+        (
+            row["label"],
+            number(row["story"], 3),
+            number(row.get("null_mean"), 3),
+            number(row.get("story_z"), 1),
+            probability(row.get("story_p")),
+            f"{row['windows_q05']:.0%}" if "windows_q05" in row else "n/a",
+        )
+        for row in rows
+    )
+    return table(header, cells, caption=caption)
+
+
+def _errors_section(summary: Mapping[str, Any]) -> Section:
+    error = summary["error"]
+    gain = error["heard"] - error["decoded"]
+    text = (
+        f"Log-likelihood of the BOLD: {error['heard']:.1f} under the words heard, {error['decoded']:.1f} under those decoded "
+        f"(difference {gain:+.1f}): {error['kind']}."
+    )
+    meaning = (
+        "Search error: the true words are likelier, and the search lost them. Model error: the encoding model prefers its output."
+    )
+    forced = summary.get("teacher_forced")
+    ranked = (
+        f"After the true words, the language model proposes {forced['coverage']:.0%} of the true next words: no search can get "
+        f"more right. The true word stands above {forced['percentile_rank']:.0%} of its rivals by likelihood (chance 50%)."
+        if forced
+        else ""
+    )
+    return Section("errors", "Why does it err?", (paragraphs(text, meaning, ranked),))
