@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurolm.checks import bad, check_choice
+from neurolm.checks import check_choice
 from neurolm.cli.main import app
-from neurolm.cli.terminal import progress, say, seconds_text
+from neurolm.cli.terminal import progress, say, seconds_text, warn
 
 if TYPE_CHECKING:
     from neurolm.cli.timescales_plan import TimescalesPlan
@@ -36,15 +37,17 @@ def map_(
 ) -> None:
     """Estimate windows: maps, curves and a page. What stands already and fits the config is reused."""
     from neurolm.cli.timescales_files import is_made, write_isc, write_page, write_windows
+    from neurolm.cli.timescales_plan import check_asked
 
     plan = _plan(config, output, device, seed)
     asked = [check_choice("--estimator", name, plan.config.estimators) for name in estimator or plan.config.estimators]
-    _check_lengths(plan)
+    check_asked(plan)
     if dry_run:
         _say_sizes(plan, asked)
         return
     plan.write()
     bench = None
+    _tell_warnings()
     for name in asked:
         if is_made(plan, name):
             say(f"{name:<10} there already, made with these settings")
@@ -99,6 +102,7 @@ def contrast(
     if is_made(plan):
         say("contrast  there already, made with these settings")
     else:
+        _tell_warnings()
         with progress("contrast") as report_to:
             run_contrast(plan, report_to)
     say(f"Report: {write_contrast_page(plan)}")
@@ -121,13 +125,16 @@ def _made(settings: Any, output: Path | None, device: str | None, seed: int | No
     return plan
 
 
-def _check_lengths(plan: TimescalesPlan) -> None:
-    """What no story can hold is refused before anything is computed."""
-    shortest = min((len(story), story.name) for story in plan.transcripts())
-    for name in ("context", "surprisal"):
-        longest = getattr(plan.config, name).words[-1]
-        if name in plan.config.estimators and longest > shortest[0]:
-            raise bad(f"{name}.words", f"not be longer than the shortest story, {shortest[0]} words of {shortest[1]!r}", longest)
+def _tell_warnings() -> None:
+    """Warnings of the library as notes for a person, each once, without lines of code."""
+    said = set()
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            warn(f"NOTE: {message}")
+
+    warnings.showwarning = show
 
 
 def _say_sizes(plan: TimescalesPlan, asked: list[str]) -> None:

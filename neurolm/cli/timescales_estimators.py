@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from neurolm.cli.timescales_plan import TimescalesPlan, Who, fit_settings, listeners
+from neurolm.cli.timescales_plan import TimescalesPlan, Who, fit_settings, listeners, perturbed_stories
 from neurolm.progress import Progress
 
 if TYPE_CHECKING:
@@ -53,12 +53,7 @@ class Bench:
     @cached_property
     def heard(self) -> list[Transcript]:
         """Stories that fitted models hear perturbed."""
-        from neurolm.cli.data import open_dataset
-        from neurolm.cli.plan import chosen
-
-        asked = self.config.in_silico
-        dataset, _ = open_dataset(asked)
-        return [dataset.transcript(s) for s in chosen("in_silico.stories", asked.stories, dataset.stories())]
+        return perturbed_stories(self.plan)
 
     @cached_property
     def remembered(self) -> RememberedFeatures:

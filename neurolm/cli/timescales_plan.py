@@ -149,18 +149,38 @@ def listener_runs(plan: TimescalesPlan) -> dict[str, list[BoldRun]]:
     return {subject: [story[subject] for story in by_story] for subject in plan.subjects}
 
 
+def perturbed_stories(plan: TimescalesPlan) -> list[Transcript]:
+    """Stories that fitted models hear scrambled, swapped and switched."""
+    asked = plan.config.in_silico
+    dataset, _ = open_dataset(asked)
+    return [dataset.transcript(story) for story in chosen("in_silico.stories", asked.stories, dataset.stories())]
+
+
 def stacked_listeners(plan: TimescalesPlan) -> Any:
     """(n_subjects, n_trs of all stories, n_voxels), z-scored runs below each other, for intersubject correlation."""
     import numpy as np
 
     from neurolm.encoding.listeners import Listeners
 
-    if len(plan.subjects) < 2:
-        raise bad("dataset.subjects", "be at least two for intersubject correlation", len(plan.subjects),
-                  "Name more listeners, or leave isc out of `estimators`.")  # fmt: skip
     runs = listener_runs(plan)
     Listeners(runs)
     return np.stack([np.concatenate([run.data for run in own]) for own in runs.values()])
+
+
+def check_asked(plan: TimescalesPlan) -> None:
+    """Refuse what cannot work before anything is computed."""
+    from neurolm.timescales import ScrambleWindow
+
+    shortest = min((len(story), story.name) for story in plan.transcripts())
+    for name in ("context", "surprisal"):
+        longest = getattr(plan.config, name).words[-1]
+        if name in plan.config.estimators and longest > shortest[0]:
+            raise bad(f"{name}.words", f"not be longer than the shortest story, {shortest[0]} words of {shortest[1]!r}", longest)
+    if "isc" in plan.config.estimators and len(plan.subjects) < 2:
+        raise bad("dataset.subjects", "be at least two for intersubject correlation", len(plan.subjects),
+                  "Name more listeners, or leave isc out of `estimators`.")  # fmt: skip
+    if "scramble" in plan.config.estimators:
+        ScrambleWindow(plan.config.scramble.levels).piece_sizes(perturbed_stories(plan))
 
 
 def fit_settings(plan: TimescalesPlan, **changed: Any) -> FitSettings:

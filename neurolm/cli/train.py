@@ -30,7 +30,7 @@ def model(
     from neurolm.training.config import TrainConfig
     from neurolm.training.recipe import train as train_model
 
-    path = _find(config)
+    path = find_training_config(config)
     values, _ = read_yaml(path)
     if seed is not None:
         values.setdefault("trainer", {})["seed"] = seed
@@ -79,7 +79,8 @@ def recall(
     say(f"chance {chance:.2f}, {seeds} seeds -> {output / 'recall.svg'}")
 
 
-def _find(config: str) -> Path:
+def find_training_config(config: str) -> Path:
+    """A path as it is, or a training config that comes with neurolm by its name."""
     path = Path(config)
     named = shipped("configs") / "train" / f"{config}.yaml"
     return named if not path.exists() and named.is_file() else path

@@ -136,6 +136,8 @@ def timescale_map(
         if known.any() or quartiles:
             axes.set_xscale("log")
             plain_log_axis(axes.xaxis, subs=(1.0, 2.0, 5.0))
+        else:
+            axes.set_xticks([])
         axes.grid(axis="y", color=FAINT, lw=0.8)
         axes.set_axisbelow(True)
         axes.tick_params(axis="y", length=0)

@@ -63,7 +63,7 @@ def read_candidates(
     check_choice("kind", kind, ("words", "phrases"))
     table = Norms(path, [rating, frequency] if frequency else [rating]).table
     kept = [w for w in _rows_with(Path(path), only or {}) if w in table and (" " in w) == (kind == "phrases")]
-    values = np.array([table[word] for word in kept]).reshape(len(kept), -1)
+    values = np.array([table[word] for word in kept]).reshape(len(kept), 2 if frequency else 1)
     counts = values[:, 1] if frequency else np.zeros(len(kept))
     common = np.flatnonzero((counts >= least_frequency) | (kind == "phrases") | (not frequency))
     if not len(common):

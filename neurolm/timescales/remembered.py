@@ -42,5 +42,6 @@ class RememberedFeatures:
         return self.feature_space.settings()
 
     def forget(self) -> None:
-        """Free the memory; the counts stay."""
+        """Free the memory and count from zero."""
         self._kept.clear()
+        self.n_asked = self.n_computed = 0

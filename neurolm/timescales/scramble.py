@@ -85,7 +85,7 @@ class ScrambleWindow:
             to scrambled stories over that to intact ones. Predictions hold no noise of measurement:
             intervals are over stretches of the stories.
         """
-        scales, levels = self._scales(stories)
+        scales, levels = self.piece_sizes(stories)
         intact, scrambled = self._responses(responder, stories, levels, progress)
         starts = np.arange(0, len(intact), BLOCK_WORDS)
         counts = draw_counts(len(starts), self.settings.n_bootstrap, self.settings.seed)
@@ -127,7 +127,7 @@ class ScrambleWindow:
         curve is the held-out correlation; a flat one says that order does not matter to the fit. The
         index is where it saturates, and the intact story is the last scale.
         """
-        scales, levels = self._scales(stories)
+        scales, levels = self.piece_sizes(stories)
         check_same_length("stories", len(stories), "runs", len(runs))
         rng = np.random.default_rng(self.settings.seed)
         fits = []
@@ -155,8 +155,14 @@ class ScrambleWindow:
             space=data.space,
         )
 
-    def _scales(self, stories: Sequence[Transcript]) -> tuple[np.ndarray, tuple[Level, ...]]:
-        """Mean words in a piece at each level, rising, and the levels in that order."""
+    def piece_sizes(self, stories: Sequence[Transcript]) -> tuple[np.ndarray, tuple[Level, ...]]:
+        """Mean words in a piece at each level, rising, and the levels in that order.
+
+        Raises
+        ------
+        InputError
+            If a story lacks the marks of a level, or is too short for it.
+        """
         if not len(stories):
             raise bad("stories", "hold at least one", "none")
         sizes = [float(np.mean([_mean_piece(story, level) for story in stories])) for level in self.levels]

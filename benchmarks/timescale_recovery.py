@@ -1,0 +1,291 @@
+"""Are planted windows found again? Real transcripts and a real language model; five seeds, with intervals.
+
+    NEUROLM_DATA=... python benchmarks/timescale_recovery.py --json results.json     # about half an hour on one core
+    python benchmarks/timescale_recovery.py bank gate                                # without the model's own features
+    python benchmarks/timescale_recovery.py --quick                                  # only checks that it runs
+
+Moth stories (NEUROLM_DATA/moth_textgrids) are read by SmolLM2-135M one word at a time; mixtures of these states are
+averaged over the past by leaky integrators, one window for each voxel, log-uniform from 1.5 to 100 words; Lanczos
+resampling from the real word times, a response over 2 to 8 s, AR(1) noise (.4). Every seed draws windows, mixtures
+and noise anew. Voxels count where their held-out prediction is significant (false discovery rate .05).
+
+bank    features are leaky averages of the same states at seven fixed windows: they span the truth
+model   features are the language model's own states of layer 20, as they come out
+gate    no signal: in how many experiments of 20 voxels is any voxel called valid?
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.signal import lfilter
+from scipy.stats import spearmanr, t
+
+from neurolm.brain import BoldRun
+from neurolm.brain.space import Unplaced
+from neurolm.encoding import Design, EncodingModel
+from neurolm.features import FeatureCache, Features, LMStates
+from neurolm.lm import load
+from neurolm.stimuli import ContextWindow, Transcript, read_textgrid
+from neurolm.timescales import (
+    ContextWindowSweep,
+    EncodingResponder,
+    FitSettings,
+    ScrambleWindow,
+    UnitTimescale,
+    WindowResult,
+    prediction_test,
+    spectral_bands,
+)
+from neurolm.timescales.window_result import gate
+
+GRID = (1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0)
+SHORTEST, LONGEST = 1.5, 100.0
+LEVELS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+MODEL_CONTEXTS = (1, 2, 4, 8, 16, 32, 64)
+HRF, DELAYS, TR = np.array([0.5, 1.0, 0.7, 0.3]), (1, 2, 3, 4), 2.0
+N_MIXTURES, STATE_LAYER, LAYER = 4, 8, 20
+TRAIN = ("souls", "avatar", "legacy", "naked", "life", "howtodraw")
+UNSEEN = "wheretheressmoke"
+SIGNALS = {"r about .5": 0.5, "r about .17": 0.22}  # correlation of signal and BOLD; the held-out one is below it
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=("bank", "gate", "model"), help="some of bank, gate, model")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--voxels", type=int, default=48, help="of each seed and signal")
+    parser.add_argument("--model", default="smollm2-135m")
+    parser.add_argument("--json", help="write the results to this file as they come")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", message=".*of the targets chose the")
+    bench = Recovery(options)
+    results: dict[str, Any] = {}
+    for part in options.parts:
+        began = time.monotonic()
+        results[part] = getattr(bench, part)()
+        print(f"{part}: {time.monotonic() - began:.0f} s\n{table(results[part])}", flush=True)
+        if options.json:
+            Path(options.json).write_text(json.dumps(results, indent=1) + "\n")
+
+
+@dataclass
+class WordBank:
+    """Leaky averages of mixtures of what a language model makes of single words; the last `context` words are heard."""
+
+    vectors: Mapping[str, np.ndarray]  # (N_MIXTURES,) by word
+    timescales: Sequence[float] = GRID
+    context: int | None = None
+
+    def extract(self, transcript: Transcript) -> Features:
+        drive = np.stack([self.vectors[word.lower()] for word in transcript.words])
+        parts = [self._averaged(drive, tau) for tau in self.timescales]
+        slices = {f"{tau:g} words": slice(i * N_MIXTURES, (i + 1) * N_MIXTURES) for i, tau in enumerate(self.timescales)}
+        return Features(np.concatenate(parts, axis=1), transcript.mid_times, slices=slices)
+
+    def settings(self) -> dict[str, Any]:
+        return {"kind": "word_bank", "timescales": list(self.timescales)}
+
+    def sweep(self, transcript: Transcript, contexts: Sequence[int]) -> dict[int, Features]:
+        return {n: replace(self, context=n).extract(transcript) for n in contexts}
+
+    def _averaged(self, drive: np.ndarray, tau: float) -> np.ndarray:
+        keep = np.exp(-1 / tau)
+        state = lfilter([1 - keep], [1, -keep], drive, axis=0)
+        if self.context is not None and self.context < len(state):
+            state[self.context :] -= keep**self.context * state[: -self.context].copy()
+        return state
+
+
+class Recovery:
+    """Stories, the language model, planted voxels of all seeds beside each other, and what is found of them."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        n_seeds, n_voxels = (2, 8) if options.quick else (options.seeds, options.voxels)
+        n_words = 300 if options.quick else 1500
+        self.stories = [read_story(name)[:n_words] for name in (TRAIN[:3] if options.quick else TRAIN)]
+        self.unseen = read_story(UNSEEN)[: 2 * n_words]
+        self.levels = LEVELS[:7] if options.quick else LEVELS
+        self.lm = load(options.model, device="cpu")
+        self.bank_space = WordBank(word_vectors(self.lm, [*self.stories, self.unseen]))
+        self.sets = [(name, r, seed) for name, r in SIGNALS.items() for seed in range(n_seeds)]
+        self.taus, runs = [], []
+        for name, r, number in self.sets:
+            seed = options.first_seed + number
+            rng = np.random.default_rng([seed, list(SIGNALS).index(name)])
+            taus = np.exp(rng.uniform(np.log(SHORTEST), np.log(LONGEST), n_voxels))
+            self.taus.append(taus)
+            runs.append(listen(self.bank_space, self.stories, taus, r, rng))
+        self.runs = beside(runs)
+        self.settings = FitSettings(
+            alphas=tuple(10.0 ** np.arange(-1, 7)),
+            n_folds=3,
+            n_inner_folds=3,
+            n_permutations=99,
+            n_bootstrap=2,
+            min_shift=20,
+            level=1.0,
+        )
+        self.quick = replace(self.settings, n_permutations=1)
+
+    def bank(self) -> dict[str, Any]:
+        """The features span the truth."""
+        features = [self.bank_space.extract(story) for story in self.stories]
+        tested, responder = self._fitted(self.bank_space, features, self.runs)
+        swept = [self.bank_space.sweep(story, self.levels) for story in self.stories]
+        found = {
+            "product-measure timescale": UnitTimescale(settings=self.quick).run(features, self.runs),
+            "scrambling": ScrambleWindow(self.levels, settings=self.quick).simulate(responder, [self.unseen]),
+            "context saturation": ContextWindowSweep(settings=self.quick).run(swept, self.runs),
+            "context argmax": ContextWindowSweep(index="argmax", settings=self.quick).run(swept, self.runs),
+        }
+        return self._judged(found, tested)
+
+    def model(self) -> dict[str, Any]:
+        """The language model's own states, on the first three stories."""
+        stories = self.stories[:3]
+        runs = self.runs[:3]
+        states = LMStates(self.lm, LAYER, ContextWindow(128, "sliding"), lowercase=True, cache=FeatureCache())
+        features = [states.extract(story) for story in stories]
+        tested, responder = self._fitted(replace_cache(states), features, runs)
+        swept = [states.sweep(story, MODEL_CONTEXTS) for story in stories]
+        levels = tuple(n for n in self.levels if n <= 128)
+        found = {
+            "product-measure timescale": UnitTimescale(settings=self.quick).run([spectral_bands(f) for f in features], runs),
+            "context saturation": ContextWindowSweep(settings=self.quick).run(swept, runs),
+            "scrambling": ScrambleWindow(levels, n_scrambles=1, settings=self.quick).simulate(responder, [self.unseen[:1500]]),
+        }
+        return self._judged(found, tested)
+
+    def gate(self) -> dict[str, Any]:
+        """Experiments without signal, 20 voxels each, through the whole test."""
+        n_experiments, n_voxels = (10, 20) if self.options.quick else (200, 20)
+        rng = np.random.default_rng(self.options.first_seed)
+        runs = listen(self.bank_space, self.stories, np.full(n_experiments * n_voxels, 10.0), 0.0, rng)
+        features = [self.bank_space.extract(story) for story in self.stories]
+        model = EncodingModel(self.settings.alphas, delays=DELAYS, n_folds=3)
+        p = prediction_test(model, features, runs, self.settings).p_values.reshape(n_experiments, n_voxels)
+        wrong = np.array([gate(one).any() for one in p])
+        low, high = wilson(int(wrong.sum()), n_experiments)
+        return {"experiments": n_experiments, "voxels_each": n_voxels, "share_with_a_valid_voxel": float(wrong.mean()),
+                "interval": [low, high], "share_of_p_up_to_.05": float((p <= 0.05).mean())}  # fmt: skip
+
+    def _fitted(self, space: Any, features: Sequence[Features], runs: Sequence[BoldRun]) -> tuple[Any, EncodingResponder]:
+        model = EncodingModel(self.settings.alphas, delays=DELAYS, n_folds=3).fit(features, runs)
+        return prediction_test(model, features, runs, self.settings), EncodingResponder(model, space)
+
+    def _judged(self, found: Mapping[str, WindowResult], tested: Any) -> dict[str, Any]:
+        """Rank correlation with the truth, bias and yield of every estimator and signal, over seeds."""
+        n = len(self.taus[0])
+        rows: dict[str, dict[str, list[Any]]] = {}
+        for i, (signal, _, _) in enumerate(self.sets):
+            part = slice(i * n, (i + 1) * n)
+            valid, r = gate(tested.p_values[part]), tested.scores[part]
+            for name, result in found.items():
+                row = rows.setdefault(f"{signal}, {name}", {"rho": [], "bias_octaves": [], "share_valid": [], "held_out_r": []})
+                index = np.where(valid, result.index[part], np.nan)
+                known = np.isfinite(index)
+                row["share_valid"].append(float(known.mean()))
+                row["held_out_r"].append(float(r.mean()))
+                row["rho"].append(float(spearmanr(index[known], self.taus[i][known]).statistic) if known.sum() > 5 else np.nan)
+                row["bias_octaves"].append(
+                    float(np.median(np.log2(index[known] / self.taus[i][known]))) if known.any() else np.nan
+                )
+        return {name: {key: summary(values) for key, values in row.items()} for name, row in rows.items()}
+
+
+def read_story(name: str) -> Transcript:
+    folder = Path(os.environ.get("NEUROLM_DATA", "data")) / "moth_textgrids" / "TextGrids"
+    return replace(read_textgrid(folder / f"{name}.TextGrid", "word"), name=name)
+
+
+def word_vectors(lm: Any, stories: Sequence[Transcript]) -> dict[str, np.ndarray]:
+    """A few bounded mixtures of the model's state at each word by itself, its leading directions first."""
+    forms = sorted({word.lower() for story in stories for word in story.words})
+    times = np.arange(len(forms), dtype=np.float64)
+    everything = Transcript(tuple(forms), times, times + 0.5, name="every word once")
+    states = LMStates(lm, STATE_LAYER, ContextWindow(1), lowercase=True, cache=FeatureCache()).extract(everything).values
+    centred = states.astype(np.float64) - states.mean(0)
+    directions = np.linalg.svd(centred, full_matrices=False)[2][:24]
+    scores = centred @ directions.T
+    mixing = np.random.default_rng(3).normal(scale=0.5, size=(24, N_MIXTURES))
+    return dict(zip(forms, np.tanh(scores / scores.std(0) @ mixing)))
+
+
+def listen(bank: WordBank, stories: Sequence[Transcript], taus: np.ndarray, r: float, rng: np.random.Generator) -> list[BoldRun]:
+    """BOLD of voxels that follow one leaky average each: HRF, AR(1) noise; r = 0 is noise alone."""
+    times = [np.arange(story.onsets[0], story.offsets[-1] + 8, TR) for story in stories]
+    signal = [np.zeros((len(tr), len(taus))) for tr in times]
+    if r > 0:
+        features = [replace(bank, timescales=tuple(taus)).extract(story) for story in stories]
+        design = Design.from_training(features, times, DELAYS)
+        mixtures = rng.normal(size=(len(taus), N_MIXTURES))
+        for out, story, tr in zip(signal, features, times):
+            delayed = design.transform(story, tr).reshape(len(tr), len(DELAYS), len(taus), N_MIXTURES)
+            out[:] = np.einsum("d,tdvm,vm->tv", HRF, delayed, mixtures)
+    spread = np.concatenate(signal).std(0) if r > 0 else 1.0
+    runs = []
+    for story, tr, one in zip(stories, times, signal):
+        noise = lfilter([np.sqrt(1 - 0.4**2)], [1, -0.4], rng.normal(size=(len(tr) + 50, len(taus))), axis=0)[50:]
+        data = r * (one - one.mean(0)) / spread + np.sqrt(1 - r**2) * noise
+        runs.append(BoldRun(data.astype(np.float32), tr, Unplaced("planted", len(taus)), "planted", story.name))
+    return runs
+
+
+def beside(sets: Sequence[Sequence[BoldRun]]) -> list[BoldRun]:
+    """The voxels of several experiments on the same stories as one."""
+    joined = []
+    for runs in zip(*sets, strict=True):
+        data = np.concatenate([run.data for run in runs], axis=1)
+        joined.append(BoldRun(data, runs[0].tr_times, Unplaced("planted", data.shape[1]), "planted", runs[0].story))
+    return joined
+
+
+def replace_cache(states: LMStates) -> LMStates:
+    """The same extractor, which keeps nothing: scrambled stories are heard once."""
+    return LMStates(states.lm, states.layers, states.context, states.pooling, lowercase=True)
+
+
+def summary(values: Sequence[float]) -> dict[str, Any]:
+    """Mean over seeds with its 95 % interval (Student's t)."""
+    known = np.array([v for v in values if np.isfinite(v)])
+    mean = float(known.mean()) if len(known) else float("nan")
+    spread = float(t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known))) if len(known) > 1 else float("nan")
+    return {"mean": mean, "low": mean - spread, "high": mean + spread, "seeds": [float(v) for v in values]}
+
+
+def wilson(k: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share."""
+    z, share = 1.96, k / n
+    middle, spread = share + z * z / (2 * n), z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return float((middle - spread) / (1 + z * z / n)), float((middle + spread) / (1 + z * z / n))
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """As Markdown."""
+    if "experiments" in result:
+        return json.dumps(result)
+    lines = [
+        "| signal, estimator | Spearman with truth | bias (octaves) | voxels with a window | held-out r |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in result.items():
+        cells = [f"{row[key]['mean']:.2f} [{row[key]['low']:.2f}, {row[key]['high']:.2f}]" for key in row]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
