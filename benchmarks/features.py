@@ -1,12 +1,13 @@
-"""Feature extraction, side by side: exact windows, context sweeps, transformers' pipeline, memory.
+"""Feature extraction, side by side: exact windows, context sweeps, transformers' pipeline.
 
 GPT-2 small with random weights (values do not change the cost) on a real story, all 13 hidden states: in
 neurolm's own transformer, which is what `load("gpt2")` gives, and through the adapter for transformers.
-Everything that is compared is run in one process, turn by turn, and its values are compared too.
-Run with the machine otherwise idle, or with
+Everything that is compared is run in one process, turn by turn, with the rate of a large matrix product
+measured before and after each turn, and its values are compared too. Only words whose windows are full are
+counted, so that both sides read the same tokens for them. Run with the machine otherwise idle, or with
 `--clock cpu --threads 1`:
 
-    python benchmarks/features.py                      # everything; about an hour on 2 cores
+    python benchmarks/features.py                      # everything; about ten minutes on 2 cores
     python benchmarks/features.py windows pipeline     # some parts
     python benchmarks/features.py --quick              # minutes, with a small model: only checks that it runs
 
@@ -21,7 +22,6 @@ import functools
 import json
 import os
 import platform
-import subprocess
 import sys
 import tempfile
 import time
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 DATA = Path(os.environ.get("NEUROLM_DATA", "data"))
-PARTS = ("windows", "pipeline", "sweep", "recurrent", "memory")
+PARTS = ("windows", "pipeline", "sweep", "recurrent")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
 
@@ -44,17 +44,14 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--words", type=int, default=1000, help="how much of the story")
+    parser.add_argument("--windows", type=int, nargs=2, default=(150, 60), help="how many of 20 and of 100 words")
+    parser.add_argument("--words", type=int, default=600, help="how much of the story is swept")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: CPU time, for a machine that others use too")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", help="write the results to this file")
-    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not MALLOC.items() <= os.environ.items():  # malloc reads these when a process starts
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MALLOC})
-    if options.memory_of:
-        print(peak_memory_of(options.memory_of))
-        return
     import torch
 
     torch.set_num_threads(options.threads)
@@ -98,9 +95,8 @@ class Bench:
         """The best rate of a square product at several sizes, now, on this device in this format."""
         import torch
 
-        a = {n: torch.randn(n, n, device=self.lm.device, dtype=_dtype(self.options)) for n in (1024, 2048, 4096)}
-        if self.lm.device.type == "cuda":
-            a[8192] = torch.randn(8192, 8192, device=self.lm.device, dtype=_dtype(self.options))
+        sizes = (4096, 8192) if self.lm.device.type == "cuda" else (1024, 2048)
+        a = {n: torch.randn(n, n, device=self.lm.device, dtype=_dtype(self.options)) for n in sizes}
         with torch.inference_mode():
             return max(2 * n**3 / self.timed(torch.matmul, x, x)[0] for n, x in a.items() for _ in range(3))
 
@@ -117,72 +113,72 @@ class Bench:
 
     def windows(self) -> dict[str, Any]:
         """Batched exact windows against one window at a time, at 20 and 100 words of context."""
+        return {f"{n} words": self.windows_of(n, count) for n, count in zip((20, 100), self.options.windows)}
+
+    def windows_of(self, n_context: int, n_windows: int) -> dict[str, Any]:
+        """One length of context."""
         from neurolm.features import LMStates
         from neurolm.stimuli import ContextWindow
 
-        rows = {}
-        for n_context in (20, 100):
-            story = self.part(self.options.words // 2)
-            spaces = {
-                name: LMStates(lm, "all", ContextWindow(n_context), lowercase=True)
-                for name, lm in {"neurolm": self.lm, "adapter": self.adapter}.items()
-            }
-            runs = {name: space.extract for name, space in spaces.items()}
-            runs["one at a time"] = functools.partial(self.one_at_a_time, spaces["adapter"])
-            seconds: dict[str, list[float]] = {name: [] for name in runs}
-            values: dict[str, np.ndarray] = {}
-            peaks = []
-            for run in runs.values():
-                run(self.part(2 * n_context))  # warms up
-            for _ in range(self.rounds):
-                peaks.append(self.peak())
-                for name, run in runs.items():
-                    taken, result = self.timed(run, story)
-                    seconds[name].append(taken)
-                    values[name] = getattr(result, "values", result)
-            rows[f"{n_context} words"] = self.compare_windows(spaces["neurolm"], story, seconds, values, peaks)
-        return rows
-
-    def compare_windows(
-        self,
-        space: Any,
-        story: Any,
-        seconds: dict[str, list[float]],
-        values: dict[str, np.ndarray],
-        peaks: list[float],
-    ) -> dict[str, Any]:
-        prepared, plan, _ = space.prepare(story, [space.context])
-        config, tokens = self.theirs.config, plan.lengths.astype(float)
-        flops = float((24 * config.n_layer * config.n_embd**2 * tokens + 4 * config.n_layer * config.n_embd * tokens**2).sum())
-        starts = prepared.tokens.spans[np.maximum(np.arange(len(story)) - space.context.n + 1, 0), 0]
-        n_separate = int((prepared.tokens.spans[:, 1] - starts + 1).sum())  # tokens read one window at a time
-        single = np.array(seconds.pop("one at a time"))
-        row: dict[str, Any] = {
-            "n_words": len(story),
-            "words_per_s_one_at_a_time": len(story) / float(np.median(single)),
-            "tokens_read_over_one_at_a_time": tokens.sum() / n_separate,
-            "gflops_of_peak": [round(p / 1e9) for p in peaks],
+        n_windows = min(n_windows, 30) if self.quick else n_windows
+        story = self.part(n_context - 1 + n_windows)
+        spaces = {
+            name: LMStates(lm, "all", ContextWindow(n_context), lowercase=True)
+            for name, lm in {"neurolm": self.lm, "adapter": self.adapter}.items()
         }
-        for name, times in seconds.items():
-            row[name] = {
-                "words_per_s": len(story) / float(np.median(times)),
-                "ratio": float(np.median(single / np.array(times))),
-                "ratios": [round(float(r), 2) for r in single / np.array(times)],
-                "ratio_per_token": float(np.median(single / np.array(times))) * tokens.sum() / n_separate,
-                "share_of_peak": float(np.median([flops / s / peak for s, peak in zip(times, peaks)])),
-                "largest_difference_of_scale": _difference(values[name], values["one at a time"]),
-            }
-        return row
+        runs: dict[str, Callable[..., Any]] = {name: space.extract for name, space in spaces.items()}
+        runs["one at a time"] = functools.partial(self.one_at_a_time, spaces["adapter"])
+        for run in runs.values():
+            run(story[: n_context + 2])  # warms up
+        flops = self.flops_of(spaces["neurolm"], story, n_context)
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        shares: dict[str, list[float]] = {name: [] for name in runs}
+        values: dict[str, np.ndarray] = {}
+        peaks = [self.peak()]
+        for _ in range(self.rounds):
+            for name, run in runs.items():
+                taken, result = self.timed(run, story)
+                peaks.append(self.peak())
+                seconds[name].append(taken)
+                shares[name].append(flops / taken / float(np.mean(peaks[-2:])))
+                values[name] = getattr(result, "values", result)[-n_windows:]
+        rows = {name: self.row(name, n_windows, seconds, shares, values) for name in runs}
+        return {"n_windows": n_windows, "gflops_of_peak": [round(p / 1e9) for p in peaks], **rows}
+
+    def flops_of(self, space: Any, story: Any, n_context: int) -> float:
+        """Of the windows of `n_context` words, attention counted as if it were dense."""
+        plan = space.prepare(story, [space.context])[1]
+        assert len(plan.starts) == len(story) - n_context + 1  # one pass for each full window
+        config, tokens = self.theirs.config, plan.lengths.astype(float)
+        return float((24 * config.n_layer * config.n_embd**2 * tokens + 4 * config.n_layer * config.n_embd * tokens**2).sum())
+
+    def row(
+        self,
+        name: str,
+        n_windows: int,
+        seconds: dict[str, list[float]],
+        shares: dict[str, list[float]],
+        values: dict[str, np.ndarray],
+    ) -> dict[str, Any]:
+        ratios = np.array(seconds["one at a time"]) / np.array(seconds[name])
+        return {
+            "words_per_s": round(n_windows / float(np.median(seconds[name])), 2),
+            "ratio": round(float(np.median(ratios)), 2),
+            "ratios": [round(float(r), 2) for r in ratios],
+            "share_of_peak": round(float(np.median(shares[name])), 3),
+            "shares_of_peak": [round(share, 3) for share in shares[name]],
+            "largest_difference_of_scale": _difference(values[name], values["one at a time"]),
+        }
 
     def one_at_a_time(self, space: Any, story: Any) -> np.ndarray:
-        """What extractors do that run a model on each word's own window: (n_words, 13 * 768)."""
+        """What extractors do that run a model on each word's own window, for full windows: (n_windows, 13 * 768)."""
         import torch
 
         tokens = space.prepare(story, [space.context])[0].tokens
         rows = []
         with torch.inference_mode():
-            for word, (_, stop) in enumerate(tokens.spans):
-                start = tokens.spans[max(0, word - space.context.n + 1), 0]
+            for word in range(space.context.n - 1, len(story)):
+                start, stop = tokens.spans[word - space.context.n + 1, 0], tokens.spans[word, 1]
                 ids = torch.tensor([[self.tokenizer.bos_id, *tokens.ids[start:stop]]], device=self.lm.device)
                 states = self.theirs.transformer(ids, output_hidden_states=True, use_cache=False).hidden_states
                 rows.append(torch.cat([state[0, -1] for state in states]).float().cpu().numpy())
@@ -195,7 +191,8 @@ class Bench:
         from neurolm.features import LMStates
         from neurolm.stimuli import ContextWindow
 
-        story = self.part(min(400, self.options.words))
+        story = self.part(19 + self.options.windows[0])
+        n_windows = len(story) - 19
         space = LMStates(self.lm, -1, ContextWindow(20), lowercase=True, leading_space=True, bos=False)
         tokenizer = self.tokenizer.tokenizer
         tokenizer.pad_token, tokenizer.padding_side = tokenizer.eos_token, "right"
@@ -203,8 +200,8 @@ class Bench:
             "feature-extraction", model=self.theirs.transformer, tokenizer=tokenizer, device=self.lm.device
         )
         words = [word.lower() for word in story.words]
-        texts = [" " + " ".join(words[max(0, i - 19) : i + 1]) for i in range(len(words))]
-        rows: dict[str, Any] = {"n_words": len(story)}
+        texts = [" " + " ".join(words[i - 19 : i + 1]) for i in range(19, len(words))]
+        rows: dict[str, Any] = {"n_windows": n_windows}
         ours = [self.timed(space.extract, story) for _ in range(self.rounds)]
         taken = float(np.median([seconds for seconds, _ in ours]))
         for size in (1, 16):
@@ -213,9 +210,9 @@ class Bench:
             theirs = np.array([vector.float().cpu().numpy() for vector in last])
             rows[f"batch {size}"] = {
                 "ratio": seconds / taken,
-                "words_per_s": len(story) / taken,
-                "words_per_s_pipeline": len(story) / seconds,
-                "largest_difference_of_scale": _difference(ours[0][1].values, theirs),
+                "words_per_s": n_windows / taken,
+                "words_per_s_pipeline": n_windows / seconds,
+                "largest_difference_of_scale": _difference(ours[0][1].values[19:], theirs),
             }
         return rows
 
@@ -224,15 +221,18 @@ class Bench:
         from neurolm.features import LMStates
         from neurolm.stimuli import ContextWindow
 
-        longest, every = (10, 3) if self.quick else (100, 5)
-        layers, story = [self.lm.n_layers // 2, -1], self.part(self.options.words)
+        longest, every = (10, 3) if self.quick else (100, 10)
+        layers, story = [self.lm.n_layers // 2], self.part(self.options.words)
         space = LMStates(self.lm, layers, ContextWindow(longest), lowercase=True)
         with tempfile.TemporaryDirectory() as folder:
+            cpu = [time.process_time()]
             alone, expected = self.timed(space.extract, story)
+            cpu.append(time.process_time())
             swept, result = self.timed(self.cached(space, folder).sweep, story, range(1, longest + 1))
+            cpu.append(time.process_time())
             difference = _difference(result[longest].values, expected.values)
             n_bytes = sum(path.stat().st_size for path in Path(folder).glob("*.h5"))
-        part = self.part(60 if self.quick else min(300, self.options.words))
+        part = self.part(60 if self.quick else min(200, self.options.words))
         with tempfile.TemporaryDirectory() as folder:
             swept_part, _ = self.timed(self.cached(space, folder).sweep, part, range(1, longest + 1))
         measured = range((every + 1) // 2, longest + 1, every)
@@ -244,6 +244,7 @@ class Bench:
             "seconds_longest_alone": alone,
             "seconds_sweep": swept,
             "sweep_over_longest_alone": swept / alone,
+            "sweep_over_longest_alone_in_cpu_time": (cpu[2] - cpu[1]) / (cpu[1] - cpu[0]),
             "largest_difference_of_scale": difference,
             "bytes_on_disk_over_values": n_bytes / (longest * expected.values.nbytes),
             "n_words_of_part": len(part),
@@ -273,22 +274,11 @@ class Bench:
             "words_per_s_stream": len(story) / min(self.timed(stream.extract, story)[0] for _ in range(3)),
         }
 
-    def memory(self) -> dict[str, Any]:
-        """Peak memory of a cached sweep of a small transformer, for stories of growing length."""
-        lengths = [250, 500] if self.quick else [500, 1000, 2000, 4000]
-        peaks = {}
-        for n_words in lengths:
-            command = [sys.executable, __file__, "--memory-of", str(n_words), "--threads", str(self.options.threads)]
-            done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **MALLOC})
-            peaks[n_words] = round(float(done.stdout), 1)
-        values_mb = {n: round(30 * n * 5 * 128 * 4 / 2**20) for n in lengths}
-        return {"peak_mb_by_words": peaks, "mb_of_features_by_words": values_mb}
-
     def part(self, n_words: int) -> Any:
         """The story's first words; fewer in a quick run."""
         from neurolm.stimuli import Transcript
 
-        n_words = min(n_words, 150) if self.quick else n_words
+        n_words = min(n_words, 250) if self.quick else n_words
         onsets = np.arange(n_words) * 0.4
         return Transcript(tuple(self.words[:n_words]), onsets, onsets + 0.3)
 
@@ -301,33 +291,6 @@ class Bench:
 def _difference(ours: np.ndarray, theirs: np.ndarray) -> float:
     """The largest difference, as a share of the largest value."""
     return float(np.abs(ours - theirs).max() / np.abs(theirs).max())
-
-
-def peak_memory_of(n_words: int) -> float:
-    """MB at the most, sweeping a story of so many words into a cache with a small transformer, less the start."""
-    import torch
-
-    from neurolm.features import FeatureCache, LMStates
-    from neurolm.lm import Transformer, WordTokenizer
-    from neurolm.stimuli import ContextWindow, Transcript
-
-    torch.set_num_threads(1)
-    words = [f"w{i}" for i in np.random.default_rng(0).integers(0, 500, n_words)]
-    lm = Transformer(WordTokenizer.from_words(words), width=128, n_layers=4, n_heads=4, max_context=64).eval()
-    onsets = np.arange(float(n_words))
-    with tempfile.TemporaryDirectory() as folder:
-        LMStates(lm, "all", ContextWindow(1)).extract(Transcript(words[:64], onsets[:64], onsets[:64] + 0.5))
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        before = _resident("VmRSS")
-        cache = FeatureCache(folder)
-        LMStates(lm, "all", ContextWindow(1), cache=cache).sweep(Transcript(words, onsets, onsets + 0.5), range(1, 31))
-        return _resident("VmHWM") - before
-
-
-def _resident(which: str) -> float:
-    """Memory of this process now (VmRSS) or at its peak (VmHWM), in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(which))
 
 
 def gpt2_tokenizer() -> Any:

@@ -26,6 +26,9 @@ app.add_typer(features, name="features")
 def extract(
     config: Annotated[str, typer.Argument(help="A config of an analysis.")],
     story: Annotated[str | None, typer.Option(help="Only this story.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; left out, as the config says.")] = None,
+    batch_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens in one batch; left out, from the free memory.")] = None,
+    seed: Annotated[int, typer.Option(help="Nothing here is random; taken as every command takes it.")] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say words, tokens, FLOPs, memory and an estimate of time.")] = False,
 ) -> None:
     """Compute the hidden states that a config asks for, into the cache; what is there already is reused."""
@@ -38,7 +41,9 @@ def extract(
     plan = make_plan(read_config(find_config(config)))
     with progress("model") as report:
         report(0, 1, "", f"loading {plan.config.features.model}")
-        states = lm_states(open_model(plan.config.features.model, plan.config.device), plan.config.features)
+        states = lm_states(
+            open_model(plan.config.features.model, device or plan.config.device), plan.config.features, batch_tokens
+        )
     for name in plan.stories:
         if story not in (None, name, label(name)):
             continue
@@ -93,20 +98,23 @@ def _say_files(files: list[CachedFeatures]) -> None:
     say(f"{bytes_text(sum(file.n_bytes for file in files)):>9}  in {len(files)} files")
 
 
-def open_model(name: str, device: str = "auto") -> LanguageModel:
+def open_model(name: str, device: str = "auto", dtype: str = "float32") -> LanguageModel:
     """Load a language model onto the device that a config names."""
     from neurolm.lm import load
 
-    return load(name, device=device)
+    return load(name, device=device, dtype=dtype)
 
 
-def lm_states(lm: LanguageModel, config: FeaturesConfig) -> LMStates:
+def lm_states(lm: LanguageModel, config: FeaturesConfig, batch_tokens: int | None = None) -> LMStates:
     """The feature extractor that a config describes."""
     from neurolm.features import FeatureCache, LMStates
     from neurolm.stimuli import ContextWindow
 
     context = ContextWindow(None if config.context.unit == "story" else config.context.n, config.context.unit)
-    return LMStates(lm, config.layers, context, config.pooling, lowercase=config.lowercase, cache=FeatureCache())
+    lowercase = config.lowercase
+    return LMStates(
+        lm, config.layers, context, config.pooling, lowercase=lowercase, batch_tokens=batch_tokens, cache=FeatureCache()
+    )
 
 
 def layer_features(states: LMStates, plan: Plan, story: str, report: Any) -> dict[int, Features]:
