@@ -132,7 +132,7 @@ def _draw_against_text(axes: Any, models: Sequence[ModelScore]) -> None:
             axes.vlines(model.bits_per_byte, *model.interval, color=colour, lw=2.4)
             axes.plot(model.bits_per_byte, model.score, MARKERS[i % len(MARKERS)], color=colour, ms=7)
     axes.set(xlabel="bits per byte (lower: better at the text)", ylabel="share of the noise ceiling")
-    axes.set(title="Brain score and prediction of words")
+    axes.set(title="... against the text")
     axes.invert_xaxis()
     axes.margins(x=0.15)
 

@@ -88,6 +88,10 @@ class Picture:
         """Write name.svg, name.pdf and name.csv into `folder`."""
         return save_figure(self.figure, self.data, folder, name)
 
+    def _repr_svg_(self) -> str:
+        """What a notebook shows."""
+        return svg_text(self.figure)
+
 
 @contextlib.contextmanager
 def style() -> Iterator[None]:
