@@ -51,7 +51,7 @@ from neurolm.timescales.window_result import gate
 GRID = (1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0)
 SHORTEST, LONGEST = 1.5, 100.0
 LEVELS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-MODEL_CONTEXTS = (1, 2, 4, 8, 16, 32, 64)
+MODEL_CONTEXTS, MODEL_WORDS = (1, 2, 4, 8, 16, 32), 1000
 HRF, DELAYS, TR = np.array([0.5, 1.0, 0.7, 0.3]), (1, 2, 3, 4), 2.0
 N_MIXTURES, STATE_LAYER, LAYER = 4, 8, 20
 TRAIN = ("souls", "avatar", "legacy", "naked", "life", "howtodraw")
@@ -154,9 +154,9 @@ class Recovery:
         return self._judged(found, tested)
 
     def model(self) -> dict[str, Any]:
-        """The language model's own states, on the first three stories."""
-        stories = self.stories[:3]
-        runs = self.runs[:3]
+        """The language model's own states, on the beginnings of the first four stories."""
+        stories = [story[:MODEL_WORDS] for story in self.stories[:4]]
+        runs = [_beginning(run, story) for run, story in zip(self.runs, stories)]
         states = LMStates(self.lm, LAYER, ContextWindow(128, "sliding"), lowercase=True, cache=FeatureCache())
         features = [states.extract(story) for story in stories]
         tested, responder = self._fitted(replace_cache(states), features, runs)
@@ -165,7 +165,9 @@ class Recovery:
         found = {
             "product-measure timescale": UnitTimescale(settings=self.quick).run([spectral_bands(f) for f in features], runs),
             "context saturation": ContextWindowSweep(settings=self.quick).run(swept, runs),
-            "scrambling": ScrambleWindow(levels, n_scrambles=1, settings=self.quick).simulate(responder, [self.unseen[:1500]]),
+            "scrambling": ScrambleWindow(levels, n_scrambles=1, settings=self.quick).simulate(
+                responder, [self.unseen[:MODEL_WORDS]]
+            ),
         }
         return self._judged(found, tested)
 
@@ -251,6 +253,12 @@ def beside(sets: Sequence[Sequence[BoldRun]]) -> list[BoldRun]:
         data = np.concatenate([run.data for run in runs], axis=1)
         joined.append(BoldRun(data, runs[0].tr_times, Unplaced("planted", data.shape[1]), "planted", runs[0].story))
     return joined
+
+
+def _beginning(run: BoldRun, story: Transcript) -> BoldRun:
+    """The rows that were measured while this part of the story was heard."""
+    rows = run.tr_times < story.offsets[-1] + 8
+    return BoldRun(run.data[rows], run.tr_times[rows], run.space, run.subject, run.story)
 
 
 def replace_cache(states: LMStates) -> LMStates:

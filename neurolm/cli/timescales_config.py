@@ -62,15 +62,15 @@ class BandsConfig(Section):
 class ScrambleConfig(Section):
     """Stories in pieces."""
 
-    levels: list[Words | Literal["sentence", "paragraph"]] = Field([1, 2, 4, 8, 16, 32, 64, 128], min_length=2)
-    orders: int = Field(2, ge=1, description="Random orders at each level.")
+    levels: list[Words | Literal["sentence", "paragraph"]] = Field([1, 2, 4, 8, 16, 32, 64, 128, 256], min_length=2)
+    orders: int = Field(1, ge=1, description="Random orders at each level.")
     criterion: float = Field(0.75, gt=0, lt=1, description="Correlation with the response to the intact story.")
 
 
 class SwapConfig(Section):
     """One word replaced."""
 
-    swaps: int = Field(60, ge=3)
+    swaps: int = Field(40, ge=3)
     lags: int = Field(48, ge=1, description="Words read after the swapped one.")
     past: int = Field(64, ge=1, description="Words read before it.")
 
@@ -78,7 +78,7 @@ class SwapConfig(Section):
 class SwitchConfig(Section):
     """One story switched to another."""
 
-    segments: int = Field(60, ge=10)
+    segments: int = Field(40, ge=10)
     past: int = Field(64, ge=1)
     words: int = Field(48, ge=8, description="From the switch on.")
 

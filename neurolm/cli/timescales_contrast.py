@@ -94,11 +94,11 @@ def run_contrast(plan: TimescalesPlan, report: Progress) -> None:
     files = ["contrast/items.csv", "contrast/balance.csv"]
     for who in bench.everyone:
         for context in CONTEXTS:
-            result, left_out = contrast(bench, who, stimuli, context, report)
+            result, halves = contrast(bench, who, stimuli, context, report)
             stem = plan.output / who.stem / f"{who.stem}_desc-{context}_contrast.h5"
             arrays = {name: getattr(result, name) for name in KEPT}
-            if left_out is not None:
-                arrays["listeners_interval"] = left_out
+            if halves is not None:
+                arrays["listeners_interval"] = halves
             provenance = {
                 "settings": plan.settings_of("contrast"),
                 "subjects": list(plan.subjects),
@@ -138,12 +138,12 @@ def contrast(
         direction = values[:n].mean(0) - values[n:].mean(0)
         draws = {"n_bootstrap": config.story_bootstrap, "block_trs": block_trs, "seed": config.seed}
         result = story_bootstrap(result, responder.model, bench.features(), who.runs, direction, **draws, progress=report)
-        if who.left_out is None:
+        if who.halves is None:
             return result, None
-        left, _ = bench.responder(who.left_out, replace(settings, n_permutations=1), report, tested=False)
-        each = _heard(left, stimuli, context)
-    difference = (each[:n].mean(0) - each[n:].mean(0)).reshape(len(bench.plan.subjects), -1)
-    return result, np.stack(jackknife_interval(result.difference, difference))
+        halves, _ = bench.responder(who.halves, replace(settings, n_permutations=1), report, tested=False)
+        each = _heard(halves, stimuli, context)
+    difference = (each[:n].mean(0) - each[n:].mean(0)).reshape(-1, len(result.difference))
+    return result, np.stack(jackknife_interval(result.difference, difference, len(bench.plan.subjects)))
 
 
 def selective_units(bench: Bench, stimuli: Stimuli, context: str, report: Progress) -> dict[str, float]:

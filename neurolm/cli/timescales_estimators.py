@@ -100,9 +100,9 @@ def estimate(bench: Bench, name: str, who: Who, progress: Progress) -> WindowRes
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*of the targets chose the")  # told by details, not by region
         result = run(bench, who.runs, settings, progress)
-        if who.left_out is not None:
+        if who.halves is not None:
             quick = replace(settings, n_permutations=1, n_bootstrap=1, level=1.0)
-            result = jackknifed(result, run(bench, who.left_out, quick, progress))
+            result = jackknifed(result, run(bench, who.halves, quick, progress), len(bench.plan.subjects))
     return replace(result, space=who.space)
 
 
@@ -127,8 +127,13 @@ def _surprisal(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, pro
 
     words = bench.config.surprisal.words
     space = Surprisal(bench.lm, ContextWindow(words[-1]), lowercase=bench.config.features.lowercase, cache=FeatureCache())
-    swept = [space.sweep(story, words, progress) for story in bench.stories]
+    swept = [{n: _centred(one) for n, one in space.sweep(story, words, progress).items()} for story in bench.stories]
     return ContextWindowSweep(settings=settings).run(swept, runs, progress)
+
+
+def _centred(features: Features) -> Features:
+    """Less its mean over the story: summed into TRs it no longer counts words."""
+    return replace(features, values=features.values - features.values.mean(0))
 
 
 def _bands(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:

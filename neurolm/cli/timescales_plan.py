@@ -104,15 +104,15 @@ def make_timescales_plan(config: TimescalesConfig | ContrastConfig, *, output: s
 
 @dataclass(frozen=True)
 class Who:
-    """Whose windows are estimated: one subject, or the mean listener with the means without each one.
+    """Whose windows are estimated: one subject, or the mean listener with the means of halves of the listeners.
 
     runs : one for each story
-    left_out : the columns of all means without one listener, for intervals over listeners; None for one subject
+    halves : the columns of means of random halves, for intervals over listeners; None for one subject
     """
 
     name: str
     runs: list[BoldRun]
-    left_out: list[BoldRun] | None = None
+    halves: list[BoldRun] | None = None
 
     @property
     def space(self) -> Space:
@@ -127,7 +127,7 @@ class Who:
 def listeners(plan: TimescalesPlan) -> list[Who]:
     """The mean listener, where at least three subjects share stories, times and voxels; else each subject alone."""
     from neurolm.encoding.listeners import Listeners
-    from neurolm.timescales import mean_and_left_out
+    from neurolm.timescales import mean_and_halves
 
     runs = listener_runs(plan)
     if len(runs) >= 3:
@@ -136,8 +136,8 @@ def listeners(plan: TimescalesPlan) -> list[Who]:
         except InputError:
             pass  # native spaces: nobody can be averaged
         else:
-            mean, left_out = mean_and_left_out(list(runs.values()))
-            return [Who(GROUP, mean, left_out)]
+            mean, halves = mean_and_halves(list(runs.values()), seed=plan.config.seed)
+            return [Who(GROUP, mean, halves)]
     return [Who(name, own) for name, own in runs.items()]
 
 

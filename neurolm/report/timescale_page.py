@@ -38,7 +38,8 @@ TOLD = {
     ),
     "surprisal": _Told(
         "How much context does surprisal need?",
-        "The same for one number: the surprisal of each word given so many words before it.",
+        "The same for one number: the surprisal of each word given so many words before it, less its mean, so that it does "
+        "not count words.",
         "held-out r",
     ),
     "bands": _Told(

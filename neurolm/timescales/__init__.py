@@ -17,7 +17,7 @@ RememberedFeatures                      what both hear is read once
 prediction_test, FitSettings            the p that says which voxels may have a window
 WindowResult                            curve, window, interval, p, validity: the same for all
 save_windows, load_windows              in one file
-mean_and_left_out, jackknifed           intervals over listeners
+mean_and_halves, jackknifed           intervals over listeners
 """
 
 from neurolm.brain import intersubject_correlation
@@ -26,7 +26,7 @@ from neurolm.timescales.contrast import Contrast, ContrastResult
 from neurolm.timescales.contrast_items import MatchedItems, item_responses, match_items
 from neurolm.timescales.forecast import ForecastGain
 from neurolm.timescales.held_out_fit import FitSettings, prediction_test
-from neurolm.timescales.listener_jackknife import jackknifed, mean_and_left_out
+from neurolm.timescales.listener_jackknife import jackknifed, mean_and_halves
 from neurolm.timescales.lstm_units import ablate_units, power_law_check, token_ids, unit_timescales
 from neurolm.timescales.remembered import RememberedFeatures
 from neurolm.timescales.responder import EncodingResponder, Responder, UnitResponder
@@ -65,7 +65,7 @@ __all__ = [
     "jackknifed",
     "load_windows",
     "match_items",
-    "mean_and_left_out",
+    "mean_and_halves",
     "power_law_check",
     "prediction_test",
     "save_windows",
