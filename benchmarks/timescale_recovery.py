@@ -54,7 +54,10 @@ LEVELS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 MODEL_CONTEXTS, MODEL_WORDS = (1, 2, 4, 8, 16, 32), 1000
 HRF, DELAYS, TR = np.array([0.5, 1.0, 0.7, 0.3]), (1, 2, 3, 4), 2.0
 N_MIXTURES, STATE_LAYER, LAYER = 4, 8, 20
-TRAIN = ("souls", "avatar", "legacy", "naked", "life", "howtodraw")
+TRAIN = (
+    *("souls", "avatar", "legacy", "naked", "life", "howtodraw"),
+    *("odetostepfather", "undertheinfluence", "alternateithicatom", "myfirstdaywiththeyankees"),
+)
 UNSEEN = "wheretheressmoke"
 SIGNALS = {"r about .5": 0.5, "r about .17": 0.22}  # correlation of signal and BOLD; the held-out one is below it
 
@@ -114,9 +117,9 @@ class Recovery:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         n_seeds, n_voxels = (2, 8) if options.quick else (options.seeds, options.voxels)
-        n_words = 300 if options.quick else 1500
+        n_words = 300 if options.quick else None
         self.stories = [read_story(name)[:n_words] for name in (TRAIN[:3] if options.quick else TRAIN)]
-        self.unseen = read_story(UNSEEN)[: 2 * n_words]
+        self.unseen = read_story(UNSEEN)[: 2 * n_words if n_words else None]
         self.levels = LEVELS[:7] if options.quick else LEVELS
         self.lm = load(options.model, device="cpu")
         self.bank_space = WordBank(word_vectors(self.lm, [*self.stories, self.unseen]))
