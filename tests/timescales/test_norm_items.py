@@ -49,7 +49,9 @@ def test_what_is_not_there_is_said(path):
 def test_extremes_are_the_ends_of_the_rating(path):
     from neurolm.timescales.norm_items import Candidates
 
-    everything = Candidates(tuple(f"w{i}" for i in range(40)), np.random.default_rng(1).permutation(np.arange(40.0)), np.zeros(40))
+    everything = Candidates(
+        tuple(f"w{i}" for i in range(40)), np.random.default_rng(1).permutation(np.arange(40.0)), np.zeros(40)
+    )
     kept = extremes(everything, 40, 0.25, np.random.default_rng(0))
     assert sorted(kept.ratings) == [*range(10), *range(30, 40)]
 
