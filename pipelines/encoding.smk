@@ -61,5 +61,6 @@ rule report:
         "encoding/scores.h5",
     output:
         "report.html",
+        expand("sub-{subject}.html", subject=SUBJECTS),
     shell:
         NEUROLM + " report config.json"

@@ -158,6 +158,25 @@ class Grayordinates:
         return whole, Surface(self.mesh, self.n_left, self.n_right)
 
 
+def place_names(space: Space) -> list[str]:
+    """A name for each column, to be read: "LIFG", "(50 -85 10) mm", "left vertex 12", "column 3"."""
+    table = space.table()
+    if isinstance(space, VolumeMask):
+        return [_millimetres(row) for row in space.coordinates()]
+    if isinstance(space, Grayordinates):
+        rows = zip(space.structures, space.vertices, np.asarray(space.coordinates), strict=True)
+        return [f"{structure} {f'vertex {vertex}' if vertex >= 0 else _millimetres(mm)}" for structure, vertex, mm in rows]
+    if isinstance(space, Surface):
+        return [f"{side} vertex {vertex}" for side, vertex in zip(table["hemisphere"], table["vertex"], strict=True)]
+    if isinstance(space, Unplaced):
+        return [f"column {i}" for i in range(space.n_voxels)]
+    return [" ".join(str(column[i]) for column in table.values()) for i in range(space.n_voxels)]
+
+
+def _millimetres(place: np.ndarray) -> str:
+    return f"({' '.join(f'{mm:g}' for mm in place)}) mm"
+
+
 def space_arrays(space: Space) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """A space as (arrays, attributes) for HDF5."""
     if isinstance(space, Regions):

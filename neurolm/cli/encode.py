@@ -102,8 +102,9 @@ def settings(plan: Plan) -> EvaluationSettings:
 
 def region_names(result: Evaluation | ModelComparison) -> list[str]:
     """A name for each column: the region's, or its place."""
-    table = result.space.table()
-    return [" ".join(str(column[i]) for column in table.values()) for i in range(result.space.n_voxels)]
+    from neurolm.brain.space import place_names
+
+    return place_names(result.space)
 
 
 def score_table(result: Evaluation) -> str:

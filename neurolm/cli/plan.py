@@ -55,7 +55,7 @@ class Plan:
             what = f"{self.config.features.model}, {words} words of {story!r}"
             steps.append(("features", f"features/story-{label(story)}_features.json", what))
         steps.append(("encode", "encoding/scores.h5", f"{len(self.subjects)} subjects, {self.config.encode.permutations} shifts"))
-        return [*steps, ("report", "report.html", "one HTML file")]
+        return [*steps, ("report", "report.html", "one HTML file, and one for each subject")]
 
     def write(self) -> None:
         """Lay the plan into the output folder; files whose content stands already are not touched."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +17,7 @@ from neurolm.checks import bad_file
 from neurolm.cli.encode import region_names
 from neurolm.cli.main import app
 from neurolm.cli.names import label
-from neurolm.cli.terminal import say
+from neurolm.cli.terminal import progress, say
 from neurolm.storage import file_hash, read_json
 
 if TYPE_CHECKING:
@@ -45,13 +47,19 @@ PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "matplotl
 @app.command(epilog="Example: neurolm report configs/demo.yaml")
 def report(
     config: Annotated[str, typer.Argument(help="The config of a finished analysis.")],
+    beside: Annotated[list[Path] | None, typer.Option(help="Output folder of timescales or decoding to be shown too.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say from which files the report would be made.")] = False,
 ) -> None:
-    """Write the report of a finished analysis: one HTML file, and each figure as SVG, PDF and CSV."""
+    """Write the reports of a finished analysis: one HTML file for all, one for each subject; figures as SVG, PDF and CSV.
+
+    Timescales and decoding that stand in the same output folder, or in those named by --beside, become sections.
+    """
     from neurolm.cli.config import read_config
     from neurolm.cli.plan import make_plan
     from neurolm.cli.run import find_config
+    from neurolm.cli.subject_reports import subject_reports
     from neurolm.report import write_report
+    from neurolm.report.page_figures import save_page_figures
 
     plan = make_plan(read_config(find_config(config)))
     sources = [plan.output / "stimuli" / "alignment.json", plan.output / "encoding" / "scores.h5"]
@@ -60,28 +68,54 @@ def report(
             say(f"{source} ({'there' if source.exists() else 'missing'})")
         elif not source.exists():
             raise bad_file(source, "no such file", "Run the analysis first: `neurolm run CONFIG`.")
-    if not dry_run:
-        say(f"{write_report(encoding_report(plan), plan.output / 'report.html', figures=plan.output / 'figures')}")
+    if dry_run:
+        return
+    checks, result = read_results(plan)
+    folders = [plan.output, *(beside or [])]
+    whole = with_sections(encoding_report(plan, checks, result), folders, "group")
+    say(f"{write_report(whole, plan.output / 'report.html', figures=plan.output / 'figures')}")
+    with progress("reports") as shown:
+        for i, (name, page) in enumerate(subject_reports(plan, checks, result, whole)):
+            written = write_report(with_sections(page, folders, name), plan.output / f"{name}.html")
+            save_page_figures(written.read_text(encoding="utf-8"), plan.output / name / "figures")
+            shown(i + 1, len(plan.subjects), "subjects", name)
+    say(f"{plan.output / 'sub-*.html'}: {len(plan.subjects)} subjects")
 
 
-def encoding_report(plan: Plan) -> EncodingReport:
-    """Everything that the page shows, from the files of a finished analysis."""
+def with_sections(page: EncodingReport, folders: Sequence[Path], who: str) -> EncodingReport:
+    """The report with what other analyses found of the same listener or group."""
+    from neurolm.cli.report_sections import found_sections
+
+    sections, pictures = found_sections(folders, who)
+    return replace(page, sections=tuple(sections), pictures=pictures)
+
+
+def read_results(plan: Plan) -> tuple[list[AlignmentCheck], Evaluation]:
+    """What `neurolm stimuli check` and `neurolm encode` left."""
     from neurolm.datasets.alignment_check import AlignmentCheck
     from neurolm.encoding.evaluation import Evaluation
-    from neurolm.report import ChosenAlphas, EncodingReport, Listeners, StoryAlignment, references
 
     checks = [AlignmentCheck.from_json(c) for c in read_json(plan.output / "stimuli" / "alignment.json")]
-    result = Evaluation.load(plan.output / "encoding" / "scores.h5")
+    return checks, Evaluation.load(plan.output / "encoding" / "scores.h5")
+
+
+def encoding_report(plan: Plan, checks: list[AlignmentCheck], result: Evaluation) -> EncodingReport:
+    """Everything that the page of all subjects shows, from the files of a finished analysis."""
+    from neurolm.cli.report_maps import surface_maps
+    from neurolm.report import ChosenAlphas, EncodingReport, Listeners, StoryAlignment, references
+
+    scored = result.scored[0]
     baselines = {name: result.listener_baselines[:, i] for i, name in enumerate(result.baselines)}
     return EncodingReport(
         title=plan.config.title or plan.dataset.info.name,
         dataset=_dataset_facts(plan, checks),
         methods=_method_facts(plan, result),
         regions=tuple(region_names(result)),
-        scores=tuple(_layer_scores(result, scored) for scored in result.scored),
+        scores=tuple(layer_scores(result, scored) for scored in result.scored),
         alignment=tuple(StoryAlignment.from_check(c, plan.dataset.transcript(c.story), dropped=_dropped(c)) for c in checks),
         listeners=Listeners(result.subjects, result.listeners, baselines) if len(result.subjects) > 1 else None,
         columns=COLUMNS[type(result.space).__name__],
+        surface=surface_maps(result.space, result.sets, scored.r, scored.q, plan.config.encode.fdr),
         alphas=ChosenAlphas(grid=result.alphas, chosen=result.best_alphas),
         provenance=_provenance(plan),
         references=references(CITED.get(plan.config.dataset.name, [])),
@@ -131,6 +165,10 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
         context += f" ({made['n_shortened']} words at the beginning of a story saw fewer)"
     vector = {"last": "the state at its last sub-word token", "mean": "the mean", "sum": "the sum"}[config.features.pooling]
     steps = []
+    if config.preprocess.trim_start or config.preprocess.trim_end:
+        steps.append(
+            f"{config.preprocess.trim_start} volumes at the beginning and {config.preprocess.trim_end} at the end were dropped"
+        )
     if config.preprocess.detrend_degree is not None:
         steps.append(f"Legendre polynomials up to degree {config.preprocess.detrend_degree} were removed")
     if config.preprocess.zscore:
@@ -145,7 +183,7 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
         word_vector=vector if config.features.pooling == "last" else f"{vector} of the states at its sub-word tokens",
         lobes=config.design.lobes,
         delays=tuple(config.design.delays),
-        preprocessing=" and ".join(steps),
+        preprocessing=", ".join(steps[:-1]) + " and " * (len(steps) > 1) + "".join(steps[-1:]),
         n_folds=config.encode.folds if one_run else 0,
         gap_trs=config.encode.gap if one_run else 0,
         outer="" if one_run else f"Responses were predicted across whole runs, held out in {config.encode.folds} groups.",
@@ -157,7 +195,8 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
     )
 
 
-def _layer_scores(result: Evaluation, scored: Scored) -> LayerScores:
+def layer_scores(result: Evaluation, scored: Scored) -> LayerScores:
+    """One way of scoring as the page shows it."""
     from neurolm.report import Baseline, ChosenLayers, LayerScores
 
     layers = tuple(int(name.removeprefix("layer ")) for name in result.sets)

@@ -163,9 +163,9 @@ def selective_units(bench: Bench, stimuli: Stimuli, context: str, report: Progre
 
 def write_contrast_page(plan: TimescalesPlan) -> Path:
     """Figures and report.html of a finished contrast."""
+    from neurolm.brain.space import place_names
     from neurolm.cli.timescales_files import read_columns
     from neurolm.report.contrast_page import ContrastShown, contrast_page
-    from neurolm.report.timescale_page import place_names
 
     mark = read_json(mark_path(plan))
     shown: dict[str, dict[str, ContrastShown]] = {}

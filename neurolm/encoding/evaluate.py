@@ -87,6 +87,7 @@ def evaluate(
         subjects=listeners.names,
         space=listeners.space,
         scored=tuple(way.scored() for way in ways),
+        each=each.each() if listeners.is_group else (),
         listeners=each.subject_scores(),
         listeners_p=each.subject_p_values(),
         listener_baselines=each.subject_baselines(),

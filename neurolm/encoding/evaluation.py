@@ -132,6 +132,8 @@ class Evaluation:
     space : Space
     scored : tuple of Scored
         Mean listener and single listeners; with one subject only that one.
+    each : tuple of Scored
+        The same for every listener of a group by himself; empty for one subject.
     listeners : array of shape (n_subjects, n_sets, n_voxels)
         Each listener's held-out correlation; `listeners_p` the p value against own surrogates.
     listener_baselines : array of shape (n_subjects, n_baselines, n_voxels)
@@ -151,6 +153,7 @@ class Evaluation:
     listener_baselines: np.ndarray
     alphas: np.ndarray
     best_alphas: np.ndarray
+    each: tuple[Scored, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
@@ -161,26 +164,32 @@ class Evaluation:
         arrays |= {name: np.array(values, dtype=object) for name, values in names.items()}
         for name in ("listeners", "listeners_p", "listener_baselines", "alphas", "best_alphas"):
             arrays[name] = getattr(self, name)
-        for i, scored in enumerate(self.scored):
-            arrays |= _arrays(scored, f"scored/{i}") | _arrays(scored.chosen, f"scored/{i}/chosen")
-            attributes[f"scored/{i}"] = {f.name: getattr(scored, f.name) for f in fields(scored) if _is_plain(f.name, scored)}
+        for kind, ways in (("scored", self.scored), ("each", self.each)):
+            for i, scored in enumerate(ways):
+                arrays |= _arrays(scored, f"{kind}/{i}") | _arrays(scored.chosen, f"{kind}/{i}/chosen")
+                attributes[f"{kind}/{i}"] = {f.name: getattr(scored, f.name) for f in fields(scored) if _is_plain(f.name, scored)}
         write_h5(path, arrays, attributes)
 
     @classmethod
     def load(cls, path: str | Path) -> Evaluation:
         """Read what `save` wrote."""
         arrays, attributes = read_h5(path)
-        scored = []
-        for i in range(sum(name.startswith("scored/") for name in attributes)):
-            chosen = Chosen(**{f.name: arrays[f"scored/{i}/chosen/{f.name}"] for f in fields(Chosen)})
-            kept: dict[str, Any] = {
-                f.name: arrays[f"scored/{i}/{f.name}"] for f in fields(Scored) if f"scored/{i}/{f.name}" in arrays
-            }
-            scored.append(Scored(**kept, **attributes[f"scored/{i}"], chosen=chosen))
+        ways = {kind: _put_together(kind, arrays, attributes) for kind in ("scored", "each")}
         names: dict[str, Any] = {n: tuple(str(s) for s in arrays[n]) for n in ("sets", "baselines", "subjects")}
         rest: dict[str, Any] = {n: arrays[n] for n in ("listeners", "listeners_p", "listener_baselines", "alphas", "best_alphas")}
         space = space_from_arrays(arrays, attributes["space"])
-        return cls(**names, **rest, space=space, scored=tuple(scored), settings=attributes["settings"])
+        return cls(**names, **rest, space=space, **ways, settings=attributes["settings"])
+
+
+def _put_together(kind: str, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> Any:
+    """Every `Scored` of a kind, in order."""
+    ways = []
+    for i in range(sum(name.startswith(f"{kind}/") for name in attributes)):
+        chosen = Chosen(**{f.name: arrays[f"{kind}/{i}/chosen/{f.name}"] for f in fields(Chosen)})
+        names = (f.name for f in fields(Scored) if f"{kind}/{i}/{f.name}" in arrays)
+        kept: dict[str, Any] = {name: arrays[f"{kind}/{i}/{name}"] for name in names}
+        ways.append(Scored(**kept, **attributes[f"{kind}/{i}"], chosen=chosen))
+    return tuple(ways)
 
 
 def _is_plain(name: str, holder: Any) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,8 @@ from neurolm.encoding.intervals import bootstrap_folds, bootstrap_mean
 from neurolm.encoding.listeners import Listeners
 from neurolm.encoding.nested import NestedRidge
 from neurolm.encoding.significance import fdr, permutation_p
+
+MOST_KEPT = 50_000_000  # predictions (rows x targets) kept for intervals; 200 MB
 
 
 class TargetScores:
@@ -95,6 +96,37 @@ class TargetScores:
             chosen=self._chosen(),
         )
 
+    def each(self) -> tuple[Scored, ...]:
+        """The same listener by listener: own null, own choice, own interval over stretches of time."""
+        r, p, plain = self.subject_scores(), self.subject_p_values(), self.subject_baselines()
+        rows = np.sort(np.concatenate([fold.test for fold in self.folds]))
+        ceiling = self.listeners.ceiling("single", rows)
+        unknown = np.full((2, *r.shape[1:]), np.nan)
+        chosen = self._chosen_by_each()
+        return tuple(
+            Scored(
+                who=name,
+                r=r[s],
+                p=p[s],
+                q=np.stack([fdr(one) for one in p[s]]),
+                interval=np.stack([one.each[:, s] for one in self._sets], axis=1),
+                null=np.quantile(np.stack([one[:, s] for one in self._null], axis=1), [0.025, 0.975], axis=0)
+                if self._null
+                else unknown,
+                n_null=len(self._null[0]) if self._null else 0,
+                baselines=plain[s],
+                baseline_interval=np.stack([one.each[:, s] for one in self._plain], axis=1)
+                if self._plain
+                else np.empty((2, 0, self.n_voxels)),
+                content_free=np.stack([one[s] for one in self._free]),
+                ceiling=ceiling,
+                ceiling_name="√r̄, from the mean pairwise correlation",
+                interval_name=self._blocks_name(),
+                chosen=chosen[s],
+            )
+            for s, name in enumerate(self.listeners.names)
+        )
+
     def subject_scores(self) -> np.ndarray:
         """(n_subjects, n_sets, n_voxels)"""
         return np.stack([one.scores for one in self._sets], axis=1)
@@ -114,12 +146,12 @@ class TargetScores:
         return np.stack([one.best_alphas for one in self._sets])
 
     def _score(self, ridge: NestedRidge) -> HeldOutScores:
-        return held_out_scores(ridge, self.Y, keep_predictions=self.n_subjects == 1 or len(self.folds) == 1)
+        return held_out_scores(ridge, self.Y, keep_predictions=self.Y.size <= MOST_KEPT or len(self.folds) == 1)
 
     def _result(self, fitted: HeldOutScores) -> _Result:
-        return _Result(
-            self._by_subject(fitted.fold_scores), fitted.best_alphas, self._interval(fitted.fold_scores, fitted.predictions)
-        )
+        each = self._each_interval(fitted.predictions)
+        over = self._interval(fitted.fold_scores, each)
+        return _Result(self._by_subject(fitted.fold_scores), fitted.best_alphas, over, each)
 
     def _surrogates(self, Y: np.ndarray, run_onsets: Sequence[int]) -> Iterator[np.ndarray]:
         s = self.settings
@@ -152,34 +184,55 @@ class TargetScores:
         mean = mean_over_folds(np.moveaxis(fold_scores, -2, 0))
         return mean.reshape(*mean.shape[:-1], self.n_subjects, self.n_voxels)
 
-    def _interval(self, fold_scores: np.ndarray, predictions: np.ndarray | None) -> np.ndarray:
+    def _interval(self, fold_scores: np.ndarray, each: np.ndarray) -> np.ndarray:
         """(2, n_voxels): over listeners where there are several, else over stretches of time."""
         s = self.settings
-        draws: dict[str, Any] = {"n_bootstrap": s.n_bootstrap, "ci": s.ci, "rng": self.seed}
         if self.n_subjects > 2:
-            return np.stack(bootstrap_mean(self._by_subject(fold_scores), **draws))
-        if predictions is None or self.n_subjects > 1:
-            return np.full((2, self.n_voxels), np.nan)
+            return np.stack(bootstrap_mean(self._by_subject(fold_scores), n_bootstrap=s.n_bootstrap, ci=s.ci, rng=self.seed))
+        return each[:, 0] if self.n_subjects == 1 else np.full((2, self.n_voxels), np.nan)
+
+    def _each_interval(self, predictions: np.ndarray | None) -> np.ndarray:
+        """(2, n_subjects, n_voxels): of each listener, over stretches of time; NaN where predictions are not kept."""
+        s = self.settings
+        if predictions is None:
+            return np.full((2, self.n_subjects, self.n_voxels), np.nan)
         tests = [fold.test for fold in self.folds]
-        return np.stack(bootstrap_folds(self.Y, predictions, tests, block_trs=s.interval_block_trs, **draws))
+        ends = bootstrap_folds(
+            self.Y, predictions, tests, block_trs=s.interval_block_trs, n_bootstrap=s.n_bootstrap, ci=s.ci, rng=self.seed
+        )
+        return np.stack(ends).reshape(2, self.n_subjects, self.n_voxels)
 
     def _interval_name(self) -> str:
         draws = f"{self.settings.ci:.0%} bootstrap, {self.settings.n_bootstrap:,} draws"
-        if self.n_subjects > 1:
-            return f"{draws} of listeners"
-        return f"{draws} of blocks of {self.settings.interval_block_trs} TRs within each fold"
+        return f"{draws} of listeners" if self.n_subjects > 1 else self._blocks_name()
+
+    def _blocks_name(self) -> str:
+        s = self.settings
+        return f"{s.ci:.0%} bootstrap, {s.n_bootstrap:,} draws of blocks of {s.interval_block_trs} TRs within each fold"
+
+    def _chosen_by_each(self) -> list[Chosen]:
+        """Of each listener: every fold's own choice, on the data and on that listener's surrogates."""
+        r, interval = self._by_subject(self._choice.outer), self._each_interval(self._choice.predictions)
+        p = np.full(r.shape, np.nan)
+        if self._null:
+            p = permutation_p(r, self._by_subject(self._null_choice.outer))
+        often = self._counts().argmax(0)
+        return [Chosen(index=often[s], r=r[s], p=p[s], q=fdr(p[s]), interval=interval[:, s]) for s in range(self.n_subjects)]
+
+    def _counts(self) -> np.ndarray:
+        """(n_sets, n_subjects, n_voxels): in how many folds each set was chosen."""
+        counts = np.stack([(self._choice.index == i).sum(0) for i in range(len(self._sets))])
+        return counts.reshape(len(self._sets), self.n_subjects, self.n_voxels)
 
     def _chosen(self) -> Chosen:
         """Each fold's set is the one with the best inner score; on surrogates likewise."""
-        index = self._choice.index  # (n_folds, n_targets)
         r = self._by_subject(self._choice.outer).mean(0)
         if self._null:
             p = permutation_p(r, self._by_subject(self._null_choice.outer).mean(1))
         else:
             p = np.full(r.shape, np.nan)
-        counts = np.stack([(index == i).sum(0) for i in range(len(self._sets))])  # (n_sets, n_targets)
-        often = counts.reshape(len(self._sets), self.n_subjects, self.n_voxels).sum(1).argmax(0)
-        return Chosen(index=often, r=r, p=p, q=fdr(p), interval=self._interval(self._choice.outer, self._choice.predictions))
+        interval = self._interval(self._choice.outer, self._each_interval(self._choice.predictions))
+        return Chosen(index=self._counts().sum(1).argmax(0), r=r, p=p, q=fdr(p), interval=interval)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,6 +242,7 @@ class _Result:
     scores: np.ndarray  # (n_subjects, n_voxels)
     best_alphas: np.ndarray  # (n_folds, n_targets)
     interval: np.ndarray  # (2, n_voxels)
+    each: np.ndarray  # (2, n_subjects, n_voxels)
 
 
 class _Choice:

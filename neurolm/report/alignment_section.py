@@ -78,9 +78,8 @@ def _story_table(stories: tuple[StoryAlignment, ...]) -> Markup:
 
 
 def _story(story: StoryAlignment, i: int) -> Markup:
-    caption = "Words in each TR above the BOLD, averaged over regions and subjects" + (
-        ", with one standard deviation." if story.bold_sd is not None else "."
-    )
+    whose = "columns and subjects, with one standard deviation" if story.bold_sd is not None else "columns"
+    caption = f"Words in each TR above the BOLD, averaged over {whose}."
     lag_caption = (
         "Word rate against BOLD at each lag. The peak must lie some seconds after the words and above the dashed line; "
         "a peak elsewhere means that words and BOLD are shifted."

@@ -15,7 +15,7 @@ from neurolm.report.markup import MISSING, bullets, details, element, facts, joi
 from neurolm.report.methods import cited, methods_paragraph
 from neurolm.report.page import Page, Section, file_link, paragraphs
 from neurolm.report.references import bibtex
-from neurolm.report.score_sections import MOST_ROWS, result_sections, score_pictures
+from neurolm.report.score_sections import result_sections, score_pictures
 from neurolm.report.surface_figure import surface_figure, surface_section
 from neurolm.report.verdict import lights, verdict
 
@@ -69,7 +69,7 @@ def report_pictures(report: EncodingReport) -> dict[str, Picture]:
     pictures = alignment_pictures(report.alignment) | score_pictures(report)
     if report.surface is not None:
         pictures["surface"] = surface_figure(report.surface)
-    return pictures
+    return pictures | dict(report.pictures)
 
 
 def _analysed(report: EncodingReport) -> tuple[Any, ...]:
@@ -82,7 +82,7 @@ def _analysed(report: EncodingReport) -> tuple[Any, ...]:
         "Subjects": _counted(dataset.subjects),
         "Stories": _counted(dataset.stories),
         "Words and volumes": f"{dataset.n_words:,} words, {dataset.n_trs:,} volumes per subject, TR {dataset.tr:g}\u00a0s",
-        report.columns.capitalize(): f"{n_regions:,}" if n_regions > MOST_ROWS else _counted(report.regions),
+        report.columns.capitalize(): _counted(report.regions) if report.columns == "regions" else f"{n_regions:,}",
         "Language model": model,
         "Layers": f"{', '.join(map(str, tested))} (0 = embeddings)" if len(tested) <= 40 else f"{len(tested)} layers",
         "Source": dataset.source,

@@ -26,6 +26,7 @@ import numpy as np
 
 from neurolm.checks import bad
 from neurolm.report.alignment import StoryAlignment
+from neurolm.report.figures import Picture
 from neurolm.report.page import Section
 from neurolm.report.references import Reference
 from neurolm.report.surface import SurfaceMaps
@@ -278,6 +279,8 @@ class EncodingReport:
         Of the data; those that the methods paragraph names are added by themselves.
     sections : tuple of Section
         Of other analyses of the same data: timescales, decoding.
+    pictures : mapping of str to Picture
+        The figures of these sections under their file names.
     notes : tuple of str
         Shown under what was analysed.
     columns : str
@@ -296,6 +299,7 @@ class EncodingReport:
     provenance: Provenance = field(default_factory=Provenance)
     references: tuple[Reference, ...] = ()
     sections: tuple[Section, ...] = ()
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     columns: str = "regions"
 

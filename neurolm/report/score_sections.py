@@ -27,6 +27,7 @@ from neurolm.report.verdict import lights, shown
 from neurolm.report.voxel_figures import layer_profile, score_histogram
 
 MOST_CURVES = 24  # more regions than this are drawn as one map of colours
+MOST_MAPPED = 120  # more rows than this cannot be told apart in that map
 MOST_ROWS = 400  # more than this are voxels: distributions instead of tables
 
 
@@ -41,7 +42,7 @@ def score_pictures(report: EncodingReport) -> dict[str, Picture]:
     n_regions = len(report.regions)
     for i, scores in enumerate(report.scores, 1):
         pictures[f"regions-{i}"] = _overview(report, scores)
-        if n_regions > MOST_ROWS:
+        if n_regions > MOST_MAPPED:
             pictures[f"layers-{i}"] = layer_profile(scores, fdr=report.methods.fdr, regions=report.columns)
         else:
             pictures[f"layers-{i}"] = (layer_map if n_regions > MOST_CURVES else layer_curves)(scores, report.regions)
@@ -77,7 +78,7 @@ def _scores(report: EncodingReport, scores: LayerScores, i: int) -> Iterator[Mar
         yield numbers if n_regions <= MOST_CURVES else details(f"All {n_regions} {report.columns}", numbers)
     if len(scores.layers) < 2:
         return
-    if n_regions > MOST_ROWS:
+    if n_regions > MOST_MAPPED:
         picture = layer_profile(scores, fdr=report.methods.fdr, regions=report.columns)
         yield figure(picture, f"layers-{i + 1}", _curve_caption(report, scores, ring=False))
     elif n_regions > MOST_CURVES:
@@ -149,7 +150,7 @@ def _listeners(report: EncodingReport) -> tuple[Section, ...]:
     if listeners is None or len(listeners.names) < 2:
         return ()
     caption = "Every dot is a listener, sorted within each column; the line is their mean."
-    numbers = details("Listener by listener", _listener_table(report)) if len(report.regions) <= MOST_ROWS else None
+    numbers = details("Listener by listener", _listener_table(report)) if len(report.regions) <= MOST_MAPPED else None
     children = (figure(_listener_picture(report), "listeners", caption), paragraphs(*_better_than(report)), numbers)
     return (Section("listeners", "Listener by listener", children),)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neurolm.brain.space import place_names
 from neurolm.report.analysis_sections import timescale_pictures, timescale_section
 from neurolm.report.figures import Picture
 from neurolm.report.markup import element, facts, interval, number, probability, table
@@ -15,7 +16,6 @@ from neurolm.report.page import Page, Section, csv_link
 from neurolm.report.timescale_figures import MOST_PANELS
 
 if TYPE_CHECKING:
-    from neurolm.brain import Space
     from neurolm.timescales.window_result import WindowResult
 
 
@@ -106,6 +106,16 @@ def timescale_page(
     page : Page
     pictures : mapping of file name to Picture
     """
+    sections, pictures = timescale_sections(results)
+    if isc is not None:
+        sections.append(isc_section(isc))
+    if facts:
+        sections.append(_facts_section(facts))
+    return Page(kind="Timescales", title=title, verdict=_verdict(results), sections=tuple(sections), warning=warning), pictures
+
+
+def timescale_sections(results: Mapping[str, Mapping[str, WindowResult]]) -> tuple[list[Section], dict[str, Picture]]:
+    """One section for each estimator of everyone, for this page or another one, and their figures."""
     sections: list[Section] = []
     pictures: dict[str, Picture] = {}
     for who, by_estimator in results.items():
@@ -120,17 +130,7 @@ def timescale_page(
                 timescale_section(result, regions, name=key, title=heading, intro=told.intro, more=_more(result), **words)
             )
             pictures |= timescale_pictures(result, regions, name=key, **words)
-    if isc is not None:
-        sections.append(isc_section(isc))
-    if facts:
-        sections.append(_facts_section(facts))
-    return Page(kind="Timescales", title=title, verdict=_verdict(results), sections=tuple(sections), warning=warning), pictures
-
-
-def place_names(space: Space) -> list[str]:
-    """A name for each column: the region's, or its place."""
-    columns = list(space.table().values())
-    return [" ".join(str(column[i]) for column in columns) for i in range(space.n_voxels)]
+    return sections, pictures
 
 
 def isc_section(isc: Mapping[str, Sequence[Any]]) -> Section:

@@ -105,6 +105,25 @@ def test_the_mean_of_listeners_is_the_score_of_single_listeners(evaluation):
     assert set(np.unique(evaluation.best_alphas)) <= set(SETTINGS.alphas)
 
 
+def test_each_listener_of_a_group_is_scored_as_if_he_were_alone(evaluation):
+    rng = np.random.default_rng(0)
+    truth, other = features(rng), features(rng)
+    runs = listeners(rng, truth)
+    settings = replace(SETTINGS, n_permutations=19)
+    rate = [Features(np.ones((1200, 1)), truth.times)]
+    alone = evaluate({"other": [other], "truth": [truth]}, {"c": runs["c"]}, baselines={"word rate": rate}, settings=settings)
+    one, by_himself = evaluation.each[2], alone.scored[0]
+    assert [scored.who for scored in evaluation.each] == list(SUBJECTS)
+    assert alone.each == ()
+    for name in ("r", "interval", "baselines", "baseline_interval", "content_free"):
+        np.testing.assert_allclose(getattr(one, name), getattr(by_himself, name), atol=1e-5)
+    np.testing.assert_allclose(one.chosen.r, by_himself.chosen.r, atol=1e-5)
+    np.testing.assert_allclose(one.chosen.interval, by_himself.chosen.interval, atol=1e-5)
+    np.testing.assert_array_equal(one.p, evaluation.listeners_p[2])
+    assert one.interval_name == by_himself.interval_name
+    np.testing.assert_allclose(one.ceiling, evaluation.scored[1].ceiling)
+
+
 def test_a_saved_evaluation_is_the_same_after_loading(evaluation, tmp_path):
     evaluation.save(tmp_path / "scores.h5", {"made_by": "a test"})
     loaded = Evaluation.load(tmp_path / "scores.h5")
@@ -116,6 +135,8 @@ def test_a_saved_evaluation_is_the_same_after_loading(evaluation, tmp_path):
         assert (one.who, one.n_null, one.ceiling_name) == (again.who, again.n_null, again.ceiling_name)
         np.testing.assert_array_equal(one.interval, again.interval)
         np.testing.assert_array_equal(one.chosen.p, again.chosen.p)
+    assert [one.who for one in loaded.each] == list(SUBJECTS)
+    np.testing.assert_array_equal(loaded.each[4].null, evaluation.each[4].null)
 
 
 def test_the_same_seed_gives_the_same_numbers_and_the_null_can_be_left_out():
