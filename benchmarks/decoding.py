@@ -27,6 +27,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,6 +103,11 @@ class Problem:
         )
         self.precompute_s = time.perf_counter() - begun
 
+    @cached_property
+    def precision(self) -> np.ndarray:
+        """(n_voxels, n_voxels) for the voxel-space side; making it is counted on neither side."""
+        return self.noise.multiply_precision(np.eye(self.run.n_voxels))
+
 
 class VoxelSpaceScorer:
     """The published computation, float32 as there: for the candidates of one hypothesis at a time.
@@ -117,7 +123,7 @@ class VoxelSpaceScorer:
         self.scale = torch.from_numpy(np.diag(1 / problem.design.std)).float()
         self.coef = torch.from_numpy(problem.coef)
         self.data = torch.from_numpy(problem.run.data)
-        self.precision = torch.from_numpy(np.linalg.inv(problem.noise.covariance_)).float()
+        self.precision = torch.from_numpy(problem.precision).float()
         self.blank = torch.from_numpy(problem.blank).float()
         self.delays = problem.design.delays
 
@@ -242,8 +248,8 @@ def _published_scorer(
     stimulus_model, encoding_model = (_import_published(options.reference, name) for name in ("StimulusModel", "EncodingModel"))
     lanczos = VoxelSpaceScorer(problem).weights_in_time.double().numpy()
     sm = stimulus_model.StimulusModel(lanczos, (problem.design.mean, problem.design.std), problem.blank)
-    em = encoding_model.EncodingModel(problem.run.data, problem.coef, np.arange(problem.run.n_voxels), problem.noise.covariance_)
-    em.set_shrinkage(0.0)  # the covariance above is shrunk already
+    em = encoding_model.EncodingModel(problem.run.data, problem.coef, np.arange(problem.run.n_voxels), None)
+    em.precision = torch.from_numpy(problem.precision).float()  # as set_shrinkage would make it, by a slower inverse
 
     def score(hypothesis: int) -> Any:
         own = candidates[parents == hypothesis]
@@ -257,7 +263,8 @@ def _published_scorer(
 
 def measure_search(options: argparse.Namespace) -> dict[str, Any]:
     """Words per second of whole decoders with the same tiny word-level model; the beams are compared after every word."""
-    n_voxels, n_trs, n_words, beam, n_steps = (200, 60, 120, 10, 6) if options.quick else (2_000, 300, 1_400, 200, 12)
+    n_voxels, n_trs, n_words, beam, n_steps = (200, 60, 120, 10, 6) if options.quick else (2_000, 300, 1_400, 200, 8)
+    timed = slice(n_steps - 3, n_steps)  # by then the beam is full
     lm, space, vocabulary = _tiny_model()
     problem = Problem(n_voxels, n_trs, n_words, 64)
     search, plain = _decoders(lm, space, vocabulary, problem, beam)
@@ -266,22 +273,26 @@ def measure_search(options: argparse.Namespace) -> dict[str, Any]:
     for _ in range(n_steps):
         ours.append(_timed(state.step, torch.device("cpu")))
         theirs.append(_timed(plain.step, torch.device("cpu")))
+        print(
+            f"  word {len(ours)}: {state.beam.n_hypotheses} hypotheses, ours {ours[-1]:.3f} s, voxel space {theirs[-1]:.3f} s",
+            flush=True,
+        )
         overlap.append(len(set(_texts(state)) & {tuple(words) for words in plain.words}) / state.beam.n_hypotheses)
     result = {
         "sizes": {"voxels": n_voxels, "trs": n_trs, "words": n_words, "beam": beam, "steps": n_steps},
-        "ours_words_per_s": 1 / float(np.median(ours[2:])),
-        "voxel_space_words_per_s": 1 / float(np.median(theirs[2:])),
-        "ratio": float(np.median(theirs[2:]) / np.median(ours[2:])),
+        "ours_words_per_s": 1 / float(np.median(ours[timed])),
+        "voxel_space_words_per_s": 1 / float(np.median(theirs[timed])),
+        "ratio": float(np.median(theirs[timed]) / np.median(ours[timed])),
         "share_of_beam_in_common_with_float32": float(np.mean(overlap)),
         "same_beams_as_float64_voxel_space": _same_beams(lm, space, vocabulary),
-        "candidates_per_word": float(np.mean(state.n_candidates[2:])),
+        "candidates_per_word": float(np.mean(state.n_candidates[timed])),
     }
     if options.reference:
         published = PublishedDecoder(options.reference, lm, vocabulary, problem, beam)
         times = [_timed(published.step, torch.device("cpu")) for _ in range(n_steps)]
         result["same_beams_as_published"] = [h.words for h in published.decoder.beam] == plain.words
-        result["published_words_per_s"] = 1 / float(np.median(times[2:]))
-        result["ratio_to_published"] = float(np.median(times[2:]) / np.median(ours[2:]))
+        result["published_words_per_s"] = 1 / float(np.median(times[timed]))
+        result["ratio_to_published"] = float(np.median(times[timed]) / np.median(ours[timed]))
     return result
 
 
@@ -387,8 +398,8 @@ class PublishedDecoder:
         self.lanczos = VoxelSpaceScorer(problem).weights_in_time.double().numpy()
         self.sm = stimulus.StimulusModel(self.lanczos, (problem.design.mean, problem.design.std), problem.blank)
         voxels = np.arange(problem.run.n_voxels)
-        self.em = encoding.EncodingModel(problem.run.data, problem.coef, voxels, problem.noise.covariance_)
-        self.em.set_shrinkage(0.0)
+        self.em = encoding.EncodingModel(problem.run.data, problem.coef, voxels, None)
+        self.em.precision = torch.from_numpy(problem.precision).float()
         self.word = 0
 
     def step(self) -> None:
@@ -456,10 +467,11 @@ def measure_model(options: argparse.Namespace) -> dict[str, Any]:
     costs = {"rows_at_once": 4096, "call_cost": 2000} if on_gpu else {"rows_at_once": 256, "call_cost": 16}
     out: dict[str, Any] = {}
     for name, hop in (("8 s of context", 0.0), ("8 to 16 s of context, growing", 8.0)):
-        for beam in (2,) if options.quick else (10, 50, 200):
-            proposals = WordProposals(lm, hop_s=hop, **costs)
-            state = _Search(BeamSearch(proposals, problem.likelihood, beam, **costs), problem.word_times, None)
-            n_warm, n_steps = (3, 2) if options.quick else (22, {10: 12, 50: 6, 200: 4}[beam])
+        proposals = WordProposals(lm, hop_s=hop, **costs)
+        state = _Search(BeamSearch(proposals, problem.likelihood, 10, **costs), problem.word_times, None)
+        plan = ((2, 3, 2),) if options.quick else ((10, 22, 12), (50, 4, 6), (200, 4, 4))
+        for beam, n_warm, n_steps in plan:  # the beam widens: the words before are those of the narrower one
+            state.settings.beam_width = beam
             for _ in range(n_warm):
                 state.step()
             times = [_timed(state.step, lm.device) for _ in range(n_steps)]
@@ -467,9 +479,11 @@ def measure_model(options: argparse.Namespace) -> dict[str, Any]:
             out[f"{name}, beam {beam}"] = {
                 "words_per_s": rate,
                 "real_time_factor": rate / WORDS_PER_S,
+                "hypotheses": state.beam.n_hypotheses,
                 "candidates_per_word": float(np.mean(state.n_candidates[-n_steps:])),
                 "seconds_per_word": [round(t, 3) for t in times],
             }
+            print(f"  {name}, beam {beam}: {json.dumps(out[f'{name}, beam {beam}'])}", flush=True)
     return out
 
 

@@ -26,6 +26,7 @@ import numpy as np
 from neurolm.decoding import (
     BeamSearch,
     DecoderSettings,
+    NoiseModel,
     WordDecoder,
     error_kind,
     identify,
@@ -41,6 +42,7 @@ from neurolm.encoding import correlation_score
 from neurolm.features import FeatureCache, LMStates
 from neurolm.lm import load
 from neurolm.stimuli import ContextWindow, Transcript, read_textgrid
+from neurolm.storage import read_json, write_json
 
 TRAINING = ("souls", "avatar", "legacy", "odetostepfather", "undertheinfluence", "howtodraw")
 TEST = "wheretheressmoke"
@@ -52,12 +54,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="neurolm/lstm-small")
     parser.add_argument("--layer", type=int, default=2)
-    parser.add_argument("--beam", type=int, default=20)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--beam", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--nulls", type=int, default=19)
-    parser.add_argument("--test-s", type=float, default=60.0, help="seconds of the test story")
+    parser.add_argument("--test-s", type=float, default=45.0, help="seconds of the test story")
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", help="write the results to this file as they come")
+    parser.add_argument("--json", type=Path, help="write the results to this file as they come; what it holds already is kept")
     options = parser.parse_args()
     if options.quick:
         options.beam, options.seeds, options.nulls, options.test_s = 3, 1, 2, 40.0
@@ -65,15 +67,28 @@ def main() -> None:
     stories[-1] = stories[-1][: int(np.searchsorted(stories[-1].mid_times, options.test_s))]
     lm = load(options.model)
     space = LMStates(lm, options.layer, ContextWindow(6), lowercase=True, cache=FeatureCache())
-    rows: list[dict[str, Any]] = []
-    for snr in (0.0, 1.0) if options.quick else SNRS:
-        for seed in range(options.seeds):
+    asked = {name: value for name, value in vars(options).items() if name != "json"}
+    rows: list[dict[str, Any]] = read_rows(options.json, asked)
+    for seed in range(options.seeds):
+        for snr in (0.0, 1.0) if options.quick else SNRS:
+            if any((row["snr"], row["seed"]) == (snr, seed) for row in rows):
+                continue
             rows.append(one_listener(lm, space, stories, snr, seed, options))
             print(json.dumps(rows[-1]), flush=True)
             if options.json:
-                content = {"options": vars(options), "words": len(stories[-1]), "listeners": rows, "summary": summary(rows)}
-                Path(options.json).write_text(json.dumps(content, indent=1) + "\n")
-    print(json.dumps(summary(rows), indent=1))
+                content = {"options": asked, "words": len(stories[-1]), "listeners": rows, "summary": summary(rows)}
+                write_json(options.json, content)
+    print(table(rows))
+
+
+def read_rows(path: Path | None, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Listeners that an earlier run with the same options left."""
+    if path is None or not path.is_file():
+        return []
+    known = read_json(path)
+    if known["options"] != asked:
+        raise SystemExit(f"{path} holds results of other options: {known['options']}")
+    return known["listeners"]
 
 
 def read_story(name: str) -> Transcript:
@@ -98,7 +113,7 @@ def one_listener(
     free = search.search(story.mid_times).transcript
     helped = search.search(story.mid_times, extra_words=comparable_words(story)).transcript
     ranks = teacher_forced_ranks(search, story)
-    decoder.noise_.factors_, decoder.noise_.diagonal_ = decoder.noise_.factors_[:1] * 0, np.ones(len(decoder.voxels_))
+    decoder.noise_ = NoiseModel.from_covariance(np.eye(len(decoder.voxels_)))
     white = decoder.likelihood(space, run)
     ranks_white = teacher_forced_ranks(search.with_likelihood(white), story)
     X = decoder.design_.transform(space.extract(story), run.tr_times).astype(np.float64)
@@ -137,11 +152,46 @@ def judged(decoded: Transcript, story: Transcript, likelihood: Any) -> dict[str,
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and 95 % interval (t, over seeds) of every number at each ratio."""
+    """Mean and half of the 95 % interval (t, over seeds) of every number at each ratio."""
     return {
-        f"snr {snr:g}": _mean_interval([row for row in rows if row["snr"] == snr])
-        for snr in dict.fromkeys(r["snr"] for r in rows)
+        f"snr {snr:g}": _mean_interval([row for row in rows if row["snr"] == snr]) for snr in sorted({r["snr"] for r in rows})
     }
+
+
+SHOWN = {
+    "r of voxels": ("test_r",),
+    "word rate r": ("word_rate_r",),
+    "identification": ("identification",),
+    "true word's rank": ("teacher_forced_rank",),
+    "the same, white noise": ("teacher_forced_rank_white_noise",),
+    "proposed": ("coverage",),
+    "WER": ("free", "wer"),
+    "BLEU-1": ("free", "bleu1"),
+    "METEOR": ("free", "meteor"),
+    "true words at hand: exact": ("true_words_at_hand", "word_accuracy"),
+    "WER with them": ("true_words_at_hand", "wer"),
+    "log L heard - decoded": ("free", "heard_minus_decoded"),
+    "the same with them": ("true_words_at_hand", "heard_minus_decoded"),
+    "BLEU-1 z, shifted BOLD": ("circular_shift", "bleu1", "z"),
+    "METEOR z, shifted BOLD": ("circular_shift", "meteor", "z"),
+    "BLEU-1 z, random": ("random_likelihood", "bleu1", "z"),
+    "METEOR z, random": ("random_likelihood", "meteor", "z"),
+}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The summary as a table in Markdown: mean ± half of the 95 % interval over seeds."""
+    found = summary(rows)
+    lines = ["| | " + " | ".join(name.replace("snr", "SNR") for name in found) + " |", "|---" * (len(found) + 1) + "|"]
+    for title, path in SHOWN.items():
+        lines.append(f"| {title} | " + " | ".join(_cell(one, path) for one in found.values()) + " |")
+    return "\n".join(lines)
+
+
+def _cell(numbers: Any, path: tuple[str, ...]) -> str:
+    for key in path:
+        numbers = numbers.get(key) if numbers is not None else None
+    return "" if numbers is None else f"{numbers[0]:.3g} ± {numbers[1]:.2g}"
 
 
 def _mean_interval(rows: list[Any]) -> Any:

@@ -32,7 +32,7 @@ def identify_listeners(config: IdentificationConfig, *, dry_run: bool = False) -
     from neurolm.encoding import Design
     from neurolm.report.decoding_figures import identification_ranks
 
-    story, runs = _open(config)
+    story, runs = open_listeners(config)
     own, folder = config.identify, Path(config.output) / "identification"
     n_windows = runs[0].n_trs // own.window_trs
     if n_windows < 2:
@@ -45,7 +45,7 @@ def identify_listeners(config: IdentificationConfig, *, dry_run: bool = False) -
         say(f"{own.folds} blocks of time held out in turn for every listener, {own.permutations} pairings -> {folder}")
         say("about a second per listener" + (", after the states of every word" if "states" in own.features else ""))
         return
-    features = _features(config, story)
+    features = word_features(config, story)
     design = Design.from_training([features], [runs[0].tr_times], own.delays)
     X = design.transform(features, runs[0].tr_times)
     with progress("identify") as report:
@@ -70,7 +70,7 @@ def identify_listeners(config: IdentificationConfig, *, dry_run: bool = False) -
     say(f"-> {folder}")
 
 
-def _open(config: IdentificationConfig) -> tuple[Transcript, list[BoldRun]]:
+def open_listeners(config: IdentificationConfig) -> tuple[Transcript, list[BoldRun]]:
     """The story, and every listener's run of it after the per-run steps."""
     from neurolm.brain.preprocess import detrend_legendre, zscore_run
     from neurolm.cli.data import open_dataset
@@ -95,7 +95,7 @@ def _open(config: IdentificationConfig) -> tuple[Transcript, list[BoldRun]]:
     return dataset.transcript(stories[0]), runs
 
 
-def _features(config: IdentificationConfig, story: Transcript) -> Features:
+def word_features(config: IdentificationConfig, story: Transcript) -> Features:
     from neurolm.cli.decode_material import load_lm, open_states
     from neurolm.features import WordLength, WordRate, join
 
