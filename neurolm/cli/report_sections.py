@@ -1,20 +1,25 @@
 """What other analyses of the same data left on disk, as sections of a report.
 
 Timescales    <folder>/<who>/<who>_desc-<estimator>_timescales.h5, of `neurolm timescales map`
+Decoding      <folder>/decoding/scores.json, table.csv and windows.csv, of `neurolm decode`
 
-<who> is "group" or "sub-<label>". An analysis that wants a place in the report adds a function here:
-it looks for its own files and gives sections with their figures.
+<who> is "group" or "sub-<label>"; what was decoded of one subject stands on both pages.
+An analysis that wants a place in the report adds a function here: it looks for its own files and gives sections with their figures.
 """
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from neurolm.checks import bad_file
+from neurolm.cli.names import label
 from neurolm.cli.report_maps import N_VERTICES, SHOWN_ON, on_cortex
+from neurolm.storage import read_json
 
 if TYPE_CHECKING:
     from neurolm.report import Picture, Section
@@ -71,4 +76,55 @@ def _windows_on_cortex(results: dict[str, WindowResult]) -> list[Section]:
     return sections
 
 
-FINDERS = (_timescales,)
+def _decoding(folder: Path, who: str) -> Found:
+    from neurolm.report import DecodedWindow, decoder_section
+    from neurolm.report.decoding_page import verdict
+
+    home = folder / "decoding"
+    if not all((home / name).is_file() for name in ("scores.json", "table.csv", "windows.csv")):
+        return [], {}
+    said = read_json(home / "scores.json")
+    subject = said["settings"].get("subject") or ""
+    if who not in ("group", f"sub-{label(subject)}" if subject else "group"):
+        return [], {}
+    windows = [
+        DecodedWindow(
+            start_s=float(row.pop("start_s")),
+            end_s=float(row.pop("end_s")),
+            heard=tuple(row.pop("heard").split()),
+            decoded=tuple(row.pop("decoded").split()),
+            marks=tuple(row.pop("marks").split()),
+            scores={name: _number(value) for name, value in row.items()},
+        )
+        for row in _rows(home / "table.csv")
+    ]
+    picture = _over_time(_rows(home / "windows.csv"))
+    found = f"{f'sub-{label(subject)}: ' if subject else ''}{verdict(said['summary'])}"
+    section = decoder_section(windows, verdict=found, over_time=picture)
+    return [section], {"decoding-over-time": picture}
+
+
+def _over_time(rows: list[dict[str, str]]) -> Picture:
+    """The score that is drawn of those in windows.csv, with the windows above chance where nulls were made."""
+    from neurolm.report.decoding_figures import score_over_time
+    from neurolm.report.decoding_page import OVER_TIME
+
+    columns = {name: np.array([_number(row[name]) for row in rows]) for name in rows[0]}
+    name = next((name for name in OVER_TIME if name in columns), next(n for n in columns if n != "centre_s"))
+    q = columns.get(f"{name}_q")
+    return score_over_time(columns["centre_s"], columns[name], label=name, is_significant=None if q is None else q < 0.05)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    if not rows:
+        raise bad_file(path, "holds no window", "Run `neurolm decode` again.")
+    return rows
+
+
+def _number(text: str) -> float:
+    return float("nan") if text == "n/a" else float(text)
+
+
+FINDERS = (_timescales, _decoding)

@@ -114,7 +114,10 @@ class Bids:
         authors = said.get("Authors")
         names = ", ".join(map(str, authors)) if isinstance(authors, list) else ""
         cited = said.get("HowToAcknowledge") or said.get("DatasetDOI") or ""
+        stories = self.stories()
+        shown = ", ".join(stories[:6]) + (f" and {len(stories) - 6} more" if len(stories) > 6 else "")
         known = {
+            "design": f"{len(self.subjects())} listeners with preprocessed runs; {len(stories)} runs: {shown}",
             "name": said.get("Name"),
             "licence": said.get("License") or said.get("Licence"),
             "citation": ". ".join(str(part) for part in (names, said.get("Name"), cited) if part),

@@ -117,6 +117,27 @@ def test_windows_that_lie_beside_become_sections_of_their_subject(analysed, tree
     assert found_sections([tmp_path], "sub-02") == ([], {})
 
 
+def test_what_was_decoded_of_a_subject_stands_on_both_pages(tmp_path):
+    from neurolm.cli.report_sections import found_sections
+    from neurolm.storage import write_json, write_text
+
+    row = {"label": "BLEU-1", "story": 0.2, "story_p": 0.01}
+    summary = {"words": {"exact": 0.1, "gist": 0.3, "error": 0.6}, "scores": [row]}
+    write_json(tmp_path / "decoding" / "scores.json", {"settings": {"subject": "UTS03"}, "summary": summary})
+    write_text(
+        tmp_path / "decoding" / "table.csv",
+        "start_s,end_s,heard,decoded,marks,bleu1\n0,20,a <b>dog,the dog,error exact,0.5\n20,40,he ran,she ran,gist exact,n/a\n",
+    )
+    write_text(tmp_path / "decoding" / "windows.csv", "centre_s,bleu1,bleu1_q\n10,0.5,0.01\n30,n/a,n/a\n")
+    for who in ("group", "sub-UTS03"):
+        (section,), pictures = found_sections([tmp_path], who)
+        assert section.name == "decoding"
+        assert "sub-UTS03: Of the decoded words 10% are exact" in section.children[0]
+        assert "a &lt;b&gt;dog" in "".join(str(child) for child in section.children)
+        assert "1 of 2 windows are above chance" in pictures["decoding-over-time"].description
+    assert found_sections([tmp_path], "sub-UTS01") == ([], {})
+
+
 DAMAGE = {
     "truncated": (f"sub-01_task-clock_run-1_{VOLUME}_desc-preproc_bold.nii.gz", lambda p: p.write_bytes(p.read_bytes()[:5000])),
     "no mask": (f"sub-01_task-clock_run-1_{VOLUME}_desc-brain_mask.nii.gz", lambda p: p.unlink()),
