@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,15 @@ def read_confounds(
             raise bad("strategy", f"hold only {', '.join(STRATEGIES)}", name, "Scrubbing would make gaps inside a run.")
     paths = [bold_path] if isinstance(bold_path, (str, Path)) else list(bold_path)
     images = [str(check_file(path)) for path in paths]
+    hint = "Keep fMRIPrep's confounds beside it."
     try:
-        table, _ = load_confounds(images if len(images) == 2 else images[0], strategy=tuple(strategy), demean=True, **options)
-    except (ValueError, KeyError, OSError) as error:
-        raise bad_file(paths[0], f"has no usable confounds beside it ({error})", "Keep fMRIPrep's confounds beside it.") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what a strategy lacks is an error below
+            table, _ = load_confounds(images if len(images) == 2 else images[0], strategy=tuple(strategy), demean=True, **options)
+    except Exception as error:  # a damaged table makes nilearn and pandas raise almost anything
+        raise bad_file(paths[0], f"has no usable confounds beside it ({error})", hint) from None
+    if table is None or table.empty:
+        raise bad_file(paths[0], f"has no column beside it for the strategy {', '.join(strategy)}", hint)
     return table.to_numpy(dtype=np.float64), tuple(table.columns)
 
 

@@ -144,8 +144,7 @@ class VoxelMap:
         FileError
             If a row is not in the place that `space` says, or a value is no number.
         """
-        with open(check_file(path), newline="", encoding="utf-8") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
+        header, *rows = _table(path) or [[]]
         if len(header) < 2:
             raise bad_file(path, "needs a header with at least two columns: places, and a value", line=1)
         if space is None:
@@ -164,6 +163,14 @@ class VoxelMap:
             except ValueError:
                 raise bad_file(path, f"{row[-1]!r} is not a number", line=i + 2) from None
         return cls(values, space, header[-1])
+
+
+def _table(path: str | Path) -> list[list[str]]:
+    try:
+        with open(check_file(path), newline="", encoding="utf-8") as file:
+            return list(csv.reader(file))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise bad_file(path, f"is not a table of text ({error})", "Save it as CSV in UTF-8.") from None
 
 
 def _plain(place: Any) -> str:

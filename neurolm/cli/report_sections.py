@@ -22,7 +22,7 @@ from neurolm.cli.report_maps import N_VERTICES, SHOWN_ON, on_cortex
 from neurolm.storage import read_json
 
 if TYPE_CHECKING:
-    from neurolm.report import Picture, Section
+    from neurolm.report import DecodedWindow, Picture, Section
     from neurolm.timescales import WindowResult
 
 Found = tuple[list["Section"], dict[str, "Picture"]]
@@ -77,7 +77,7 @@ def _windows_on_cortex(results: dict[str, WindowResult]) -> list[Section]:
 
 
 def _decoding(folder: Path, who: str) -> Found:
-    from neurolm.report import DecodedWindow, decoder_section
+    from neurolm.report import decoder_section
     from neurolm.report.decoding_page import verdict
 
     home = folder / "decoding"
@@ -87,21 +87,27 @@ def _decoding(folder: Path, who: str) -> Found:
     subject = said["settings"].get("subject") or ""
     if who not in ("group", f"sub-{label(subject)}" if subject else "group"):
         return [], {}
-    windows = [
-        DecodedWindow(
-            start_s=float(row.pop("start_s")),
-            end_s=float(row.pop("end_s")),
-            heard=tuple(row.pop("heard").split()),
-            decoded=tuple(row.pop("decoded").split()),
-            marks=tuple(row.pop("marks").split()),
-            scores={name: _number(value) for name, value in row.items()},
-        )
-        for row in _rows(home / "table.csv")
-    ]
+    try:
+        windows = [_window(row) for row in _rows(home / "table.csv")]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise bad_file(home / "table.csv", f"is damaged ({error})", "Run `neurolm decode` again.") from None
     picture = _over_time(_rows(home / "windows.csv"))
     found = f"{f'sub-{label(subject)}: ' if subject else ''}{verdict(said['summary'])}"
     section = decoder_section(windows, verdict=found, over_time=picture)
     return [section], {"decoding-over-time": picture}
+
+
+def _window(row: dict[str, str]) -> DecodedWindow:
+    from neurolm.report import DecodedWindow
+
+    return DecodedWindow(
+        start_s=float(row.pop("start_s")),
+        end_s=float(row.pop("end_s")),
+        heard=tuple(row.pop("heard").split()),
+        decoded=tuple(row.pop("decoded").split()),
+        marks=tuple(row.pop("marks").split()),
+        scores={name: _number(value) for name, value in row.items()},
+    )
 
 
 def _over_time(rows: list[dict[str, str]]) -> Picture:
@@ -116,8 +122,11 @@ def _over_time(rows: list[dict[str, str]]) -> Picture:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except csv.Error as error:
+        raise bad_file(path, f"is not a table ({error})", "Run `neurolm decode` again.") from None
     if not rows:
         raise bad_file(path, "holds no window", "Run `neurolm decode` again.")
     return rows

@@ -31,6 +31,8 @@ def read_annotation(path: str | Path, hint: str = "") -> str:
     text = _decode(raw)
     if text is None or "\0" in text:
         raise bad_file(path, "is not a text file", hint or "Save it as text (UTF-8).")
+    if not text.strip():
+        raise bad_file(path, "is empty", hint or "Copy it again from its source.")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
