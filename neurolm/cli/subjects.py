@@ -1,7 +1,8 @@
 """What `neurolm encode` leaves for each subject, in the shape of a BIDS derivative.
 
 sub-*/sub-*_encoding.h5                        the fitted model: weights, penalties, folds, design, voxels
-sub-*/func/sub-*_desc-<model>L<layer>_stat-r_statmap.*   held-out correlation of one layer, with a JSON sidecar
+sub-*/func/sub-*_desc-<model>L<layer>_stat-r_statmap.*   held-out correlation of one layer, with a JSON sidecar; stat-q
+group/func/group_desc-<model>L<layer>_stat-<mean|q|pmax>_statmap.*   over subjects in the space that they share
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from neurolm import __version__
 from neurolm.cli.features import manifest_path, read_layer
 from neurolm.cli.names import label, model_label
-from neurolm.storage import read_json, write_json
+from neurolm.cli.voxel_map_files import write_voxel_map
+from neurolm.storage import read_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,6 +37,7 @@ def write_subjects(plan: Plan, result: Evaluation, subjects: Mapping[str, Sequen
         _write_maps(plan, result, i, folder)
         model = _model(plan).fit(stories, runs)
         model.save(folder / f"sub-{label(subject)}_encoding.h5", provenance(plan, layer))
+    write_group(plan, result)
     report(len(subjects), len(subjects), "subjects")
 
 
@@ -65,17 +68,40 @@ def _model(plan: Plan) -> Any:
 
 
 def _write_maps(plan: Plan, result: Evaluation, subject: int, folder: Path) -> None:
-    from neurolm.brain import Surface, VolumeMask, VoxelMap
-
+    """Held-out correlation of every layer, and its q where it was tested."""
+    scored = result.each[subject] if result.each else result.scored[0]
     for i, name in enumerate(result.sets):
         layer = int(name.removeprefix("layer "))
-        stem = f"{folder.name}_desc-{model_label(plan.config.features.model)}L{layer:02d}_stat-r_statmap"
-        voxels = VoxelMap(result.listeners[subject, i], result.space, "r")
-        if isinstance(result.space, VolumeMask):
-            voxels.to_nifti(folder / "func" / f"{stem}.nii.gz")
-        elif isinstance(result.space, Surface):
-            voxels.to_gifti(folder / "func" / stem)
-        else:
-            voxels.to_csv(folder / "func" / f"{stem}.csv")
-        sidecar = {"Description": "held-out correlation of predicted and measured BOLD", "Units": "r"}
-        write_json(folder / "func" / f"{stem}.json", sidecar | provenance(plan, layer))
+        about = provenance(plan, layer)
+        r = {"Description": "held-out correlation of predicted and measured BOLD", "Units": "r"}
+        write_voxel_map(_stem(plan, folder, layer, "r"), result.listeners[subject, i], result.space, "r", r | about)
+        if scored.n_null:
+            q = {"Description": f"false discovery rate over voxels, {scored.n_null} surrogates", "Units": "q"}
+            write_voxel_map(_stem(plan, folder, layer, "q"), scored.q[i], result.space, "q", q | about)
+
+
+def write_group(plan: Plan, result: Evaluation) -> None:
+    """Statistics over subjects in the space that they share: mean, and whether it lies above zero (5 subjects or more)."""
+    from neurolm.encoding import group_test
+
+    n = len(result.subjects)
+    if n < 2:
+        return
+    folder = plan.output / "group"
+    for i, name in enumerate(result.sets):
+        layer = int(name.removeprefix("layer "))
+        about = provenance(plan, layer) | {"Subjects": list(result.subjects)}
+        maps = {"mean": (result.listeners[:, i].mean(0), f"mean over {n} subjects of their held-out correlations", "r")}
+        if n >= 5:
+            test = group_test(result.listeners[:, i], rng=plan.config.seed)
+            how = f"mean of {n} subjects above zero, {test.n_flips:,} flips of their signs"
+            maps["q"] = (test.q_values(), f"false discovery rate over voxels: {how}", "q")
+            maps["pmax"] = (test.max_p_values, f"p corrected by the largest statistic: {how}", "p")
+        for stat, (values, description, units) in maps.items():
+            sidecar = {"Description": description, "Units": units} | about
+            write_voxel_map(_stem(plan, folder, layer, stat), values, result.space, stat, sidecar)
+
+
+def _stem(plan: Plan, folder: Path, layer: int, stat: str) -> Path:
+    desc = f"{model_label(plan.config.features.model)}L{layer:02d}"
+    return folder / "func" / f"{folder.name}_desc-{desc}_stat-{stat}_statmap"

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from neurolm.checks import FileError
 from neurolm.cli.timescales_estimators import Bench
-from neurolm.cli.timescales_files import write_voxel_map
 from neurolm.cli.timescales_plan import TimescalesPlan, Who, fit_settings
+from neurolm.cli.voxel_map_files import write_voxel_map
 from neurolm.storage import read_h5, read_json, write_h5, write_json, write_text
 
 if TYPE_CHECKING:

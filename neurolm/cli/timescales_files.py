@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any
 from neurolm import __version__
 from neurolm.checks import FileError, bad_file
 from neurolm.cli.timescales_plan import TimescalesPlan, listeners, stacked_listeners
+from neurolm.cli.voxel_map_files import write_voxel_map
 from neurolm.storage import read_json, write_json, write_text
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from neurolm.brain import Space
     from neurolm.cli.timescales_estimators import Bench
     from neurolm.progress import Progress
     from neurolm.timescales import WindowResult
@@ -132,19 +130,3 @@ def _write_map(stem: Path, result: WindowResult, provenance: dict[str, Any]) -> 
     assert result.space is not None
     about = {"Description": f"temporal receptive window by {result.estimator}", "Units": result.units}
     return write_voxel_map(stem, result.index, result.space, f"window_{result.units}", {**about, **provenance})
-
-
-def write_voxel_map(stem: Path, values: np.ndarray, space: Space, name: str, sidecar: dict[str, Any]) -> list[Path]:
-    """One map as NIfTI, GIFTI or CSV, whichever its space allows, and its sidecar; NaN where nothing is significant."""
-    from neurolm.brain import Surface, VolumeMask, VoxelMap
-
-    voxels = VoxelMap(values, space, name)
-    if isinstance(space, VolumeMask):
-        made = [voxels.to_nifti(stem.with_name(f"{stem.name}.nii.gz"))]
-    elif isinstance(space, Surface):
-        made = list(voxels.to_gifti(stem))
-    else:
-        made = [voxels.to_csv(stem.with_name(f"{stem.name}.csv"))]
-    side = stem.with_name(f"{stem.name}.json")
-    write_json(side, sidecar)
-    return [*made, side]

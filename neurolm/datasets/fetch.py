@@ -85,7 +85,7 @@ def fetch_file(url: str, pinned: Pinned, target: Path) -> Path:
 
     try:
         with _quiet_pooch():
-            pooch.retrieve(url, pinned.hash, fname=target.name, path=target.parent, downloader=_resume)
+            pooch.retrieve(url, pinned.hash, fname=target.name, path=target.parent, downloader=_Resume(pinned.n_bytes))
     except requests.RequestException as error:
         raise bad_file(url, f"could not be downloaded ({type(error).__name__})", "Check the network and try again.") from error
     except ValueError as error:  # pooch's wrong hash
@@ -125,23 +125,33 @@ def inside(folder: Path, relative: str) -> Path:
     return folder.joinpath(*parts.parts)
 
 
-def _resume(url: str, output_file: str, _pooch: Any) -> None:
-    """Pooch's downloader: asks for the rest of a part that an earlier try left behind."""
-    import requests
+class _Resume:
+    """Pooch's downloader: asks for the rest of a part that an earlier try left behind; stops where a file is too long."""
 
-    part = Path(output_file).parent / f".{PurePosixPath(url).name}.partial"
-    start = part.stat().st_size if part.exists() else 0
-    headers = {"Range": f"bytes={start}-"} if start else {}
-    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-        if start and response.status_code == requests.codes.requested_range_not_satisfiable:
+    def __init__(self, n_bytes: int) -> None:
+        self.n_bytes = n_bytes
+
+    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:
+        import requests
+
+        part = Path(output_file).parent / f".{PurePosixPath(url).name}.partial"
+        start = part.stat().st_size if part.exists() else 0
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+            if start and response.status_code == requests.codes.requested_range_not_satisfiable:
+                part.unlink()
+                raise requests.ConnectionError("the part of an earlier try does not fit; it was removed")
+            response.raise_for_status()
+            mode = "ab" if response.status_code == requests.codes.partial_content else "wb"
+            with open(part, mode) as file:
+                for chunk in response.iter_content(PIECE):
+                    file.write(chunk)
+                    if file.tell() > self.n_bytes:
+                        break
+        if part.stat().st_size > self.n_bytes:
             part.unlink()
-            raise requests.ConnectionError("the part of an earlier try does not fit; it was removed")
-        response.raise_for_status()
-        mode = "ab" if response.status_code == requests.codes.partial_content else "wb"
-        with open(part, mode) as file:
-            for chunk in response.iter_content(PIECE):
-                file.write(chunk)
-    part.replace(output_file)
+            raise ValueError(f"more than the published {self.n_bytes} bytes")
+        part.replace(output_file)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from neurolm.brain import VoxelMap
 from neurolm.checks import InputError
 from neurolm.cli import commands  # noqa: F401
 from neurolm.cli.main import app
@@ -71,6 +72,39 @@ def test_maps_of_every_subject_lie_in_the_space_of_the_data(analysed, tree):
         assert np.isfinite(image.get_fdata()).sum() == 6 * 8 * 6
         sidecar = json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
         assert sidecar["settings"]["dataset"]["name"] == "bids"
+
+
+def test_the_group_s_map_is_the_mean_of_its_subjects_in_their_space(analysed):
+    from nilearn.image import load_img
+
+    name = "desc-smollm2135mL01_stat-{}_statmap.nii.gz"
+    each = [load_img(analysed / f"sub-{s}/func/sub-{s}_{name.format('r')}").get_fdata() for s in ("01", "02")]
+    mean = load_img(analysed / f"group/func/group_{name.format('mean')}")
+    np.testing.assert_allclose(mean.get_fdata(), np.mean(each, axis=0), atol=1e-6)
+    q = load_img(analysed / f"sub-01/func/sub-01_{name.format('q')}").get_fdata()
+    assert np.nanmin(q) < 0.05
+    assert not list(analysed.glob("group/func/*stat-q*"))  # two subjects prove nothing
+
+
+def test_five_subjects_are_tested_as_a_group(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from neurolm.brain import Surface
+    from neurolm.cli import subjects
+
+    monkeypatch.setattr(subjects, "provenance", lambda plan, layer: {"layer": layer})
+    scores = np.random.default_rng(0).standard_normal((6, 1, 8)) * 0.05 + np.repeat([0.5, 0.0], 4)
+    space = Surface("fsaverage5", 4, 4)
+    result = SimpleNamespace(subjects=tuple("abcdef"), sets=("layer 3",), listeners=scores, space=space)
+    config = SimpleNamespace(features=SimpleNamespace(model="gpt2"), seed=0)
+    subjects.write_group(SimpleNamespace(output=tmp_path, config=config), result)
+    stem = tmp_path / "group/func/group_desc-gpt2L03_stat"
+    q = VoxelMap.from_gifti(f"{stem}-q_statmap_hemi-L.func.gii", f"{stem}-q_statmap_hemi-R.func.gii").values
+    assert (q[:4] < 0.05).all()
+    assert (q[4:] > 0.05).all()
+    sidecar = json.loads((tmp_path / "group/func/group_desc-gpt2L03_stat-pmax_statmap.json").read_text())
+    assert "64 flips" in sidecar["Description"]
+    assert sidecar["Subjects"] == list("abcdef")
 
 
 def test_there_is_a_page_for_all_and_one_for_each_subject(analysed):

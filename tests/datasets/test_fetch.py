@@ -129,3 +129,30 @@ def test_registries_pin_every_file(name, n_files, tmp_path):
         assert len(digest) == {"md5": 32, "sha256": 64}[algorithm]
         assert pinned.n_bytes > 0
         assert inside(tmp_path, path).is_relative_to(tmp_path)
+
+
+def test_a_file_that_never_ends_is_stopped(tmp_path, file_server):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "a.txt").write_bytes(bytes(500_000))
+    with pytest.raises(FileError, match=r"a.txt: arrived with a wrong checksum"):
+        fetch_files({"a.txt": pinned(b"short")}, file_server(tmp_path / "served"), tmp_path / "here")
+    assert [path.name for path in (tmp_path / "here").iterdir()] == [".lock"]
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path, file_server):
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "a.txt").write_bytes(b"new")
+    (tmp_path / "mine").write_bytes(b"mine")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "a.txt").symlink_to(tmp_path / "mine")
+    fetch_files({"a.txt": pinned(b"new")}, file_server(tmp_path / "served"), tmp_path / "here")
+    assert (tmp_path / "mine").read_bytes() == b"mine"
+    assert (tmp_path / "here" / "a.txt").read_bytes() == b"new"
+
+
+def test_nothing_in_the_package_unpacks_an_archive():
+    from importlib.resources import files
+
+    for path in files("neurolm").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not any(word in text for word in ("extractall", "unpack_archive", "tarfile")), path
