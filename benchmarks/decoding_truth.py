@@ -46,8 +46,8 @@ from neurolm.storage import read_json, write_json
 
 TRAINING = ("souls", "avatar", "legacy", "odetostepfather", "undertheinfluence", "howtodraw")
 TEST = "wheretheressmoke"
-SNRS = (0.0, 0.03, 0.1, 0.3, 1.0, 10.0)
-SETTINGS = {"n_voxels": 200, "n_bootstraps": 10, "alphas": tuple(np.logspace(0, 7, 15).tolist())}
+SNRS = (0.0, 0.1, 0.3, 1.0, 10.0)
+SETTINGS = {"n_voxels": 200, "n_bootstraps": 5, "alphas": tuple(np.logspace(0, 7, 8).tolist())}
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument("--model", default="neurolm/lstm-small")
     parser.add_argument("--layer", type=int, default=2)
     parser.add_argument("--beam", type=int, default=10)
-    parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--nulls", type=int, default=19)
     parser.add_argument("--test-s", type=float, default=45.0, help="seconds of the test story")
     parser.add_argument("--quick", action="store_true")

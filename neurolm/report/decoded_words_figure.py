@@ -103,6 +103,6 @@ def _width(text: str, bold: bool) -> float:
     from matplotlib.textpath import TextPath
 
     if text == " ":
-        return SIZE_PT * 0.35
+        return SIZE_PT * 0.45
     font = FontProperties(family="sans-serif", weight="bold" if bold else "normal")
     return float(TextPath((0, 0), text, size=SIZE_PT, prop=font, usetex=False).get_extents().x1)
