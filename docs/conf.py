@@ -1,17 +1,33 @@
-"""Sphinx settings of the manual: `make docs` builds it without warnings."""
+"""Sphinx settings of the manual: `make docs` builds it without warnings.
+
+Three things are gathered while it builds, so that each lives in one place: the lessons of
+notebooks/, the measurements of benchmarks/results/, and the help of every command.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
 
 from neurolm import __version__
+
+HERE = Path(__file__).parent
+LESSONS, RESULTS = HERE.parent / "notebooks", HERE.parent / "benchmarks" / "results"
+
+PLANNED = ("timescales", "scale", "crash-safety")
 
 project = "neurolm"
 author = "the neurolm developers"
 release = __version__
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.mathjax", "myst_parser"]
-source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.mathjax", "myst_nb"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
+nb_execution_mode = os.environ.get("NEUROLM_DOCS_LESSONS", "off")  # "force" runs the lessons and shows their figures
+nb_execution_timeout = 300
 html_theme = "furo"
 html_title = f"neurolm {release}"
 exclude_patterns = ["_build"]
+suppress_warnings = ["config.cache", "mystnb.unknown_mime_type", "ref.python"]
 napoleon_google_docstring = False
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
@@ -20,8 +36,6 @@ nitpicky = False
 
 def _space_out_fields(app, what, name, obj, options, lines):
     """Short docstrings list fields as `name : meaning`, line under line: give each a paragraph of its own."""
-    import re
-
     if any(set(line) == {"-"} for line in lines):
         return  # numpydoc sections are napoleon's
     for i in range(len(lines) - 1, 0, -1):
@@ -29,5 +43,65 @@ def _space_out_fields(app, what, name, obj, options, lines):
             lines.insert(i, "")
 
 
+def _escape(app, what, name, obj, options, lines):
+    """|x| is an absolute value in our docstrings and `coef_` a name; to reStructuredText both mean something else."""
+    for i, line in enumerate(lines):
+        parts = re.split(r"(``.*?``|:\w+:`.*?`|`.*?`_*)", line)
+        for j in range(0, len(parts), 2):  # between what is marked as code
+            parts[j] = re.sub(r"\|(?=\S)|(?<=\S)\|", r"\\|", parts[j])
+            parts[j] = re.sub(r"(?<![\\\w])(\w+)_(?!\w)", r"\1\\_", parts[j])
+        lines[i] = "".join(parts)
+
+
+def _copy_lessons(app):
+    """Put the notebooks beside the pages; only what changed is touched, so that a second build is quick."""
+    for lesson in sorted(LESSONS.glob("*.ipynb")):
+        copy = HERE / "lessons" / lesson.name
+        if not copy.exists() or copy.read_bytes() != lesson.read_bytes():
+            shutil.copyfile(lesson, copy)
+
+
+def _gather(app, docname, source):
+    """Append measurements to the page of benchmarks, and every command's help to the page of commands."""
+    if docname == "benchmarks":
+        page = "\n```{{include}} ../benchmarks/results/{}\n:heading-offset: 1\n```\n"
+        source[0] += "".join(page.format(result.name) for result in sorted(RESULTS.glob("*.md")))
+    if docname == "index":  # pages that are not written yet
+        source[0] = "\n".join(line for line in source[0].splitlines() if line not in PLANNED or (HERE / f"{line}.md").exists())
+    if docname == "commands":
+        source[0] += "".join(_help_of(path, command) for path, command in _commands())
+
+
+def _commands():
+    """(name with its groups, click command) of all that can be called, in the order of `--help`."""
+    import click
+    import typer
+
+    from neurolm.cli import commands  # noqa: F401  (registers every command)
+    from neurolm.cli.main import app
+
+    def walk(path, command):
+        if isinstance(command, click.Group) or hasattr(command, "commands"):
+            for name, inner in command.commands.items():
+                yield from walk([*path, name], inner)
+        else:
+            yield " ".join(path), command
+
+    return walk(["neurolm"], typer.main.get_command(app))
+
+
+def _help_of(path, command):
+    """One command as Markdown: what it does, its arguments and options, its example."""
+    rows = []
+    for parameter in command.params:
+        names = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
+        rows.append(f"`{', '.join(names)}`\n: {getattr(parameter, 'help', None) or ''}\n")
+    lines = "\n".join(rows)
+    return f"\n## `{path}`\n\n{command.help or ''}\n\n{lines}\n{command.epilog or ''}\n"
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", _space_out_fields, priority=100)
+    app.connect("autodoc-process-docstring", _escape, priority=900)
+    app.connect("builder-inited", _copy_lessons)
+    app.connect("source-read", _gather)

@@ -36,10 +36,10 @@ class ForecastGain:
 
     Three things are set beside it:
 
-    causal null   responses that follow X alone, X W + noise: W is fitted, and the noise is what the fit leaves, with
-                  random phases. They hold signal and autocorrelation, and cannot know the future.
-    matched block X~ of words from elsewhere in the story, just as wide: what more columns bring.
-    p             of the largest gain over distances, against the same of the causal null.
+    - causal null: responses that follow X alone, X W + noise: W is fitted, and the noise is what the fit leaves,
+      with random phases. They hold signal and autocorrelation, and cannot know the future.
+    - matched block: X~ of words from elsewhere in the story, just as wide: what more columns bring.
+    - p: of the largest gain over distances, against the same of the causal null.
 
     Parameters
     ----------
