@@ -26,7 +26,13 @@ if TYPE_CHECKING:
     from neurolm.encoding.evaluation import Evaluation, Scored
     from neurolm.report import DatasetFacts, EncodingReport, LayerScores, MethodFacts
 
-CITED = {"alice": ["brennan2016"], "lebel2023": ["lebel2023"]}
+CITED = {
+    "alice": ["brennan2016"],
+    "lebel2023": ["lebel2023"],
+    "little_prince": ["li2022"],
+    "narratives": ["nastase2021"],
+}
+FROM_FMRIPREP = ("bids", "narratives")
 COLUMNS = {
     "Regions": "regions",
     "VolumeMask": "voxels",
@@ -165,6 +171,11 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
         context += f" ({made['n_shortened']} words at the beginning of a story saw fewer)"
     vector = {"last": "the state at its last sub-word token", "mean": "the mean", "sum": "the sum"}[config.features.pooling]
     steps = []
+    if config.dataset.name in FROM_FMRIPREP:
+        steps.append("images came from fMRIPrep (Esteban et al., 2019)")
+    if confounds := config.dataset.options.get("confounds"):
+        named = [confounds] if isinstance(confounds, str) else confounds
+        steps.append(f"confounds were regressed out ({', '.join(map(str, named)).replace('_', ' ')})")
     if config.preprocess.trim_start or config.preprocess.trim_end:
         steps.append(
             f"{config.preprocess.trim_start} volumes at the beginning and {config.preprocess.trim_end} at the end were dropped"

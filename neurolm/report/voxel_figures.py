@@ -34,7 +34,10 @@ def score_histogram(scores: LayerScores, *, fdr: float = 0.05, regions: str = "v
 
 
 def layer_profile(scores: LayerScores, *, fdr: float = 0.05, regions: str = "voxels") -> Picture:
-    """Mean held-out correlation by layer: over all regions, and over those that are significant at the shown layer."""
+    """Mean held-out correlation by layer, over all regions and over those that are significant at the shown layer.
+
+    Beside them the middle half of the latter, the mean ceiling, and the upper end of the null.
+    """
     x = np.asarray(scores.layers)
     _, significant = shown_scores(scores, fdr)
     curves = {"all": np.ones_like(significant), "significant": significant}
@@ -45,8 +48,20 @@ def layer_profile(scores: LayerScores, *, fdr: float = 0.05, regions: str = "vox
             if kept.any():
                 data[name] = _mean_over(scores.r[:, kept])
                 axes.plot(x, data[name], color=colour, marker=marker, ms=4, label=f"{name} {regions}")
+        told = significant if significant.any() else np.ones_like(significant)
+        data["quarter"], data["three_quarters"] = _quartiles(scores.r[:, told])
+        axes.fill_between(
+            x, data["quarter"], data["three_quarters"], color=BLUE, alpha=0.15, lw=0, label=f"middle half of {regions}"
+        )
+        for name, values, dashes in (
+            ("ceiling", None if scores.ceiling is None else np.tile(scores.ceiling, (len(x), 1)), (6, 2)),
+            ("null, 97.5%", None if scores.null is None else scores.null[1], (3, 1.5)),
+        ):
+            if values is not None:
+                data[name] = _mean_over(values[:, told])
+                axes.plot(x, data[name], color=SOFT, lw=1.1, ls=(0, dashes), label=name)
         for baseline, colour in zip(scores.baselines, (ORANGE, INK)):
-            value = float(_mean_over(np.asarray(baseline.r)[None, significant if significant.any() else slice(None)])[0])
+            value = float(_mean_over(np.asarray(baseline.r)[None, told])[0])
             axes.axhline(value, color=colour, lw=1.2, ls=(0, (1, 1.2)), label=baseline.name)
             data[baseline.name] = np.full(len(x), value)
         axes.axhline(0, color=SOFT, lw=0.6)
@@ -64,6 +79,15 @@ def shown_scores(scores: LayerScores, fdr: float) -> tuple[np.ndarray, np.ndarra
     r = pick(scores.r, layers) if chosen is None else np.asarray(chosen.r, dtype=np.float64)
     q = np.asarray(chosen.q) if chosen is not None else np.full(len(r), np.nan) if scores.q is None else pick(scores.q, layers)
     return r, q < fdr
+
+
+def _quartiles(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and third quartile of each row over the columns that are known in all; NaN where there is none."""
+    known = r[:, np.isfinite(r).all(axis=0)]
+    if not known.shape[1]:
+        return np.full(len(r), np.nan), np.full(len(r), np.nan)
+    low, high = np.quantile(known, [0.25, 0.75], axis=1)
+    return low, high
 
 
 def _mean_over(r: np.ndarray) -> np.ndarray:
