@@ -16,7 +16,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from neurolm.brain import Surface, VolumeMask, VoxelMap, read_bold, read_cifti_bold, read_confounds, read_mask, read_surface_bold
+from neurolm.brain import (
+    Surface,
+    VolumeMask,
+    VoxelMap,
+    read_bold,
+    read_cifti_bold,
+    read_confounds,
+    read_mask,
+    read_region_table,
+    read_surface_bold,
+)
 from neurolm.brain.images import header_tr
 from neurolm.checks import InputError
 from neurolm.cli.config import read_config
@@ -174,6 +184,7 @@ READERS = {
     ),
     "confounds": ("confounds.tsv", CONFOUNDS, read_fmriprep_confounds),
     "region table": ("a.txt", "1 2 3\n4 5 6\n7 8 9\n", lambda p: _read_table(p, 3, 3)),
+    "regions of a run": ("a.csv", "LIFG,LATL\n1,2\n3,4\n5,n/a\n", lambda p: read_region_table(p, first_tr_s=0, tr=2.0)),
     "HDF5": ("a.h5", hdf5, read_h5),
     "HDF5 of responses": ("a.hf5", lebel, read_lebel),
     "JSON": ("a.json", '{"RepetitionTime": 2.0, "words": [1, 2, {"a": null}]}', read_json),
