@@ -19,14 +19,17 @@ PLANNED = ("timescales", "scale", "crash-safety")
 project = "neurolm"
 author = "the neurolm developers"
 release = __version__
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "sphinx.ext.mathjax", "myst_nb"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_nb"]
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 nb_execution_mode = os.environ.get("NEUROLM_DOCS_LESSONS", "off")  # "force" runs the lessons and shows their figures
 nb_execution_timeout = 300
+html_math_renderer = "mathml"  # browsers draw it themselves: equations need no network
+html_static_path, html_css_files = ["_static"], ["neurolm.css"]
 html_theme = "furo"
 html_title = f"neurolm {release}"
 exclude_patterns = ["_build"]
+highlight_language = "text"  # code says what it is; the rest is commands and tables
 suppress_warnings = ["config.cache", "mystnb.unknown_mime_type", "ref.python"]
 napoleon_google_docstring = False
 autodoc_typehints = "description"
@@ -45,6 +48,10 @@ def _space_out_fields(app, what, name, obj, options, lines):
 
 def _escape(app, what, name, obj, options, lines):
     """|x| is an absolute value in our docstrings and `coef_` a name; to reStructuredText both mean something else."""
+    if what == "module":  # "name   what it does", line under line, stays as it is laid out
+        start = next((i for i, line in enumerate(lines) if re.search(r"\S {2,}\S", line)), len(lines))
+        lines[start:] = ["::", "", *(f"   {line}" for line in lines[start:])] if start < len(lines) else []
+        return
     for i, line in enumerate(lines):
         parts = re.split(r"(``.*?``|:\w+:`.*?`|`.*?`_*)", line)
         for j in range(0, len(parts), 2):  # between what is marked as code
@@ -95,13 +102,29 @@ def _help_of(path, command):
     rows = []
     for parameter in command.params:
         names = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
-        rows.append(f"`{', '.join(names)}`\n: {getattr(parameter, 'help', None) or ''}\n")
+        meaning = getattr(parameter, "help", None) or f"Left out: {parameter.default}."
+        rows.append(f"`{', '.join(names)}`\n: {meaning}\n")
     lines = "\n".join(rows)
-    return f"\n## `{path}`\n\n{command.help or ''}\n\n{lines}\n{command.epilog or ''}\n"
+    example = (command.epilog or "").removeprefix("Example: ").replace("    (", "   # (")
+    return f"\n## `{path}`\n\n{command.help or ''}\n\n{lines}\n```\n{example}\n```\n"
+
+
+def _mathml(self, node):
+    """An equation as MathML; a sign that the converter does not know is an error, not a word on the page."""
+    from docutils import nodes
+    from latex2mathml.converter import convert
+
+    markup = convert(node.astext(), display="inline" if isinstance(node, nodes.math) else "block")
+    unknown = re.findall(r"\\[a-zA-Z]+", markup)
+    if unknown:
+        raise ValueError(f"{unknown[0]} in {node.astext()!r} cannot be drawn; write it in another way")
+    self.body.append(markup)
+    raise nodes.SkipNode
 
 
 def setup(app):
     app.connect("autodoc-process-docstring", _space_out_fields, priority=100)
     app.connect("autodoc-process-docstring", _escape, priority=900)
+    app.add_html_math_renderer("mathml", (_mathml, None), (_mathml, None))
     app.connect("builder-inited", _copy_lessons)
     app.connect("source-read", _gather)

@@ -161,3 +161,20 @@ def _config_of_first_model(config):
     _, plan = plan_of(config, output=None)
     plan.write()
     return plan.first.output / "config.json"
+
+
+@pytest.mark.slow
+def test_the_workflow_runs_is_reused_and_scores_as_the_commands_do(neurolm, compared, tmp_path):
+    plan, _ = compared
+    config = plan.output.parent / "my.yaml"
+    again = tmp_path / "again"
+    first = neurolm("run", config, "--output", again, "--cores", 1)
+    assert first.returncode == 0, first.stderr
+    assert "Result:" in first.stdout
+    for name in ("models.csv", "pairs.csv", "regions.csv", "models_figure.svg"):
+        assert (again / "comparison" / name).read_bytes() == (plan.output / "comparison" / name).read_bytes()
+    second = neurolm("run", config, "--output", again, "--cores", 1)
+    assert "Nothing to do" in second.stdout
+    config.write_text(config.read_text().replace("bootstrap: 200", "bootstrap: 300"))
+    third = neurolm("run", config, "--output", again, "--cores", 1)
+    assert "Reused, finished earlier: check, features." in third.stdout
