@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from neurolm.arrays import zscore
 from neurolm.brain import BoldRun
 from neurolm.encoding import Design, EncodingData, EncodingModel, PermutationTest, held_out_scores, nested_folds, refit_test
 from neurolm.encoding.held_out import NestedFold, nested_ridge
@@ -77,7 +78,8 @@ def folds_of(data: EncodingData, settings: FitSettings) -> list[NestedFold]:
 class HeldOutFit:
     """Held-out predictions of one set of features and the scores of the null.
 
-    responses, predictions : (n_trs, n_voxels) centred within each held-out fold
+    responses, predictions : (n_trs, n_voxels) z-scored within each held-out fold, so that every fold counts by its rows and
+        not by how large its predictions are: folds choose their own penalties
     test : PermutationTest
         Of the mean over folds of the held-out correlation; the BOLD was made anew and refitted.
     """
@@ -107,7 +109,7 @@ def held_out_fit(X: np.ndarray, data: EncodingData, settings: FitSettings, progr
     responses, predictions = data.Y.astype(np.float64), np.asarray(measured.predictions, dtype=np.float64)
     for fold in folds:
         for values in (responses, predictions):
-            values[fold.test] -= values[fold.test].mean(0)
+            values[fold.test] = zscore(values[fold.test])
     return HeldOutFit(responses, predictions, test)
 
 

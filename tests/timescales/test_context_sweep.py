@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
+from neurolm.arrays import columnwise_correlation
 from neurolm.checks import InputError
 from neurolm.features import LMStates
 from neurolm.lm import ToyModel
 from neurolm.stimuli import ContextWindow
 from neurolm.timescales.context_sweep import ContextWindowSweep
-from neurolm.timescales.held_out_fit import FitSettings
+from neurolm.timescales.held_out_fit import FitSettings, folds_of, held_out_fit, stack
 
 from .planted import Bank, listen, tell
 
@@ -53,6 +56,17 @@ def test_units_of_a_toy_model_keep_the_order_of_their_timescales():
     windows = result.index.reshape(3, 8)
     assert (windows[0] == 1).all()  # embeddings see one word
     assert windows[1].max() < windows[2].min()
+
+
+def test_every_fold_counts_by_its_rows_and_not_by_the_size_of_its_predictions():
+    story = tell(600)
+    run = listen([story], np.array([3.0, 8.0]), 0.6)[0]
+    data = stack([Bank((3.0, 8.0)).extract(story)], [run], QUICK)
+    fit = held_out_fit(data.X, data, replace(QUICK, n_permutations=1))
+    folds = [fold.test for fold in folds_of(data, QUICK)]
+    each = np.stack([columnwise_correlation(fit.responses[rows], fit.predictions[rows]) for rows in folds])
+    weights = np.array([len(rows) for rows in folds])
+    np.testing.assert_allclose(fit.scores, weights @ each / weights.sum())
 
 
 def test_contexts_longer_than_the_story_are_refused():
