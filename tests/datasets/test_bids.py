@@ -1,10 +1,13 @@
 import gzip
 import json
 import shutil
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from neurolm.brain import Grayordinates, Surface, VolumeMask, VoxelMap, read_confounds
 from neurolm.checks import FileError, InputError
@@ -282,3 +285,13 @@ def test_thousands_of_files_are_found_in_a_moment(tmp_path):
     runs = preprocessed_runs(find_files(tmp_path), tmp_path, "fsLR")
     assert len(runs.images) == 4000
     assert time.perf_counter() - began < 5
+
+
+ANY_NAME = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/\0"), min_size=1)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(name=ANY_NAME | st.from_regex(r"sub-[\w.-]*_[\w.-]*\.nii\.gz"))
+def test_any_file_name_is_taken_apart_or_left_alone(name):
+    file = parse_name(Path("/data") / name)
+    assert file is None or (file.subject == file.entities["sub"] and file.run is not None)

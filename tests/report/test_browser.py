@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neurolm.report import SurfaceMaps, surface_section, write_report
+from neurolm.report import DecodedWindow, SurfaceMaps, decoder_section, surface_section, write_report
+from neurolm.report.decoding_figures import score_over_time
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 FLAGS = (
@@ -147,7 +148,24 @@ def surface_maps(n_maps=7):
 @pytest.fixture(scope="module")
 def page(build, tmp_path_factory):
     other = surface_section(surface_maps(1), name="other", title="Another map")
-    report = build(layers=tuple(range(0, 31, 5)), surface=surface_maps(), sections=(other,))
+    decoded = decoder_section(
+        [
+            DecodedWindow(
+                start_s=0,
+                end_s=20,
+                heard=("a", "dog"),
+                decoded=("the", "hound", "x"),
+                marks=("error", "gist", "exact"),
+                scores={"r": 0.2},
+            )
+        ],
+        verdict="Above chance.",
+        over_time=score_over_time(np.arange(5.0), np.arange(5.0), label="BLEU-1", is_significant=np.arange(5) > 2),
+    )
+    report = build(layers=tuple(range(0, 31, 5)), surface=surface_maps(), sections=(other, decoded))
+    story = report.alignment[0]
+    runs = {f"s{i}": replace(story.lags, p=0.001 if i % 2 else 0.5) for i in range(27)}
+    report = replace(report, alignment=(replace(story, runs=runs),))
     report = replace(report, dataset=replace(report.dataset, is_simulated=True, simulated_because="A test."))
     return write_report(report, tmp_path_factory.mktemp("report") / "report.html")
 

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from neurolm.report import report_page, report_pictures, write_report
+from neurolm.report import SurfaceMaps, report_page, report_pictures, write_report
 from neurolm.report.voxel_figures import layer_profile, score_histogram
 
 ATTACK = "<script>alert('x')</script>\"'><img src=http://example.org/x onerror=alert(1)>"
@@ -172,3 +172,12 @@ def test_write_report_writes_the_page_and_every_figure(build, tmp_path):
     table = (tmp_path / "figures" / "layers-1.csv").read_text().splitlines()
     assert len(table) == 1 + 3 * 2
     assert table[0].startswith("layer,region,r,interval_low,interval_high,null_low,null_high,p,q,ceiling,word_rate")
+
+
+def test_a_page_of_a_whole_cortex_with_every_layer_stays_below_10_mb(build):
+    rng = np.random.default_rng(0)
+    names = tuple(f"layer {i}" for i in range(31))
+    maps = SurfaceMaps(names=names, left=rng.random((31, 10242)), right=rng.random((31, 10242)), label="r")
+    regions = tuple(f"vertex {i}" for i in range(1500))
+    page = report_page(build(surface=maps, regions=regions, columns="vertices")).html()
+    assert 1_000_000 < len(page.encode()) < 10_000_000
