@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from neurolm.cli.plan import Plan
     from neurolm.cli.timescales_plan import TimescalesPlan
     from neurolm.datasets.alignment_check import AlignmentCheck
+    from neurolm.stimuli import Mismatch
 
 stimuli = typer.Typer(help="Read transcripts; check that words and BOLD belong together.", no_args_is_help=True)
 app.add_typer(stimuli, name="stimuli")
@@ -28,16 +29,27 @@ app.add_typer(stimuli, name="stimuli")
 def show(
     path: Annotated[Path, typer.Argument(help="TextGrid, BIDS events, CSV or gentle JSON.")],
     tier: Annotated[str | None, typer.Option(help="Tier of a TextGrid.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="Plain text of the story: its punctuation gives sentences and paragraphs.")
+    ] = None,
 ) -> None:
     """Read a transcript and say what was understood."""
-    from neurolm.stimuli import read_textgrid, read_transcript
+    from neurolm.stimuli import mark_sentences, read_textgrid, read_transcript
+    from neurolm.stimuli.text_file import read_annotation
 
     story = read_textgrid(path, tier) if tier else read_transcript(path)
+    differ: tuple[Mismatch, ...] = ()
+    if text is not None:
+        marked = mark_sentences(story, read_annotation(text))
+        story, differ = marked.transcript, marked.mismatches
+        say(f"{text}: {marked.n_matched:,} of {len(story):,} words stand in the text; {len(differ)} places differ")
     seconds = story.offsets[-1] - story.onsets[0]
     say(f"{path}: {len(story)} words from {story.onsets[0]:.2f} to {story.offsets[-1]:.2f} s, {len(story) / seconds:.2f} words/s")
     for name, marks in (("sentences", story.sentences), ("paragraphs", story.paragraphs)):
         say(f"{name}: {'not marked' if marks is None else marks[-1] - marks[0] + 1}")
     say(f"begins: {' '.join(story.words[:20])}")
+    for one in differ:
+        say(f"  {one}")
 
 
 @stimuli.command(epilog="Example: neurolm stimuli check configs/demo.yaml")

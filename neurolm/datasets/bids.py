@@ -27,10 +27,11 @@ from neurolm.datasets.bids_times import run_tr, start_time, story_onset
 from neurolm.datasets.dataset import DatasetInfo, DatasetNotFound, Finding
 from neurolm.datasets.places import find_copy
 from neurolm.progress import Progress, silent
-from neurolm.stimuli import Transcript, read_transcript
+from neurolm.stimuli import Mismatch, Transcript, mark_sentences, read_transcript
+from neurolm.stimuli.text_file import read_annotation
 from neurolm.storage import read_json
 
-TRANSCRIPTS = (".TextGrid", ".tsv", ".csv", ".json", ".txt")
+TRANSCRIPTS = (".TextGrid", ".tsv", ".csv", ".json")
 MASKS = ("common", "subject")
 SMALL_COMMON_MASK = 0.8  # of the median subject's: below it some subject's mask is odd
 
@@ -44,7 +45,8 @@ INFO = DatasetInfo(
     citation="as the data set says",
     url="https://openneuro.org",
     facts=(
-        "Words come from <words>/<story>.TextGrid (.tsv, .csv, .json), else from the runs' own events.tsv.",
+        "Words come from <words>/<story>.TextGrid (.tsv, .csv, .json), else from the runs' own events.tsv; sentences and paragraphs "
+        "from the punctuation of <words>/<story>.txt, where that plain text lies beside them.",
         "Rows lie on the clock of the story: it starts where events.tsv names the story's stim_file, or at the option onset_s.",
         "Where fMRIPrep corrected for slice times, the sidecar's StartTime says to which moment of the TR.",
         "Volumes of several subjects are read in the mask that all of them have (mask: common), or each in its own (mask: subject).",
@@ -68,6 +70,7 @@ class Bids:
         Where a run is there in several resolutions: "2".
     words : path, optional
         Folder with <story>.TextGrid (.tsv, .csv, .json), or <task>.TextGrid where runs share one; default stimuli/.
+        A plain text beside it, <story>.txt, gives sentences and paragraphs.
     onset_s : float, optional
         Scan time (s) at which the clock of the words began; by default as events.tsv says.
     confounds : sequence of str, optional
@@ -139,7 +142,7 @@ class Bids:
         check_choice("story", story, self.stories())
         path = self._words_file(story)
         if path is not None:
-            return replace(read_transcript(path), name=story)
+            return replace(self._marked(path)[0], name=story)
         events = next((p for subject in self.subjects() if (p := self._events(subject, story)) is not None), None)
         if events is None:
             names = " or ".join(dict.fromkeys(f"{name}.TextGrid" for name in _word_names(story)))
@@ -149,6 +152,17 @@ class Bids:
         except InputError as error:
             hint = f"Or put the words into {self.words / story}.TextGrid (.tsv, .csv, .json)."
             raise FileError(f"{error} {hint}") from None
+
+    def _marked(self, path: Path) -> tuple[Transcript, tuple[Mismatch, ...]]:
+        """Words with the marks of the plain text beside them, and where both differ."""
+        words, text = read_transcript(path), path.with_suffix(".txt")
+        if not text.is_file():
+            return words, ()
+        try:
+            marked = mark_sentences(words, read_annotation(text))
+        except InputError as error:
+            raise bad_file(text, f"is not the text of {path.name} ({error})", "Correct it, or take it away.") from None
+        return marked.transcript, marked.mismatches
 
     def bold(self, subject: str, story: str) -> BoldRun:
         """One run in the option's space, its rows on the clock of the words; confounds removed where asked for."""
@@ -176,6 +190,10 @@ class Bids:
         for story in self.stories():
             try:
                 findings.append(Finding("ok", f"{len(self.transcript(story)):,} words", story))
+                path = self._words_file(story)
+                if path is not None and (differ := self._marked(path)[1]):
+                    shown = "; ".join(str(one) for one in differ[:3])
+                    findings.append(Finding("note", f"text and words differ in {len(differ)} places: {shown}", story))
             except InputError as error:
                 findings.append(Finding("problem", str(error), story))
         keys = sorted(self._runs.images)

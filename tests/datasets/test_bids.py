@@ -112,6 +112,24 @@ def test_words_may_stand_in_events_of_every_subject(tree):
         dataset.bold("02", "clock_run-1")
 
 
+def test_a_plain_text_beside_the_words_gives_sentences_and_shows_where_it_differs(tree):
+    words = load_dataset("bids", folder=tree).transcript("clock_run-1").words
+    assert load_dataset("bids", folder=tree).transcript("clock_run-1").sentences is None
+    text = (
+        " ".join([*words[:9], words[9] + ".", words[10].capitalize(), *words[11:20]]) + "\n\n" + " ".join(words[20:-1]) + " Zebra"
+    )
+    (tree / "stimuli" / "clock.txt").write_text(text)
+    dataset = load_dataset("bids", folder=tree)
+    story = dataset.transcript("clock_run-1")
+    assert (story.sentences[9], story.sentences[10], story.paragraphs[19], story.paragraphs[20]) == (0, 1, 0, 1)
+    notes = [str(f) for f in dataset.check() if f.where == "clock_run-1" and f.level == "note"]
+    assert len(notes) == 1
+    assert "the text has 'Zebra'" in notes[0]
+    (tree / "stimuli" / "clock.txt").write_text("Another story altogether. " * 20)
+    with pytest.raises(FileError, match=r"clock.txt: is not the text of clock.tsv"):
+        dataset.transcript("clock_run-2")
+
+
 def test_the_start_time_of_slice_correction_moves_the_rows(tree):
     write_json(tree / f"{RUN}_{VOLUME}_desc-preproc_bold.json", {"RepetitionTime": TR, "StartTime": 0.25})
     assert load_dataset("bids", folder=tree).bold("01", "clock_run-1").tr_times[0] == pytest.approx(0.25 - TR / 2 - START)
