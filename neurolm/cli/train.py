@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from neurolm.checks import InputError
+from neurolm.checks import InputError, check_choice
 from neurolm.cli.config import read_yaml
 from neurolm.cli.main import app
 from neurolm.cli.terminal import progress, say
@@ -77,6 +77,102 @@ def recall(
     for name, accuracy in curves.items():
         say(f"{name:<22}" + "".join(f"{mean:7.2f}" for mean in accuracy))
     say(f"chance {chance:.2f}, {seeds} seeds -> {output / 'recall.svg'}")
+
+
+@train.command(epilog="Example: neurolm train gradients --output figures")
+def gradients(
+    output: Annotated[Path, typer.Option(help="Folder for the figure and its table.")] = Path("figures"),
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
+    width: Annotated[int, typer.Option(min=4, help="Units of each model.")] = 128,
+    tokens: Annotated[int, typer.Option(min=32, help="Words in a row.")] = 62,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be measured.")] = False,
+) -> None:
+    """How gradients vanish or explode on their way back: RNN, LSTMs, MT-LSTM and transformer before training."""
+    from neurolm.report.language_model_figures import gradient_norm_by_lag as draw
+    from neurolm.training.gradients import fresh_gradients
+
+    if dry_run:
+        say(f"6 models of {width} units x {seeds} seeds, rows of {tokens} words -> {output}")
+        return
+    found = fresh_gradients(width=width, n_tokens=tokens, seeds=range(seeds))
+    norms = {name: np.exp(np.mean([np.log(np.maximum(g.norms, 1e-300)) for g in each], 0)) for name, each in found.items()}
+    draw(next(iter(found.values()))[0].lags, norms).save(output, "gradients")
+    say(f"{'log10 of the gradient, per step back (lags 5 to 30)':<54}{'mean':>8}{'lowest':>8}{'highest':>8}")
+    for name, each in found.items():
+        slopes = [one.decades_per_step() for one in each]
+        say(f"{name:<54}{np.mean(slopes):8.3f}{min(slopes):8.3f}{max(slopes):8.3f}")
+    say(f"{seeds} seeds -> {output / 'gradients.svg'}")
+
+
+@train.command(epilog="Example: neurolm train forecast --series sunspots --seeds 3")
+def forecast(
+    series: Annotated[str, typer.Option(help="sunspots (yearly, from statsmodels) or ar2 (noise floor 1).")] = "sunspots",
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds for each network.")] = 3,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = 300,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fitted.")] = False,
+) -> None:
+    """Forecast a series: networks beside persistence and AR(p), one step ahead and running freely."""
+    from neurolm.training.forecast_study import NETWORKS, ar2_series, forecast_study, sunspots
+
+    known = {"sunspots": (sunspots, 40, 59, 1), "ar2": (ar2_series, 500, 1000, 16)}
+    make, n_validation, n_test, batch_size = known[check_choice("series", series, known)]
+    if dry_run:
+        say(f"{series}: persistence, AR(2), AR(9) and {len(NETWORKS)} networks x {seeds} seeds, {steps} steps each")
+        return
+    with progress("forecast") as report:
+        rows = forecast_study(
+            make(), n_validation, n_test, seeds=range(seeds), n_steps=steps, batch_size=batch_size, progress=report
+        )
+    say(f"{series}: mean squared error of the last {n_test} values, {seeds} seeds")
+    say(f"{'':<22}{'1 step':>10}{'lowest':>10}{'highest':>10}{'free, 2':>10}{'free, 5':>10}{'free, 10':>10}")
+    for row in rows:
+        ahead = "".join(f"{row.running[k - 1]:10.2f}" for k in (2, 5, 10))
+        say(f"{row.name:<22}{row.one_step.mean():10.2f}{row.one_step.min():10.2f}{row.one_step.max():10.2f}{ahead}")
+
+
+@train.command(epilog="Example: neurolm train transfer neurolm/lstm-small parts-of-speech --corpora $NEUROLM_DATA/corpora")
+def transfer(
+    model: Annotated[str, typer.Argument(help="neurolm/lstm-small ..., a folder, or a model of transformers.")],
+    task: Annotated[str, typer.Argument(help="parts-of-speech (MASC) or sentiment (movie reviews).")],
+    corpora: Annotated[Path, typer.Option(help="Folder with masc_tagged.zip and movie_reviews.zip of NLTK.")],
+    seeds: Annotated[int, typer.Option(min=2, help="How many seeds.")] = 5,
+    documents: Annotated[tuple[int, int], typer.Option(help="Training and test documents.")] = (40, 30),
+    steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 150,
+    max_tokens: Annotated[int, typer.Option(min=2, help="Longest example.")] = 128,
+    how: Annotated[str, typer.Option(help="full, head or lora.")] = "full",
+    remember: Annotated[
+        Path | None, typer.Option(help="A text file, read as speech: how much worse is it predicted afterwards?")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained.")] = False,
+) -> None:
+    """Fine-tune pretrained and fresh weights with the same data, steps and seeds, and compare."""
+    from neurolm.cli.features import open_model
+    from neurolm.training.corpus import read_documents
+    from neurolm.training.transfer_study import ARCHIVES, transfer_study
+
+    check_choice("task", task, ARCHIVES)
+    if dry_run:
+        say(f"{model}, {task}: 2 x {seeds} runs of {steps} steps, {documents[0]} documents to learn, {documents[1]} to test")
+        return
+    text = None if remember is None else read_documents([str(remember)], form="spoken")
+    with progress("transfer") as report:
+        study = transfer_study(
+            open_model(model, device), task, corpora, n_train=documents[0], n_test=documents[1], seeds=range(seeds),
+            remember=text, progress=report, how=how, n_steps=steps, max_tokens=max_tokens,
+        )  # fmt: skip
+    gain, (low, high) = study.gain, study.gain.interval()
+    say(f"{task}: {study.n_train:,} examples to learn from, {study.n_test:,} to test, {seeds} seeds, {steps} steps, {how}")
+    say(f"commonest class  {study.baseline:.3f}")
+    for name, accuracy in (("from scratch", gain.scratch), ("pretrained", gain.pretrained)):
+        say(f"{name:<15}  {accuracy.mean():.3f}   {accuracy.min():.3f} to {accuracy.max():.3f}")
+    say(f"gain             {gain.gain:.3f}   95 % interval {low:.3f} to {high:.3f}")
+    if gain.forgetting:
+        before = gain.forgetting[0].before.per_word
+        after = [each.after.per_word for each in gain.forgetting]
+        say(
+            f"perplexity of {remember}: {before:.0f} a word before, {np.mean(after):.0f} after ({min(after):.0f} to {max(after):.0f})"
+        )
 
 
 def find_training_config(config: str) -> Path:

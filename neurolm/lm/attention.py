@@ -13,6 +13,7 @@ h heads, d = D / h.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -103,11 +104,38 @@ class CausalSelfAttention(nn.Module):
         return scaled_dot_product_attention(q, k, v, causal_mask(q.shape[2], k.shape[2], x.device))[1]
 
     def _project(self, x: torch.Tensor, past: KeysValues | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        q, k, v = (self._heads(part) for part in self.qkv(x).split(x.shape[2], dim=2))
+        parts = self.qkv(x).view(*x.shape[:2], 3, self.n_heads, -1)  # (B, T, 3, h, d)
+        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, h, T, d)
         if past is not None:
-            k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
+            k, v = append(past[0], k), append(past[1], v)
         return q, k, v
 
-    def _heads(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, T, D) -> (B, h, T, d)"""
-        return x.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2)
+
+class _Room:
+    """A tensor with free space behind what is written."""
+
+    def __init__(self, past: torch.Tensor, n_more: int) -> None:
+        rows, heads, n_past, width = past.shape
+        self.tensor = past.new_empty(rows, heads, 2 * (n_past + n_more), width)
+        self.tensor[:, :, :n_past] = past
+        self.n_written = n_past
+
+
+def append(past: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """`past` (B, h, S, d) and then `new` (B, h, T, d), without copying the past again and again.
+
+    What is returned is the front of a larger tensor, and the next call writes behind it; `past` itself
+    never changes. Two continuations of the same past are both right: the second finds the space taken and
+    copies. With gradients it is `torch.cat`.
+    """
+    if torch.is_grad_enabled():
+        return torch.cat([past, new], dim=2)
+    n_past, n_new = past.shape[2], new.shape[2]
+    room = getattr(past, "room", None)
+    if room is None or room.n_written != n_past or n_past + n_new > room.tensor.shape[2]:
+        room = _Room(past, n_new)
+    room.tensor[:, :, n_past : n_past + n_new] = new
+    room.n_written = n_past + n_new
+    both: Any = room.tensor[:, :, : n_past + n_new]
+    both.room = room
+    return both

@@ -116,7 +116,7 @@ def from_transformers(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tenso
         name = name.removeprefix("transformer.")
         if name == "lm_head.weight" or _BUFFERS.search(name):
             continue  # tied to wte, and masks
-        ours[_our_name(name)] = tensor.T.contiguous() if _is_linear(name) else tensor
+        ours[_our_name(name)] = tensor.T if _is_linear(name) else tensor
     return ours
 
 

@@ -17,7 +17,9 @@ Letters: B batch, T time, I inputs, H width, K lags.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +27,11 @@ from torch.nn import functional as F
 
 from neurolm.checks import bad
 from neurolm.lm.language_model import LanguageModel
-from neurolm.lm.rnn import RNNLayer
+from neurolm.lm.lstm import LSTM
+from neurolm.lm.mt_lstm import MultiTimescaleLSTM
+from neurolm.lm.rnn import RNN, RNNLayer
+from neurolm.lm.transformer import Transformer
+from neurolm.lm.word_tokenizer import WordTokenizer
 
 
 @dataclass(frozen=True)
@@ -137,3 +143,35 @@ def gradient_norm_by_lag(lm: LanguageModel, ids: torch.Tensor, *, layer: int = 0
         (gradient,) = torch.autograd.grad(loss, states)  # (B, T - 1, D)
     norms = gradient.double().square().sum(-1).mean(0).sqrt().flip(0)
     return GradientByLag(np.arange(len(norms)), norms.cpu().numpy())
+
+
+def fresh_gradients(
+    *, width: int = 128, n_tokens: int = 62, n_rows: int = 16, seeds: Sequence[int] = (0,)
+) -> dict[str, list[GradientByLag]]:
+    """`gradient_norm_by_lag` of every architecture before it has learned anything, on random words.
+
+    One layer each (the transformer two), embeddings of unit variance; the MT-LSTM's timescales run from 50 to
+    1,000 tokens.
+
+    Returns
+    -------
+    dict of model name to one GradientByLag for each seed
+    """
+    tokenizer = WordTokenizer([f"w{i}" for i in range(48)])
+    slow = [np.geomspace(50, 1000, width)]
+    found: dict[str, list[GradientByLag]] = {}
+    for seed in seeds:
+        ids = torch.from_numpy(np.random.default_rng(seed).integers(0, tokenizer.vocab_size, (n_rows, n_tokens)))
+        models: dict[str, Any] = {
+            "RNN": RNN(tokenizer, width, 1, seed=seed),
+            "LSTM": LSTM(tokenizer, width, 1, seed=seed),
+            "LSTM, forget bias 1": LSTM(tokenizer, width, 1, forget_bias=1.0, seed=seed),
+            "LSTM, forget bias 5": LSTM(tokenizer, width, 1, forget_bias=5.0, seed=seed),
+            "MT-LSTM": MultiTimescaleLSTM(tokenizer, width, 1, timescales=slow, seed=seed),
+            "transformer": Transformer(tokenizer, width, 2, 4, n_tokens, seed=seed),
+        }
+        for name, lm in models.items():
+            with torch.no_grad():
+                lm.embedding.weight.normal_(generator=torch.Generator().manual_seed(seed))
+            found.setdefault(name, []).append(gradient_norm_by_lag(lm, ids))
+    return found

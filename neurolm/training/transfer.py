@@ -224,10 +224,12 @@ class PretrainingGain:
     """Accuracy with pretrained and with fresh weights, at equal budget, seed by seed.
 
     pretrained, scratch : (n_seeds,)
+    forgetting : of the pretrained model, one for each seed; empty where there was no text to remember
     """
 
     pretrained: np.ndarray
     scratch: np.ndarray
+    forgetting: tuple[Forgetting, ...] = ()
 
     @property
     def gain(self) -> float:
@@ -251,6 +253,7 @@ def pretraining_gain(
     test: TokenTask | SequenceTask,
     seeds: Sequence[int] = (0, 1, 2),
     *,
+    remember: Text | Sequence[Text] | None = None,
     progress: Progress = silent,
     **settings: Any,
 ) -> PretrainingGain:
@@ -263,15 +266,20 @@ def pretraining_gain(
     train, test : TokenTask or SequenceTask
     seeds : sequence of int
         Each draws the order of examples, the head and the fresh weights.
+    remember : text, optional
+        What the pretrained model should still predict afterwards; see `Forgetting`.
     **settings
         Of `fine_tune`.
     """
     found = np.zeros((2, len(seeds)))
+    forgetting = []
     for i, seed in enumerate(seeds):
-        for j, start in enumerate((lm, from_scratch(lm, seed))):
-            found[j, i] = fine_tune(start, train, seed=seed, **settings).accuracy(test)
+        tuned = fine_tune(lm, train, seed=seed, remember=remember, **settings)
+        fresh = fine_tune(from_scratch(lm, seed), train, seed=seed, **settings)
+        found[:, i] = tuned.accuracy(test), fresh.accuracy(test)
+        forgetting += [] if tuned.forgetting is None else [tuned.forgetting]
         progress(i + 1, len(seeds), "seeds", f"pretrained {found[0, i]:.3f}, from scratch {found[1, i]:.3f}")
-    return PretrainingGain(found[0], found[1])
+    return PretrainingGain(found[0], found[1], tuple(forgetting))
 
 
 def _objective(

@@ -4,7 +4,7 @@ from torch.nn import functional as F
 
 from neurolm.checks import InputError
 from neurolm.lm import Transformer, WordTokenizer, scaled_dot_product_attention
-from neurolm.lm.attention import CausalSelfAttention, causal_mask
+from neurolm.lm.attention import CausalSelfAttention, append, causal_mask
 
 
 @pytest.fixture
@@ -85,3 +85,35 @@ def test_a_models_attention_maps_are_those_it_computes_with():
     later = lm.attention(ids[:, 6:], layers=[2], state=state)
     assert later[0] is None
     torch.testing.assert_close(later[1], maps[1][:, :, 6:], atol=1e-6, rtol=0)
+
+
+def test_two_continuations_of_one_past_do_not_disturb_each_other():
+    torch.manual_seed(0)
+    past, first, second, third = (torch.randn(2, 3, n, 4) for n in (5, 1, 2, 1))
+    with torch.no_grad():
+        kept = past.clone()
+        one = append(append(past, first), third)
+        two = append(past, second)
+        again = append(one[:, :, :6], third)
+        branch = append(append(one, first), second)
+        other = append(one, third)
+    assert torch.equal(past, kept)
+    assert torch.equal(one, torch.cat([past, first, third], 2))
+    assert torch.equal(two, torch.cat([past, second], 2))
+    assert torch.equal(again, one)
+    assert torch.equal(branch, torch.cat([one, first, second], 2))
+    assert torch.equal(other, torch.cat([one, third], 2))
+
+
+def test_appending_copies_the_past_seldom_and_keeps_gradients():
+    past, new = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+    places = set()
+    with torch.no_grad():
+        for _ in range(200):
+            past = append(past, new)
+            places.add(past.data_ptr())
+    assert past.sum() == 200
+    assert len(places) <= 8
+    weights = torch.ones(1, 1, 1, 1, requires_grad=True)
+    append(weights, new).sum().backward()
+    assert weights.grad == 1

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from neurolm.checks import FileError, InputError
-from neurolm.lm import BytePairTokenizer, LanguageModel, load, pretrained, smollm2
+from neurolm.lm import LSTM, BytePairTokenizer, LanguageModel, Transformer, WordTokenizer, load, pretrained, smollm2
+from neurolm.lm.weights import save_model
 
 transformers = pytest.importorskip("transformers")
 
@@ -180,3 +181,17 @@ def test_unpacked_smollm2_equals_the_gguf_and_speaks(tmp_path, monkeypatch):
     assert torch.equal(logits, theirs.eval()(ids).logits)
     assert lm.tokenizer.decode([int(logits[0, -1].argmax())]) == " Paris"
     assert "quantization_config" not in json.loads((tmp_path / "models/smollm2-135m/config.json").read_text())
+
+
+def test_weights_are_laid_out_for_reading_and_no_number_changes(tmp_path):
+    words = WordTokenizer([f"w{i}" for i in range(20)])
+    for lm in (Transformer(words, 16, 2, 2, 12).eval(), LSTM(words, 16, 2).eval()):
+        save_model(lm, tmp_path / lm.name)
+        read = load(tmp_path / lm.name, device="cpu")
+        ids = torch.randint(0, 20, (2, 10), generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(read.step(ids).logits, lm.step(ids).logits, atol=1e-6, rtol=0)
+        assert read.embedding.weight.stride() == (1, 22), "a row of the head is read in steps, a column in one go"
+        assert read.weights_hash() == lm.weights_hash()
+        save_model(read, tmp_path / "again")
+        assert (tmp_path / "again/model.safetensors").read_bytes() == (tmp_path / lm.name / "model.safetensors").read_bytes()
+        assert load(tmp_path / lm.name, device="cpu", trainable=True).embedding.weight.is_contiguous()

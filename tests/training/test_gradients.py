@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from neurolm.checks import InputError
 from neurolm.lm import LSTM, RNN, MultiTimescaleLSTM, Transformer, WordTokenizer
 from neurolm.lm.rnn import RNNLayer
-from neurolm.training.gradients import bptt, gradient_norm_by_lag
+from neurolm.training.gradients import bptt, fresh_gradients, gradient_norm_by_lag
 
 T = 12
 
@@ -95,6 +97,15 @@ def test_gradients_vanish_fastest_in_the_rnn_then_the_lstm_then_with_a_high_forg
     assert [rnn, lstm, biased, high] == pytest.approx([-0.34, -0.22, -0.09, 0.0], abs=0.02)
     assert slope(MultiTimescaleLSTM(tokenizer, 128, 1, timescales=[np.geomspace(50, 1000, 128)])) > -0.02
     assert abs(slope(Transformer(tokenizer, 128, 2, 4, 64))) < 0.02, "attention reaches every token in one step"
+
+
+def test_the_order_holds_with_every_seed():
+    found = fresh_gradients(width=64, n_tokens=42, seeds=(0, 1, 2))
+    slopes = {name: [one.decades_per_step() for one in each] for name, each in found.items()}
+    order = ["RNN", "LSTM", "LSTM, forget bias 1", "LSTM, forget bias 5"]
+    assert all(len(each) == 3 for each in slopes.values())
+    for faster, slower in itertools.pairwise(order):
+        assert max(slopes[faster]) < min(slopes[slower])
 
 
 def test_a_linear_chain_has_the_gradient_that_its_weights_say():

@@ -1,5 +1,6 @@
 import copy
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from neurolm.training.batches import ContiguousStreams
 from neurolm.training.loop import Trainer
 from neurolm.training.optim import OptimizerSettings
 from neurolm.training.settings import TrainerSettings
-from neurolm.training.tasks import CompletionTask, SequenceTask, TokenTask, read_masc, read_movie_reviews
+from neurolm.training.tasks import CompletionTask, SequenceTask, TokenTask
 from neurolm.training.transfer import add_lora, fine_tune, from_scratch, pretraining_gain
+from neurolm.training.transfer_study import commonest_share, read_study, transfer_study
 
 NOUNS, VERBS, ENDS = ("cat", "dog", "fox", "owl"), ("sees", "hears", "likes"), ("today", "again")
 WORDS = WordTokenizer(["the", *NOUNS, *VERBS, *ENDS])
@@ -150,9 +152,12 @@ def test_forgetting_is_reported():
 def test_pretraining_beats_scratch_where_it_taught_the_task():
     lm = LSTM(WORDS, 24, 1)
     taught = fine_tune(lm, tags(60), n_steps=60, lr=0.01).lm
-    gain = pretraining_gain(taught, tags(30), tags(40, seed=1), (0, 1, 2, 3), n_steps=20, lr=5e-3)
+    text = [" ".join(s) for s in sentences(5)]
+    gain = pretraining_gain(taught, tags(30), tags(40, seed=1), (0, 1, 2, 3), remember=text, n_steps=20, lr=5e-3)
     low, high = gain.interval()
     assert 0 < low < gain.gain < high
+    assert len(gain.forgetting) == 4
+    assert gain.forgetting[0].before == gain.forgetting[3].before
     nothing = pretraining_gain(lm, tags(30), tags(40, seed=1), (0, 1, 2, 3), n_steps=20, lr=5e-3)
     assert nothing.interval()[0] < 0 < nothing.interval()[1]
 
@@ -180,27 +185,49 @@ def test_impossible_requests_are_refused():
         tuned.accuracy(tags(5))
 
 
+def zipped(folder):
+    """Archives that are laid out as NLTK's."""
+    rng = np.random.default_rng(0)
+    with zipfile.ZipFile(folder / "masc_tagged.zip", "w") as archive:
+        for i in range(20):
+            lines = [" ".join(f"{w}_{t}" for w, t in zip(*line)) for line in zip(tags(12, i).sentences, tags(12, i).labels)]
+            archive.writestr(f"masc/written/{i}.txt", "\n".join(lines))
+    with zipfile.ZipFile(folder / "movie_reviews.zip", "w") as archive:
+        for i in range(30):
+            verb = rng.choice(["likes", "hears"])
+            archive.writestr(f"r/{'pos' if verb == 'likes' else 'neg'}/{i}.txt", f"the cat {verb} the dog " * 3)
+    return folder
+
+
+@pytest.mark.parametrize(("task", "n_examples"), [("parts-of-speech", 12 * 10), ("sentiment", 10)])
+def test_a_study_compares_on_documents_that_were_not_learned_from(tmp_path, task, n_examples):
+    train, test = read_study(task, zipped(tmp_path), n_train=10, n_test=5)
+    assert (len(train), len(test)) == (n_examples, n_examples // 2)
+    study = transfer_study(
+        LSTM(WORDS, 16, 1), task, tmp_path, n_train=10, n_test=5, seeds=(0, 1), n_steps=30, lr=0.02, remember="the cat sees"
+    )
+    assert study.gain.pretrained.shape == (2,)
+    assert study.gain.pretrained.mean() > study.baseline == commonest_share(train, test)
+    assert len(study.gain.forgetting) == 2
+
+
+def test_a_study_of_more_documents_than_there_are_is_refused(tmp_path):
+    with pytest.raises(InputError, match="share 20 documents"):
+        read_study("parts-of-speech", zipped(tmp_path), n_train=15, n_test=6)
+    with pytest.raises(InputError, match="task must be one of"):
+        read_study("tagging", tmp_path, n_train=1, n_test=1)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif("NEUROLM_DATA" not in os.environ, reason="NEUROLM_DATA names no folder of data")
-@pytest.mark.parametrize("kind", ["parts of speech", "sentiment"])
-def test_pretraining_beats_scratch_on_real_text(kind):
+@pytest.mark.parametrize(
+    ("task", "documents", "max_tokens"), [("parts-of-speech", (40, 30), 128), ("sentiment", (1600, 400), 256)]
+)
+def test_pretraining_beats_scratch_on_real_text(task, documents, max_tokens):
     from neurolm.lm import load
 
     corpora = Path(os.environ["NEUROLM_DATA"]) / "corpora"
-    lm = load("neurolm/lstm-small")
-    if kind == "sentiment":
-        reviews = read_movie_reviews(corpora / "movie_reviews.zip")
-        order = np.random.default_rng(0).permutation(len(reviews))
-        train, test = reviews.part(order[:1600]), reviews.part(order[1600:])
-        settings = {"n_steps": 150, "max_tokens": 256}
-    else:
-        documents = list(read_masc(corpora / "masc_tagged.zip").values())
-        train, test = (join(documents[i] for i in part) for part in (range(0, 40), range(300, 330)))
-        settings = {"n_steps": 150}
-    gain = pretraining_gain(lm, train, test, (0, 1, 2, 3, 4), **settings)
-    assert gain.interval()[0] > 0, f"pretrained {gain.pretrained}, from scratch {gain.scratch}"
-
-
-def join(tasks):
-    tasks = list(tasks)
-    return TokenTask(sum((task.sentences for task in tasks), ()), sum((task.labels for task in tasks), ()), tasks[0].classes)
+    study = transfer_study(
+        load("neurolm/lstm-small"), task, corpora, n_train=documents[0], n_test=documents[1], n_steps=150, max_tokens=max_tokens
+    )
+    assert study.gain.interval()[0] > 0, f"pretrained {study.gain.pretrained}, from scratch {study.gain.scratch}"
