@@ -84,7 +84,7 @@ def load(
     place = pick_device(device)
     module.to(place, DTYPES[dtype])
     module.train(trainable).requires_grad_(trainable)
-    if not trainable and place.type == "cpu":
+    if model is module and not trainable and place.type == "cpu":  # ours; transformers' keep their bits
         lay_out_for_reading(module)
     return model
 

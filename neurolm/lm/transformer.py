@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from neurolm.checks import bad
 from neurolm.lm.attention import CausalSelfAttention, KeysValues
+from neurolm.lm.gelu import gelu
 from neurolm.lm.language_model import LMOutput, State, check_layers, check_state_depth, hash_weights
 from neurolm.lm.tokenizer import Tokenizer
 
@@ -45,7 +46,7 @@ class Block(nn.Module):
         """(B, T, D) -> (B, T, D), and the keys and values (B, h, S, d)."""
         y, kept = self.attention(self.norm_1(x), past)
         x = x + _drop(y, self.dropout, self.training)
-        y = self.mlp_out(F.gelu(self.mlp_in(self.norm_2(x)), approximate="tanh"))
+        y = self.mlp_out(gelu(self.mlp_in(self.norm_2(x))))
         return x + _drop(y, self.dropout, self.training), kept
 
 

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from neurolm.checks import FileError, InputError
 from neurolm.lm import BytePairTokenizer, Transformer, TransformersModel, WordTokenizer, gpt2, load, load_gpt2, save_gpt2
 from neurolm.lm import transformer as transformer_module
+from neurolm.lm.gelu import FEW, gelu
 from neurolm.lm.gpt2 import SIZES, from_transformers, to_transformers
 from neurolm.lm.weights import fill_weights
 
@@ -123,8 +124,7 @@ def test_near_misses_are_outside_the_tolerance(tiny, ids, monkeypatch, mistake):
                 if isinstance(module, torch.nn.LayerNorm):
                     module.eps = 1e-6
         elif mistake == "erf gelu":
-            exact = F.gelu
-            monkeypatch.setattr(transformer_module.F, "gelu", lambda x, approximate: exact(x))
+            monkeypatch.setattr(transformer_module, "gelu", F.gelu)
         else:
             qkv = lm.blocks[0].attention.qkv.weight
             qkv.copy_(torch.cat([qkv[48:96], qkv[:48], qkv[96:]]).clone())
@@ -213,9 +213,17 @@ def test_a_model_without_biases_is_no_gpt2(tmp_path):
 
 def test_the_gelu_is_the_one_of_the_config():
     assert gpt2._STANDARD["activation_function"][0] == "gelu_new"
-    x = torch.linspace(-4, 4, 100)
-    theirs = transformers.activations.ACT2FN["gelu_new"](x)
-    torch.testing.assert_close(F.gelu(x, approximate="tanh"), theirs)
+    for n in (100, 2 * FEW):  # both of the ways in which it is computed
+        x = torch.linspace(-9, 9, n, dtype=torch.float64)
+        torch.testing.assert_close(gelu(x), transformers.activations.ACT2FN["gelu_new"](x), atol=1e-12, rtol=0)
+
+
+def test_the_gelus_slope_is_that_of_torchs():
+    x = torch.linspace(-9, 9, 2 * FEW, dtype=torch.float64, requires_grad=True)
+    weights = torch.linspace(1, 2, 2 * FEW, dtype=torch.float64)
+    (ours,) = torch.autograd.grad(gelu(x), x, weights)
+    (theirs,) = torch.autograd.grad(F.gelu(x, approximate="tanh"), x, weights)
+    torch.testing.assert_close(ours, theirs, atol=1e-12, rtol=0)
 
 
 def test_a_gpt2_with_another_tokenizer_keeps_it(tiny):
