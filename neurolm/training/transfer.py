@@ -32,7 +32,7 @@ from neurolm.checks import bad, check_choice
 from neurolm.lm.heads import SequenceClassifier, TokenClassifier, module_of
 from neurolm.lm.language_model import LanguageModel
 from neurolm.lm.transformers_model import TransformersModel
-from neurolm.lm.weights import build_model
+from neurolm.lm.untrained import untrained
 from neurolm.progress import Progress, silent
 from neurolm.training.batches import IGNORED
 from neurolm.training.evaluate import Perplexity, Text, perplexity
@@ -208,17 +208,6 @@ def add_lora(
     return TransformersModel(adapters, lm.tokenizer, name=lm.name), adapters
 
 
-def from_scratch(lm: Any, seed: int) -> Any:
-    """A model of the same architecture and tokenizer with fresh weights."""
-    if isinstance(lm, TransformersModel):
-        from transformers import AutoModelForCausalLM
-
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            return TransformersModel(AutoModelForCausalLM.from_config(lm.model.config), lm.tokenizer, name=lm.name)
-    return build_model(lm.config, lm.tokenizer, seed=seed, name=lm.name)
-
-
 @dataclass(frozen=True)
 class PretrainingGain:
     """Accuracy with pretrained and with fresh weights, at equal budget, seed by seed.
@@ -275,7 +264,7 @@ def pretraining_gain(
     forgetting = []
     for i, seed in enumerate(seeds):
         tuned = fine_tune(lm, train, seed=seed, remember=remember, **settings)
-        fresh = fine_tune(from_scratch(lm, seed), train, seed=seed, **settings)
+        fresh = fine_tune(untrained(lm, seed=seed), train, seed=seed, **settings)
         found[:, i] = tuned.accuracy(test), fresh.accuracy(test)
         forgetting += [] if tuned.forgetting is None else [tuned.forgetting]
         progress(i + 1, len(seeds), "seeds", f"pretrained {found[0, i]:.3f}, from scratch {found[1, i]:.3f}")
