@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurolm.cli.features import manifest_path, read_layer
+from neurolm.cli.features import read_layer, read_manifest
 from neurolm.cli.main import app
 from neurolm.cli.terminal import progress, say
-from neurolm.storage import read_json
 
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
@@ -67,7 +66,7 @@ class LayerSets(Mapping[str, Sequence["Features"]]):
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        first = read_json(manifest_path(plan, plan.stories[0]))
+        first = read_manifest(plan, plan.stories[0])
         self.layers = {f"layer {layer}": layer for layer in sorted(int(layer) for layer in first["hashes"])}
 
     def __getitem__(self, name: str) -> list[Features]:

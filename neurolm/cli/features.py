@@ -133,6 +133,17 @@ def manifest_path(plan: Plan, story: str) -> Path:
     return plan.output / "features" / f"story-{label(story)}_features.json"
 
 
+def read_manifest(plan: Plan, story: str) -> dict[str, Any]:
+    """What was extracted of a story."""
+    from neurolm.checks import bad_file
+    from neurolm.storage import read_json
+
+    path = manifest_path(plan, story)
+    if not path.exists():
+        raise bad_file(path, "no such file", "Extract the features first: `neurolm features extract CONFIG`, or `neurolm run CONFIG`.")
+    return dict(read_json(path))
+
+
 def read_layer(plan: Plan, story: str, layer: int) -> Features:
     """One layer of one story, as extracted."""
     from neurolm.features import Features

@@ -15,8 +15,8 @@ import typer
 
 from neurolm.checks import bad_file
 from neurolm.cli.encode import region_names
+from neurolm.cli.features import read_manifest
 from neurolm.cli.main import app
-from neurolm.cli.names import label
 from neurolm.cli.terminal import progress, say
 from neurolm.storage import file_hash, read_json
 
@@ -155,7 +155,7 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
     from neurolm.report import MethodFacts
 
     config = plan.config
-    made = read_json(plan.output / "features" / f"story-{label(plan.stories[0])}_features.json")
+    made = read_manifest(plan, plan.stories[0])
     n, unit = config.features.context.n, config.features.context.unit
     seen = made["context_seen"]
     context = {
@@ -260,7 +260,7 @@ def _provenance(plan: Plan) -> Any:
     from neurolm import __version__
     from neurolm.report import Provenance
 
-    made = {story: read_json(plan.output / "features" / f"story-{label(story)}_features.json") for story in plan.stories}
+    made = {story: read_manifest(plan, story) for story in plan.stories}
     inputs = {f"transcript of {story}": m["transcript"] for story, m in made.items()}
     inputs["weights of the language model"] = next(iter(made.values()))["settings"]["weights"]
     for name in ("stimuli/alignment.json", "encoding/scores.h5"):

@@ -45,6 +45,8 @@ def show(
         say(f"{text}: {marked.n_matched:,} of {len(story):,} words stand in the text; {len(differ)} places differ")
     seconds = story.offsets[-1] - story.onsets[0]
     say(f"{path}: {len(story)} words from {story.onsets[0]:.2f} to {story.offsets[-1]:.2f} s, {len(story) / seconds:.2f} words/s")
+    if story.left_out:
+        say(f"left out: {', '.join(f'{label!r} {n} times' for label, n in story.left_out.items())}")
     for name, marks in (("sentences", story.sentences), ("paragraphs", story.paragraphs)):
         say(f"{name}: {'not marked' if marks is None else marks[-1] - marks[0] + 1}")
     say(f"begins: {' '.join(story.words[:20])}")

@@ -46,3 +46,10 @@ def test_data_sets_are_listed_with_their_licences(neurolm):
     listed = neurolm("data", "list")
     assert "alice" in listed.stdout
     assert "CC-BY 4.0" in listed.stdout
+
+
+def test_what_a_table_leaves_untimed_is_said(neurolm, tmp_path):
+    (tmp_path / "words.csv").write_text("word,onset,offset\nonce,1,1.5\nupon,,\na,2,2.1\n")
+    shown = neurolm("stimuli", "show", tmp_path / "words.csv")
+    assert "2 words" in shown.stdout
+    assert "left out: 'untimed' 1 times" in shown.stdout
