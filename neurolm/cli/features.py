@@ -140,7 +140,9 @@ def read_manifest(plan: Plan, story: str) -> dict[str, Any]:
 
     path = manifest_path(plan, story)
     if not path.exists():
-        raise bad_file(path, "no such file", "Extract the features first: `neurolm features extract CONFIG`, or `neurolm run CONFIG`.")
+        raise bad_file(
+            path, "no such file", "Extract the features first: `neurolm features extract CONFIG`, or `neurolm run CONFIG`."
+        )
     return dict(read_json(path))
 
 
