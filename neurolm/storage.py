@@ -21,6 +21,8 @@ import numpy as np
 
 from neurolm.checks import bad_file
 
+VERSION = 1  # of our HDF5 files: raised when an older neurolm could misread a newer one
+_VERSION = "neurolm_version"
 _TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)\.part$")
 
 
@@ -80,13 +82,26 @@ def write_h5(path: str | Path, arrays: Mapping[str, Any], attributes: Mapping[st
 
     Names may hold slashes (groups). Equal content gives equal bytes: no time stamps are kept.
     """
-    with whole_file(path) as part, h5py.File(part, "w", track_order=True) as file:
-        for name, array in arrays.items():
-            array = array.detach().cpu().numpy() if hasattr(array, "detach") else np.asarray(array)
-            text = array.dtype.kind in "UO"
-            file.create_dataset(name, data=array.astype(object) if text else array, dtype=h5py.string_dtype() if text else None)
-        for name, value in (attributes or {}).items():
-            file.attrs[name] = json.dumps(value, sort_keys=True, default=_plain)
+    plain = {name: a.detach().cpu().numpy() if hasattr(a, "detach") else np.asarray(a) for name, a in arrays.items()}
+    notes = {name: json.dumps(value, sort_keys=True, default=_plain) for name, value in (attributes or {}).items()}
+    with whole_file(path) as part:
+        _take_room(part, plain, notes)
+        with h5py.File(part, "w", track_order=True) as file:
+            for name, array in plain.items():
+                text = array.dtype.kind in "UO"
+                kind = h5py.string_dtype() if text else None
+                file.create_dataset(name, data=array.astype(object) if text else array, dtype=kind)
+            for name, value in ({_VERSION: str(VERSION)} | notes).items():
+                file.attrs[name] = value
+
+
+def _take_room(part: Path, arrays: Mapping[str, np.ndarray], notes: Mapping[str, str]) -> None:
+    """Fail now, and plainly, if the disk cannot hold these: HDF5 does not survive a disk that fills up."""
+    texts = sum(sum(len(str(s)) + 32 for s in a.flat) for a in arrays.values() if a.dtype.kind in "UO")
+    n_bytes = sum(a.nbytes for a in arrays.values()) + 2 * (texts + sum(map(len, notes.values()))) + 4096 * (len(arrays) + 4)
+    with open(part, "wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
 
 
 def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -107,10 +122,13 @@ def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str,
 
             file.visititems(collect)
             attributes = {name: json.loads(value) for name, value in file.attrs.items()}
+            version = attributes.pop(_VERSION, VERSION)
     except FileNotFoundError:
         raise bad_file(path, "no such file") from None
     except (OSError, RuntimeError, ValueError) as error:
         raise bad_file(path, f"is not a whole HDF5 file of neurolm ({error})", "Delete it and make it anew.") from None
+    if version > VERSION:
+        raise bad_file(path, f"has version {version} of the format, this neurolm reads up to {VERSION}", "Update neurolm.")
     missing = set(names or ()) - set(arrays)
     if missing:
         raise bad_file(path, f"lacks {', '.join(sorted(missing))}", "Make it anew with this version of neurolm.")

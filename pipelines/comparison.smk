@@ -8,12 +8,8 @@ wildcard_constraints:
     story="[A-Za-z0-9]+",
     model="[A-Za-z0-9]+",
 
-STORIES = config["stories"]
-MODELS = config["models"]
-
-# Matrix products differ in the last bits between thread counts, so every step pins its own.
-THREADS = f"OMP_NUM_THREADS={config['threads']} OPENBLAS_NUM_THREADS={config['threads']} MKL_NUM_THREADS={config['threads']}"
-NEUROLM = f"{THREADS} {config['command']}"
+COMMAND = config["command"]  # starts where `neurolm run` was started, with the threads pinned
+FOLDER = config["folder"]
 
 
 rule all:
@@ -26,8 +22,11 @@ rule check:
         ".neurolm/stages/dataset.json",
     output:
         "stimuli/alignment.json",
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
     shell:
-        NEUROLM + " stimuli check .neurolm/check.json"
+        COMMAND + f" stimuli check {FOLDER}/.neurolm/check.json"
 
 
 rule features:
@@ -37,18 +36,26 @@ rule features:
     output:
         "models/{model}/features/story-{story}_features.json",
     threads: config["threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+        gpu=config["gpus"],
     shell:
-        NEUROLM + " features extract models/{wildcards.model}/config.json --story {wildcards.story}"
+        COMMAND + f" features extract {FOLDER}/models/{{wildcards.model}}/config.json --story {{wildcards.story}}"
 
 
 rule compare:
     input:
         ".neurolm/stages/compare.json",
-        expand("models/{model}/features/story-{story}_features.json", model=MODELS, story=STORIES),
+        expand("models/{model}/features/story-{story}_features.json", model=config["models"], story=config["stories"]),
     output:
         "comparison/scores.h5",
         "comparison/models.csv",
         "comparison/models.md",
     threads: config["threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+        gpu=config["gpus"],
     shell:
-        NEUROLM + " compare config.json"
+        COMMAND + f" compare {FOLDER}/config.json"

@@ -8,12 +8,8 @@
 wildcard_constraints:
     story="[A-Za-z0-9]+",
 
-STORIES = config["stories"]
-SUBJECTS = config["subjects"]
-
-# Matrix products differ in the last bits between thread counts, so every step pins its own.
-THREADS = f"OMP_NUM_THREADS={config['threads']} OPENBLAS_NUM_THREADS={config['threads']} MKL_NUM_THREADS={config['threads']}"
-NEUROLM = f"{THREADS} {config['command']}"
+COMMAND = config["command"]  # starts where `neurolm run` was started, with the threads pinned
+FOLDER = config["folder"]
 
 
 rule all:
@@ -26,8 +22,11 @@ rule check:
         ".neurolm/stages/dataset.json",
     output:
         "stimuli/alignment.json",
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
     shell:
-        NEUROLM + " stimuli check config.json"
+        COMMAND + f" stimuli check {FOLDER}/config.json"
 
 
 rule features:
@@ -37,21 +36,29 @@ rule features:
     output:
         "features/story-{story}_features.json",
     threads: config["threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 240 * attempt,
+        gpu=config["gpus"],
     shell:
-        NEUROLM + " features extract config.json --story {wildcards.story}"
+        COMMAND + f" features extract {FOLDER}/config.json --story {{wildcards.story}}"
 
 
 rule encode:
     input:
         ".neurolm/stages/encode.json",
-        expand("features/story-{story}_features.json", story=STORIES),
+        expand("features/story-{story}_features.json", story=config["stories"]),
     output:
         "encoding/scores.h5",
         "encoding/scores.tsv",
-        expand("sub-{subject}/sub-{subject}_encoding.h5", subject=SUBJECTS),
+        expand("sub-{subject}/sub-{subject}_encoding.h5", subject=config["subjects"]),
     threads: config["threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 16000 * attempt,
+        runtime=lambda wildcards, attempt: 480 * attempt,
+        gpu=config["gpus"],
     shell:
-        NEUROLM + " encode config.json"
+        COMMAND + f" encode {FOLDER}/config.json"
 
 
 rule report:
@@ -61,6 +68,9 @@ rule report:
         "encoding/scores.h5",
     output:
         "report.html",
-        expand("sub-{subject}.html", subject=SUBJECTS),
+        expand("sub-{subject}.html", subject=config["subjects"]),
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
     shell:
-        NEUROLM + " report config.json"
+        COMMAND + f" report {FOLDER}/config.json"

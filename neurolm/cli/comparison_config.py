@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from neurolm.cli.config import (
     AlphasConfig,
+    Analysis,
     AnalysisConfig,
     ContextConfig,
     DatasetConfig,
@@ -48,7 +49,7 @@ class ScoringConfig(Section):
     bootstrap: int = Field(2000, ge=100, description="Draws of listeners behind an interval.")
 
 
-class ComparisonConfig(Section):
+class ComparisonConfig(Analysis):
     """Everything that a comparison is; `neurolm run FILE` carries it out."""
 
     analysis: Literal["comparison"] = Field("comparison", description="Which workflow.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from neurolm import __version__
 from neurolm.checks import InputError, bad
 from neurolm.cli.comparison_config import ComparedModel, ComparisonConfig
 from neurolm.cli.names import label
-from neurolm.cli.plan import Plan, make_plan, write_if_new
+from neurolm.cli.plan import Plan, make_plan, write_if_new, write_workflow
 
 CHECK = ".neurolm/check.json"  # the config by which the alignment is checked, once for all models
 
@@ -62,13 +60,8 @@ class ComparisonPlan:
             settings = {key: one[key] for key in ("dataset", "features", "device")} | {"neurolm": __version__}
             write_if_new(stages / f"features-{label(name)}.json", settings)
         write_if_new(stages / "compare.json", self.config.model_dump(mode="json", exclude={"output"}) | {"neurolm": __version__})
-        workflow = {
-            "command": f"{shlex.quote(sys.executable)} -m neurolm",
-            "stories": [label(story) for story in self.first.stories],
-            "models": [label(name) for name in self.analyses],
-            "threads": self.config.threads,
-        }
-        write_if_new(self.output / ".neurolm" / "plan.json", workflow)
+        names = {"stories": [label(story) for story in self.first.stories], "models": [label(name) for name in self.analyses]}
+        write_workflow(self.output, self.config, **names)
 
 
 def make_comparison(config: ComparisonConfig, *, output: str | Path | None = None, look: bool = True) -> ComparisonPlan:

@@ -11,12 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from neurolm.checks import bad_file, check_file, nearest
 
 Config = TypeVar("Config", bound=BaseModel)
+VERSION = 1  # of configs: raised when an older neurolm could misread a newer one
 
 
 class Section(BaseModel):
     """Keys of a config; unknown ones are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Analysis(Section):
+    """What the config of every kind of analysis may say."""
+
+    version: Literal[1] = Field(1, description="Version of this format of configs.")
 
 
 class DatasetConfig(Section):
@@ -65,9 +72,9 @@ class DesignConfig(Section):
 class AlphasConfig(Section):
     """A grid of ridge penalties, evenly spaced in the logarithm."""
 
-    low: float = Field(1e1, gt=0)
-    high: float = Field(1e6, gt=0)
-    count: int = Field(11, ge=1)
+    low: float = Field(1e1, gt=0, description="The smallest.")
+    high: float = Field(1e6, gt=0, description="The largest.")
+    count: int = Field(11, ge=1, description="How many.")
 
     @model_validator(mode="after")
     def _ordered(self) -> AlphasConfig:
@@ -88,7 +95,7 @@ class EncodeConfig(Section):
     fdr: float = Field(0.05, gt=0, lt=1, description="False discovery rate over regions or voxels.")
 
 
-class AnalysisConfig(Section):
+class AnalysisConfig(Analysis):
     """Everything that one analysis is; `neurolm run FILE` carries it out."""
 
     analysis: Literal["encoding"] = Field("encoding", description="Which workflow.")
@@ -145,6 +152,10 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], i
         raise bad_file(path, f"is not valid YAML ({problem})", line=mark.line + 1 if mark else None) from None
     if not isinstance(values, dict):
         raise bad_file(path, "holds no keys", "Begin with a copy of one of the configs that come with neurolm.")
+    version = values.get("version", VERSION)
+    if isinstance(version, int) and version > VERSION:
+        problem = f"has version {version} of the format, this neurolm reads up to {VERSION}"
+        raise bad_file(path, problem, "Update neurolm.", line=lines.get(("version",)))
     return values, lines
 
 

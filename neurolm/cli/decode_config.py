@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from pydantic import Field, create_model, model_validator
 
-from neurolm.cli.config import ContextConfig, DatasetConfig, PreprocessConfig, Section, read_config_as, read_yaml
+from neurolm.cli.config import Analysis, ContextConfig, DatasetConfig, PreprocessConfig, Section, read_config_as, read_yaml
 from neurolm.decoding import DecoderSettings
 
 
@@ -82,8 +82,8 @@ class NullsConfig(Section):
 class EvaluationConfig(Section):
     """How the decoded words are judged."""
 
-    window_s: float = Field(20.0, gt=0)
-    step_s: float = Field(1.0, gt=0)
+    window_s: float = Field(20.0, gt=0, description="Length of the windows that are compared.")
+    step_s: float = Field(1.0, gt=0, description="From one window to the next.")
     scores: list[Literal["wer", "bleu1", "meteor", "bertscore", "embedding"]] = Field(
         ["wer", "bleu1", "meteor", "embedding"],
         min_length=1,
@@ -99,7 +99,7 @@ def _decoder_section() -> Any:
     own: dict[str, Any] = {
         f.name: (kinds[f.name], f.default if f.default is not MISSING else ...) for f in fields(DecoderSettings)
     }
-    return create_model("DecoderConfig", __base__=Section, **own)
+    return create_model("DecoderConfig", __base__=Section, __doc__=DecoderSettings.__doc__, **own)
 
 
 if TYPE_CHECKING:
@@ -108,10 +108,10 @@ else:
     DecoderConfig = _decoder_section()
 
 
-class DecodingConfig(Section):
+class DecodingConfig(Analysis):
     """Everything that one decoding is; `neurolm decode FILE` carries it out."""
 
-    analysis: Literal["decoding"]
+    analysis: Literal["decoding"] = Field(description="Which workflow.")
     title: str = Field("", description="What stands above the report.")
     subject: str = Field("", description="The listener; not for a simulated one.")
     simulated: SimulatedConfig | None = Field(None, description="Instead of training and test.")
@@ -145,18 +145,22 @@ class IdentifyConfig(Section):
     """How windows are told apart."""
 
     window_trs: int = Field(15, ge=1, description="Length of the windows, which do not overlap, in TRs.")
-    by: list[Literal["likelihood", "correlation"]] = Field(["likelihood", "correlation"], min_length=1)
-    features: list[Literal["word_rate", "word_length", "states"]] = Field(["word_rate", "word_length"], min_length=1)
+    by: list[Literal["likelihood", "correlation"]] = Field(
+        ["likelihood", "correlation"], min_length=1, description="How windows and predictions are compared."
+    )
+    features: list[Literal["word_rate", "word_length", "states"]] = Field(
+        ["word_rate", "word_length"], min_length=1, description="What predicts BOLD."
+    )
     delays: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="In TRs.")
     shrinkage: float = Field(0.3, ge=0, le=1, description="Of the noise covariance.")
     folds: int = Field(6, ge=2, description="Blocks of time, each predicted by a fit of the others.")
     permutations: int = Field(2000, ge=1, description="Random pairings of windows, the same for every listener.")
 
 
-class IdentificationConfig(Section):
+class IdentificationConfig(Analysis):
     """Which stretch of a story was heard, in listeners held out; `neurolm decode FILE` carries it out."""
 
-    analysis: Literal["identification"]
+    analysis: Literal["identification"] = Field(description="Which workflow.")
     title: str = Field("", description="What stands above the report.")
     dataset: DatasetConfig
     states: StatesConfig = Field(StatesConfig(), description="Where identify.features holds states.")

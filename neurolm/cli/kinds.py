@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any, Protocol
 
 from neurolm.checks import bad_file, nearest
-from neurolm.cli.comparison_config import ComparisonConfig
-from neurolm.cli.comparison_plan import make_comparison
-from neurolm.cli.config import AnalysisConfig, read_config_as, read_yaml
-from neurolm.cli.plan import make_plan
-from neurolm.cli.timescales_config import ContrastConfig, TimescalesConfig
-from neurolm.cli.timescales_plan import make_timescales_plan
+from neurolm.cli.config import read_config_as, read_yaml
+
+CLASSES = {
+    "encoding": ("neurolm.cli.config", "AnalysisConfig"),
+    "comparison": ("neurolm.cli.comparison_config", "ComparisonConfig"),
+    "timescales": ("neurolm.cli.timescales_config", "TimescalesConfig"),
+    "contrast": ("neurolm.cli.timescales_config", "ContrastConfig"),
+    "decoding": ("neurolm.cli.decode_config", "DecodingConfig"),
+    "identification": ("neurolm.cli.decode_config", "IdentificationConfig"),
+    "training": ("neurolm.training.config", "TrainConfig"),
+}
+KINDS = tuple(CLASSES)
 
 
 class Runnable(Protocol):
@@ -42,24 +49,46 @@ def plan_of(path: Path, *, output: Path | None, look: bool = True, **options: An
     FileError
         If the config holds a mistake, or an analysis that no workflow carries out.
     """
-    kinds: dict[str, Any] = {
-        "encoding": AnalysisConfig,
-        "comparison": ComparisonConfig,
-        "timescales": TimescalesConfig,
-        "contrast": ContrastConfig,
-    }
-    values, lines = read_yaml(path)
-    kind = values.get("analysis", "encoding")
-    if kind not in kinds:
-        hint = nearest(kind, kinds) if isinstance(kind, str) else ""
-        valid = f"`neurolm run` carries out: {', '.join(kinds)}."
-        raise bad_file(path, f"'analysis' is {kind!r}", f"{hint} {valid}".strip(), line=lines.get(("analysis",)))
-    config = with_options(read_config_as(kinds[kind], path), **options)
-    if isinstance(config, ComparisonConfig):
+    kind = kind_of(path)
+    plan: Runnable
+    if kind == "training":
+        from neurolm.cli.training_plan import make_training_plan
+
+        plan = make_training_plan(path, output=output, **options)
+        return plan.config, plan
+    config: Any = with_options(read_config_as(config_class(kind), path), **options)
+    if kind == "comparison":
+        from neurolm.cli.comparison_plan import make_comparison
+
         return config, make_comparison(config, output=output, look=look)
-    if isinstance(config, (TimescalesConfig, ContrastConfig)):
+    if kind in ("timescales", "contrast"):
+        from neurolm.cli.timescales_plan import make_timescales_plan
+
         return config, make_timescales_plan(config, output=output)
+    if kind in ("decoding", "identification"):
+        from neurolm.cli.decoding_plan import make_decoding_plan
+
+        return config, make_decoding_plan(config, output=output)
+    from neurolm.cli.plan import make_plan
+
     return config, make_plan(config, output=output)
+
+
+def kind_of(path: Path) -> str:
+    """What the key `analysis` says; a config that has a `trainer` instead is that of a training."""
+    values, lines = read_yaml(path)
+    kind = values.get("analysis", "training" if "trainer" in values else "encoding")
+    if kind not in KINDS:
+        hint = nearest(kind, KINDS) if isinstance(kind, str) else ""
+        valid = f"`neurolm run` carries out: {', '.join(KINDS)}."
+        raise bad_file(path, f"'analysis' is {kind!r}", f"{hint} {valid}".strip(), line=lines.get(("analysis",)))
+    return kind
+
+
+def config_class(kind: str) -> Any:
+    """The class that a kind of config is checked by; found when asked for, because some are slow to import."""
+    module, name = CLASSES[kind]
+    return getattr(importlib.import_module(module), name)
 
 
 def with_options(config: Any, **options: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
 import typer
 
@@ -23,8 +24,13 @@ def main() -> None:
     """Run the command line; bad input ends in one message and exit code 2, never a traceback."""
     from neurolm.cli import commands  # noqa: F401  (registers every command)
 
+    carry_out(app)
+
+
+def carry_out(work: Callable[[], object]) -> None:
+    """Do something as a command does it."""
     try:
-        app()
+        work()
     except InputError as error:
         stop(str(error))
     except KeyboardInterrupt:

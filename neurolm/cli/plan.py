@@ -64,13 +64,8 @@ class Plan:
         for stage, keys in STAGES.items():
             settings = {key: config[key] for key in keys} | {"neurolm": __version__}
             write_if_new(self.output / ".neurolm" / "stages" / f"{stage}.json", settings)
-        plan = {
-            "command": f"{shlex.quote(sys.executable)} -m neurolm",
-            "stories": [label(s) for s in self.stories],
-            "subjects": [label(s) for s in self.subjects],
-            "threads": self.config.threads,
-        }
-        write_if_new(self.output / ".neurolm" / "plan.json", plan)
+        names = {"stories": [label(s) for s in self.stories], "subjects": [label(s) for s in self.subjects]}
+        write_workflow(self.output, self.config, **names)
         write_if_new(self.output / "dataset_description.json", description(self))
 
 
@@ -113,6 +108,28 @@ def description(plan: Any) -> dict[str, Any]:
         "GeneratedBy": [{"Name": "neurolm", "Version": __version__}],
         "SourceDatasets": [{"Description": plan.dataset.info.description}],
     }
+
+
+def write_workflow(output: Path, config: Any, **names: list[str]) -> None:
+    """Write what the Snakefiles in pipelines/ read as `config`.
+
+    Steps start where `neurolm run` was started, so that relative paths in a config mean the same to
+    all. Matrix products differ in the last bits between thread counts, so every step pins its own.
+    """
+    pinned = " ".join(f"{name}={config.threads}" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"))
+    settings = {
+        "command": f"cd {_word(Path.cwd())} && {pinned} {_word(sys.executable)} -m neurolm",
+        "folder": _word(output),
+        "threads": config.threads,
+        "device": _word(config.device),
+        "gpus": int(config.device.startswith("cuda")),
+    }
+    write_if_new(output / ".neurolm" / "plan.json", settings | names)
+
+
+def _word(text: object) -> str:
+    """One word of a shell command, safe in a rule of Snakemake, where braces are names of its own."""
+    return shlex.quote(str(text)).replace("{", "{{").replace("}", "}}")
 
 
 def write_if_new(path: Path, value: Any) -> None:

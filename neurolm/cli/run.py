@@ -33,10 +33,9 @@ def run(
             say(f"{path.stem:<20}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
         return
     settings, plan = plan_of(find_config(config), output=output, look=not dry_run, device=device, seed=seed)
-    if settings.dataset.fallback and plan.config.dataset.name == settings.dataset.fallback:
-        say(
-            f"NOTE: {settings.dataset.name!r} could not be had here. This run analyses SIMULATED data with a planted truth instead;"
-        )
+    asked = getattr(settings, "dataset", None)
+    if asked and asked.fallback and plan.config.dataset.name == asked.fallback:
+        say(f"NOTE: {asked.name!r} could not be had here. This run analyses SIMULATED data with a planted truth instead;")
         say("      its numbers say nothing about any brain.")
     if dry_run:
         for rule, makes, what in plan.steps():
@@ -57,7 +56,8 @@ def find_config(name: str) -> Path:
     """A path as it is, or a config that comes with neurolm by its name or its path in a checkout."""
     path = Path(name)
     if not path.exists():
-        for candidate in (shipped("configs") / f"{name}.yaml", shipped("configs") / path.name):
+        folder = shipped("configs")
+        for candidate in (folder / f"{name}.yaml", folder / path.name, folder / "train" / f"{path.stem}.yaml"):
             if candidate.is_file():
                 return candidate
     return path

@@ -33,6 +33,7 @@ def map_(
     output: Output = None,
     device: Device = None,
     seed: Seed = None,
+    page: Annotated[bool, typer.Option("--report/--no-report", help="Write figures and page when they are made.")] = True,
     dry_run: DryRun = False,
 ) -> None:
     """Estimate windows: maps, curves and a page. What stands already and fits the config is reused."""
@@ -63,7 +64,8 @@ def map_(
                     bench = Bench(plan)
                 write_windows(plan, bench, name, report)
         say(f"{name:<10} {seconds_text(time.monotonic() - began)}")
-    say(f"Report: {write_page(plan)}")
+    if page:
+        say(f"Report: {write_page(plan)}")
 
 
 @timescales.command(epilog="Example: neurolm timescales report configs/timescales_alice.yaml")

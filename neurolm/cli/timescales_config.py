@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from neurolm.cli.config import AlphasConfig, ContextConfig, DatasetConfig, PreprocessConfig, Section, read_config_as
+from neurolm.cli.config import AlphasConfig, Analysis, ContextConfig, DatasetConfig, PreprocessConfig, Section, read_config_as
 
 Estimator = Literal["context", "surprisal", "bands", "scramble", "swap", "switch", "forecast", "isc"]
 ESTIMATORS: tuple[Estimator, ...] = ("context", "surprisal", "bands", "scramble", "swap", "switch", "forecast", "isc")
@@ -62,7 +62,9 @@ class BandsConfig(Section):
 class ScrambleConfig(Section):
     """Stories in pieces."""
 
-    levels: list[Words | Literal["sentence", "paragraph"]] = Field([1, 2, 4, 8, 16, 32, 64, 128, 256], min_length=2)
+    levels: list[Words | Literal["sentence", "paragraph"]] = Field(
+        [1, 2, 4, 8, 16, 32, 64, 128, 256], min_length=2, description="Lengths of the pieces: words, sentence, paragraph."
+    )
     orders: int = Field(1, ge=1, description="Random orders at each level.")
     criterion: float = Field(0.75, gt=0, lt=1, description="Correlation with the response to the intact story.")
 
@@ -70,7 +72,7 @@ class ScrambleConfig(Section):
 class SwapConfig(Section):
     """One word replaced."""
 
-    swaps: int = Field(40, ge=3)
+    swaps: int = Field(40, ge=3, description="Words replaced, each in an excerpt of its own.")
     lags: int = Field(48, ge=1, description="Words read after the swapped one.")
     past: int = Field(64, ge=1, description="Words read before it.")
 
@@ -78,22 +80,22 @@ class SwapConfig(Section):
 class SwitchConfig(Section):
     """One story switched to another."""
 
-    segments: int = Field(40, ge=10)
-    past: int = Field(64, ge=1)
+    segments: int = Field(40, ge=10, description="Places at which the story is switched.")
+    past: int = Field(64, ge=1, description="Words read before the switch.")
     words: int = Field(48, ge=8, description="From the switch on.")
 
 
 class ForecastConfig(Section):
     """Coming words beside past ones."""
 
-    distances: list[Words] = Field([1, 2, 4, 6, 8, 10, 12], min_length=1)
+    distances: list[Words] = Field([1, 2, 4, 6, 8, 10, 12], min_length=1, description="Words ahead.")
     width: int = Field(7, ge=1, description="Words in the window.")
-    components: int = Field(20, ge=1)
+    components: int = Field(20, ge=1, description="Principal components kept of the coming words.")
     draws: int = Field(100, ge=19, description="Simulated voxels that cannot know the future.")
     _rise = field_validator("distances")(_rising)
 
 
-class TimescalesConfig(Section):
+class TimescalesConfig(Analysis):
     """How much of the past each region uses; `neurolm timescales map FILE` finds out."""
 
     analysis: Literal["timescales"] = Field("timescales", description="Which workflow.")
@@ -103,7 +105,7 @@ class TimescalesConfig(Section):
     features: OneLayerConfig = OneLayerConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
     fit: FitConfig = FitConfig()
-    estimators: list[Estimator] = Field(list(ESTIMATORS), min_length=1)
+    estimators: list[Estimator] = Field(list(ESTIMATORS), min_length=1, description="Which estimates are made.")
     context: WordsConfig = WordsConfig()
     surprisal: WordsConfig = WordsConfig(words=[1, 4, 16, 64])
     bands: BandsConfig = BandsConfig()
@@ -138,7 +140,7 @@ class ItemsConfig(Section):
     least_frequency: float = Field(100, ge=0, description="Rarer words are left out; only for words.")
 
 
-class ContrastConfig(Section):
+class ContrastConfig(Analysis):
     """Which regions answer one kind of items more; `neurolm timescales contrast FILE` finds out."""
 
     analysis: Literal["contrast"] = Field("contrast", description="Which workflow.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +10,7 @@ from neurolm import __version__
 from neurolm.checks import InputError, bad
 from neurolm.cli.data import open_dataset
 from neurolm.cli.names import label
-from neurolm.cli.plan import absolute, chosen, description, write_if_new
+from neurolm.cli.plan import absolute, chosen, description, write_if_new, write_workflow
 from neurolm.cli.timescales_config import ContrastConfig, FitConfig, TimescalesConfig
 from neurolm.datasets import Dataset
 
@@ -71,12 +69,7 @@ class TimescalesPlan:
         write_if_new(self.output / "config.json", self.config.model_dump(mode="json"))
         for part in self.parts:
             write_if_new(self.output / ".neurolm" / "stages" / f"{part}.json", self.settings_of(part))
-        workflow = {
-            "command": f"{shlex.quote(sys.executable)} -m neurolm",
-            "estimators": self.parts,
-            "threads": self.config.threads,
-        }
-        write_if_new(self.output / ".neurolm" / "plan.json", workflow)
+        write_workflow(self.output, self.config, estimators=self.parts)
         write_if_new(self.output / "dataset_description.json", description(self))
 
     def settings_of(self, part: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
@@ -13,6 +13,9 @@ from neurolm.cli.config import read_yaml
 from neurolm.cli.main import app
 from neurolm.cli.terminal import progress, say
 from neurolm.cli.workflow import shipped
+
+if TYPE_CHECKING:
+    from neurolm.training.config import TrainConfig
 
 train = typer.Typer(help="Train language models; measure what they remember and how gradients vanish.", no_args_is_help=True)
 app.add_typer(train, name="train")
@@ -27,17 +30,9 @@ def model(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, with sizes.")] = False,
 ) -> None:
     """Train a model; after a kill the same command goes on and ends with the same bytes. Under torchrun, on several processes."""
-    from neurolm.training.config import TrainConfig
     from neurolm.training.recipe import train as train_model
 
-    path = find_training_config(config)
-    values, _ = read_yaml(path)
-    if seed is not None:
-        values.setdefault("trainer", {})["seed"] = seed
-    try:
-        settings = TrainConfig.from_dict(values)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    settings = read_train_config(config, seed=seed)
     if dry_run:
         batches = settings.batches
         n_tokens = settings.trainer.n_steps * batches.batch_size * batches.length
@@ -175,7 +170,23 @@ def transfer(
         )
 
 
-def find_training_config(config: str) -> Path:
+def read_train_config(config: str | Path, *, seed: int | None = None) -> TrainConfig:
+    """Read and check the config of a training; errors name the file."""
+    from neurolm.training.config import TrainConfig
+
+    path = find_training_config(config)
+    values, _ = read_yaml(path)
+    for name in ("version", "analysis"):  # what every config may say
+        values.pop(name, None)
+    if seed is not None:
+        values.setdefault("trainer", {})["seed"] = seed
+    try:
+        return TrainConfig.from_dict(values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def find_training_config(config: str | Path) -> Path:
     """A path as it is, or a training config that comes with neurolm by its name."""
     path = Path(config)
     named = shipped("configs") / "train" / f"{config}.yaml"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from neurolm.checks import bad_file
 from neurolm.datasets.dataset import Finding
@@ -66,7 +64,7 @@ def fetch_files(registry: Mapping[str, Pinned], base_url: str, folder: Path, pro
 
 def _fetch_all(missing: Mapping[str, Pinned], base_url: str, folder: Path, n_files: int, progress: Progress) -> None:
     done = n_files - len(missing)
-    with ThreadPoolExecutor(N_AT_ONCE) as pool, _quiet_pooch():
+    with ThreadPoolExecutor(N_AT_ONCE) as pool:
         jobs = [pool.submit(fetch_file, base_url + path, known, inside(folder, path)) for path, known in missing.items()]
         try:
             for job in as_completed(jobs):
@@ -80,16 +78,18 @@ def _fetch_all(missing: Mapping[str, Pinned], base_url: str, folder: Path, n_fil
 
 def fetch_file(url: str, pinned: Pinned, target: Path) -> Path:
     """Download one file to `target`, continuing an earlier try; a wrong hash is an error and leaves nothing."""
-    import pooch
     import requests
 
+    part = target.with_name(f".{target.name}.partial")
     try:
-        with _quiet_pooch():
-            pooch.retrieve(url, pinned.hash, fname=target.name, path=target.parent, downloader=_Resume(pinned.n_bytes))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _download_rest(url, part, pinned.n_bytes)
+        if not is_intact(part, pinned):
+            part.unlink()
+            raise bad_file(url, "arrived with a wrong checksum", "The source has changed or the download was damaged.")
+        part.replace(target)
     except requests.RequestException as error:
         raise bad_file(url, f"could not be downloaded ({type(error).__name__})", "Check the network and try again.") from error
-    except ValueError as error:  # pooch's wrong hash
-        raise bad_file(url, "arrived with a wrong checksum", "The source has changed or the download was damaged.") from error
     except OSError as error:
         raise bad_file(target, f"could not be written ({error})", "Free space or set NEUROLM_CACHE.") from error
     return target
@@ -125,44 +125,19 @@ def inside(folder: Path, relative: str) -> Path:
     return folder.joinpath(*parts.parts)
 
 
-class _Resume:
-    """Pooch's downloader: asks for the rest of a part that an earlier try left behind; stops where a file is too long."""
+def _download_rest(url: str, part: Path, n_bytes: int) -> None:
+    """Write a file to `part`, asking only for what an earlier try did not get; stops where it is longer than published."""
+    import requests
 
-    def __init__(self, n_bytes: int) -> None:
-        self.n_bytes = n_bytes
-
-    def __call__(self, url: str, output_file: str, _pooch: Any) -> None:
-        import requests
-
-        part = Path(output_file).parent / f".{PurePosixPath(url).name}.partial"
-        start = part.stat().st_size if part.exists() else 0
-        headers = {"Range": f"bytes={start}-"} if start else {}
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
-            if start and response.status_code == requests.codes.requested_range_not_satisfiable:
-                part.unlink()
-                raise requests.ConnectionError("the part of an earlier try does not fit; it was removed")
-            response.raise_for_status()
-            mode = "ab" if response.status_code == requests.codes.partial_content else "wb"
-            with open(part, mode) as file:
-                for chunk in response.iter_content(PIECE):
-                    file.write(chunk)
-                    if file.tell() > self.n_bytes:
-                        break
-        if part.stat().st_size > self.n_bytes:
-            part.unlink()
-            raise ValueError(f"more than the published {self.n_bytes} bytes")
-        part.replace(output_file)
-
-
-@contextlib.contextmanager
-def _quiet_pooch() -> Iterator[None]:
-    """The library does not print: pooch's own messages are for its own users."""
-    import pooch
-
-    logger = pooch.get_logger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+        if start and response.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # the earlier try got everything, or too much: the hash will tell
+        response.raise_for_status()
+        mode = "ab" if response.status_code == requests.codes.partial_content else "wb"
+        with open(part, mode) as file:
+            for chunk in response.iter_content(PIECE):
+                file.write(chunk)
+                if file.tell() > n_bytes:
+                    break

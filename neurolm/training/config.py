@@ -24,6 +24,8 @@ class CorpusSettings:
     files : list of str
         Paths or patterns; see `read_documents`. With `validation_files` and `test_files` these
         are the training text, as for data sets that come split; else all of it, to be split.
+    validation_files, test_files : list of str
+        Of a data set that comes split; both or neither.
     form : {"written", "spoken", "lines", "raw"}
     fallback : str, optional
         Encoding of files that are not UTF-8.
@@ -70,7 +72,11 @@ class TokenizerSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which model; `settings` are the arguments of its class in `neurolm.lm`."""
+    """Which model.
+
+    kind : RNN, LSTM, MultiTimescaleLSTM, Transformer or FeedForward
+    settings : arguments of that class of `neurolm.lm`
+    """
 
     kind: str = "LSTM"
     settings: Mapping[str, Any] = field(default_factory=dict)

@@ -1,6 +1,5 @@
 """The same workflow on a real scheduler ends with the same bytes as on this machine, whatever is killed in between."""
 
-import contextlib
 import hashlib
 import os
 import signal
@@ -93,10 +92,9 @@ def _wait_for_step(words: str, output: Path, *, other_than: int = 0, seconds: fl
     for _ in range(int(seconds * 5)):
         assert not log.exists() or "Exiting because" not in log.read_text(), log.read_text()
         for process in psutil.process_iter(["cmdline"]):
-            is_step = " ".join((process.info["cmdline"] or [])[1:]).startswith(f"-m neurolm {words}")
-            with contextlib.suppress(psutil.Error):  # it may end while it is looked at
-                if is_step and process.pid != other_than and Path(process.cwd()) == output:
-                    return process
+            line = " ".join((process.info["cmdline"] or [])[1:])
+            if line.startswith(f"-m neurolm {words} {output}/config.json") and process.pid != other_than:
+                return process
         time.sleep(0.2)
     raise AssertionError(f"no step {words!r} came to work")
 

@@ -70,7 +70,12 @@ class Trial:
 
     def __init__(self, stage: Stage, place: Path, server: str) -> None:
         self.stage, self.place, self.run = stage, place, place / "run"
-        self.environment = {TOKEN: "1", "NEUROLM_CACHE": str(self.run / "cache"), "PLUG_SERVER": server}
+        self.environment = {
+            TOKEN: "1",
+            "NEUROLM_DATA": str(place / "no-data"),
+            "NEUROLM_CACHE": str(self.run / "cache"),
+            "PLUG_SERVER": server,
+        }
         self.row = Row(stage.name)
         write_inputs(stage, place)
         self.run.mkdir()

@@ -28,12 +28,23 @@ output: {place}/run
 """
 TRAINING = """\
 name: plug
-corpus: {{files: [{place}/text.txt], form: raw}}
+corpus: {{files: [{place}/text-*.txt], form: raw, validation: 0.2, test: 0.2}}
 tokenizer: {{kind: characters}}
 model: {{kind: LSTM, settings: {{width: 32, n_layers: 1}}}}
 batches: {{kind: streams, batch_size: 8, length: 32}}
 trainer: {{n_steps: 300, checkpoint_every: 20, log_every: 20, optimizer: {{kind: adamw, lr: 0.003}}}}
 baseline_order: 0
+"""
+DECODING = """\
+analysis: decoding
+simulated: {{training: [a, b, c], test: d, training_s: 60, test_s: 20, n_voxels: 20, snr: 20, rank: 6}}
+features: {{model: {place}/model, layer: 1, context: {{n: 3, unit: words}}}}
+decoder: {{alphas: [1.0, 100.0], n_voxels: 12, n_bootstraps: 2, chunk_trs: 8, beam_width: 3}}
+evaluation:
+  {{window_s: 8, step_s: 4, scores: [wer], teacher_forced: false, nulls: {{circular_shift: 2, min_shift_s: 6}}}}
+threads: 1
+device: cpu
+output: {place}/run
 """
 SENTENCE = "the rabbit took a watch out of its waistcoat pocket and looked at it and then hurried on. "
 
@@ -59,9 +70,11 @@ def write_inputs(stage: Stage, place: Path) -> None:
     shifts, own = stage.shifts
     (place / "analysis.yaml").write_text(ANALYSIS.format(place=place, shifts=shifts, own=own))
     (place / "training.yaml").write_text(TRAINING.format(place=place))
-    (place / "text.txt").write_text(SENTENCE * 400)
+    (place / "decoding.yaml").write_text(DECODING.format(place=place))
+    for i in range(8):
+        (place / f"text-{i}.txt").write_text(SENTENCE[i:] * 50)
     if not (place / "model").exists():
-        save_tiny_model(place / "model", width=64)
+        save_tiny_model(place / "model", width=48)
 
 
 def _of_analysis(*words: str) -> Callable[[Path], Callable[[], None]]:
@@ -72,15 +85,20 @@ def _train(place: Path) -> Callable[[], None]:
     return command_line("train", "model", str(place / "training.yaml"), "--output", str(place / "run"), "--device", "cpu")
 
 
+def _decode(place: Path) -> Callable[[], None]:
+    return command_line("decode", str(place / "decoding.yaml"))
+
+
 FILES = {f"part-{i}.bin": np.random.default_rng(i).bytes(300_000) for i in range(6)}
 
 
 def _download(place: Path) -> Callable[[], None]:
     def work() -> None:
+        from neurolm.cli.main import carry_out
         from neurolm.datasets.fetch import Pinned, fetch_files
 
         registry = {f"deep/{name}": Pinned(f"sha256:{hashlib.sha256(b).hexdigest()}", len(b)) for name, b in FILES.items()}
-        fetch_files(registry, os.environ["PLUG_SERVER"], place / "run")
+        carry_out(lambda: fetch_files(registry, os.environ["PLUG_SERVER"], place / "run"))
 
     return work
 
@@ -129,8 +147,9 @@ CHECK, EXTRACT, ENCODE, REPORT = (
 STAGES = [
     Stage("features", EXTRACT, [CHECK]),
     Stage("fit", ENCODE, [CHECK, EXTRACT], shifts=(0, 0)),
-    Stage("permutations", ENCODE, [CHECK, EXTRACT], shifts=(300, 50)),
+    Stage("permutations", ENCODE, [CHECK, EXTRACT], shifts=(150, 30)),
     Stage("report", REPORT, [CHECK, EXTRACT, ENCODE]),
     Stage("training", _train, uncompared=("log.jsonl",)),
+    Stage("decoding", _decode),
     Stage("downloads", _download),
 ]

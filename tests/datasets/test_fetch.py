@@ -68,9 +68,18 @@ def test_a_part_that_does_not_fit_is_thrown_away(home, tmp_path, file_server):
     target.parent.mkdir()
     (target.parent / ".a.txt.partial").write_bytes(b"x" * 9000)
     url = file_server(folder) + "a.txt"
-    with pytest.raises(FileError, match="could not be downloaded"):
+    with pytest.raises(FileError, match="wrong checksum"):
         fetch_file(url, registry["a.txt"], target)
     assert fetch_file(url, registry["a.txt"], target).read_bytes() == b"alpha" * 1000
+
+
+def test_a_part_that_was_whole_already_is_taken(home, tmp_path, file_server):
+    folder, registry = home
+    target = tmp_path / "here" / "a.txt"
+    target.parent.mkdir()
+    (target.parent / ".a.txt.partial").write_bytes(b"alpha" * 1000)  # killed between the last byte and the renaming
+    assert fetch_file(file_server(folder) + "a.txt", registry["a.txt"], target).read_bytes() == b"alpha" * 1000
+    assert names_under(tmp_path / "here") == ["a.txt"]
 
 
 def test_a_wrong_checksum_is_an_error_and_leaves_nothing(home, tmp_path, file_server):

@@ -1,0 +1,42 @@
+# Timescales: every estimator on its own, then the page.
+#
+# Thin by design: each rule calls one `neurolm` command on whole files. `neurolm run CONFIG`
+# writes .neurolm/plan.json (read here as `config`) and starts this file in the output folder.
+# Estimators are independent of one another: on a cluster they run at once.
+
+wildcard_constraints:
+    estimator="[a-z]+",
+
+COMMAND = config["command"]  # starts where `neurolm run` was started, with the threads pinned
+FOLDER = config["folder"]
+
+
+rule all:
+    input:
+        "report.html",
+
+
+rule map:
+    input:
+        ".neurolm/stages/{estimator}.json",
+    output:
+        "timescales/{estimator}.json",
+    threads: config["threads"]
+    resources:
+        mem_mb=lambda wildcards, attempt: 8000 * attempt,
+        runtime=lambda wildcards, attempt: 480 * attempt,
+        gpu=config["gpus"],
+    shell:
+        COMMAND + f" timescales map {FOLDER}/config.json --estimator {{wildcards.estimator}} --no-report"
+
+
+rule report:
+    input:
+        expand("timescales/{estimator}.json", estimator=config["estimators"]),
+    output:
+        "report.html",
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    shell:
+        COMMAND + f" timescales report {FOLDER}/config.json"
