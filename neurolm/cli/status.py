@@ -24,20 +24,21 @@ def status(output: Annotated[Path, typer.Argument(help="The output folder of a r
     with exclusive_lock(home / "run.lock", wait=False) as free:
         say("no run is at work here" if free else "a run is at work here")
     state = WorkflowState.read(home)
-    waiting = dict(state.planned)
-    for rule in state.started:
-        waiting[rule] = waiting.get(rule, 1) - 1
-    for rule in state.done:
-        say(f"done      {rule}")
+    for rule, (n_done, n) in state.counts().items():
+        if n_done:
+            say(f"done      {rule}" + (f" {n_done} of {n}" if n > 1 else ""))
     for beat in state.beats:
         say(f"running   {beat_text(beat)}")
     for rule in state.failed:
         say(f"failed    {rule}")
     errors = home / "errors.txt"
-    for message in errors.read_text(encoding="utf-8").splitlines() if errors.exists() else []:
+    for message in errors.read_text(encoding="utf-8").splitlines() if state.failed and errors.exists() else []:
         say(f"          {message}")
-    for rule, count in waiting.items():
-        if count > 0:
-            say(f"waiting   {rule}" + (f" x {count}" if count > 1 else ""))
+    for rule, (n_done, n) in state.counts().items():
+        n_started = 0 if free or rule in state.failed else min(n - n_done, state.started.count(rule) - n_done)
+        if n_started > 0 and not state.beats:
+            say(f"started   {rule}: no progress told yet, or in the cluster's queue")
+        if n - n_done - n_started > 0 and rule not in state.failed:
+            say(f"waiting   {rule}" + (f" x {n - n_done - n_started}" if n > 1 else ""))
     if not state.planned and not state.failed:
         say("every result is there and fits the config")

@@ -128,8 +128,13 @@ class WorkflowState:
         planned.pop("all", None)
         done = [rule for rule in re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", text, re.MULTILINE) if rule != "all"]
         started = [rule for rule in re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE) if rule != "all"]
-        failed = list(dict.fromkeys(re.findall(r"^Error in rule (\w+):", text, re.MULTILINE)))
+        errors = dict.fromkeys(re.findall(r"^Error in rule (\w+):", text, re.MULTILINE))
+        failed = [rule for rule in errors if done.count(rule) < planned.get(rule, 1)]  # else a retry went well
         return cls(planned, done, started, failed, [beat for beat in map(_beat, sorted(home.glob("heartbeats/*.json"))) if beat])
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """How many of a rule's steps are done, of how many, for each rule of the plan."""
+        return {rule: (self.done.count(rule), n) for rule, n in self.planned.items()}
 
 
 def _beat(path: Path) -> dict[str, Any] | None:
