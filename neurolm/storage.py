@@ -39,6 +39,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         raise bad_file(path.parent, f"cannot make this folder ({error.strerror})", "Choose a writable place.") from error
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        remove_parts(path.parent, path.name)
         yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
@@ -135,12 +136,12 @@ def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str,
     return arrays, attributes
 
 
-def remove_parts(folder: str | Path) -> list[Path]:
-    """Remove temporary files that dead processes left in `folder`; return their paths."""
+def remove_parts(folder: str | Path, name: str | None = None) -> list[Path]:
+    """Remove temporary files that dead processes left in `folder` (of the file `name` alone); return their paths."""
     removed = []
     for part in Path(folder).glob(".*.part"):
         match = _TEMPORARY.match(part.name)
-        if match and not _is_running(int(match["pid"])):
+        if match and name in (None, match["name"]) and not _is_running(int(match["pid"])):
             part.unlink(missing_ok=True)
             removed.append(part)
     return removed

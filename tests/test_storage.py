@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -49,6 +50,45 @@ def test_a_cut_h5_file_and_broken_json_are_named(tmp_path):
     (tmp_path / "b.json").write_text('{\n"b": }')
     with pytest.raises(FileError, match=r"b\.json:2"):
         read_json(tmp_path / "b.json")
+
+
+def test_an_h5_file_of_a_newer_version_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr("neurolm.storage.VERSION", 2)
+    write_h5(tmp_path / "a.h5", {"x": np.zeros(3)})
+    monkeypatch.undo()
+    with pytest.raises(FileError, match=r"a\.h5: has version 2 of the format, this neurolm reads up to 1. Update neurolm."):
+        read_h5(tmp_path / "a.h5")
+
+
+def test_a_full_disk_is_noticed_before_hdf5_writes_and_leaves_the_old_file(tmp_path, monkeypatch):
+    write_h5(tmp_path / "a.h5", {"x": np.zeros(3)})
+    before, asked = (tmp_path / "a.h5").read_bytes(), []
+
+    def full(descriptor, start, n_bytes):
+        asked.append(n_bytes)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    arrays = {"x": np.zeros(10_000), "names": np.array(["a long name"] * 5000)}
+    with pytest.raises(FileError, match=r"a\.h5: could not be written \(No space left on device\). Free space"):
+        write_h5(tmp_path / "a.h5", arrays, {"settings": {"n": 1}})
+    monkeypatch.undo()
+    assert [p.name for p in tmp_path.iterdir()] == ["a.h5"]
+    assert (tmp_path / "a.h5").read_bytes() == before
+    write_h5(tmp_path / "a.h5", arrays, {"settings": {"n": 1}})
+    assert asked[0] >= (tmp_path / "a.h5").stat().st_size
+
+
+def test_what_a_dead_writer_of_the_same_file_left_is_removed(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for pid in (dead.pid, os.getppid()):
+        (tmp_path / f".a.json.{pid}.part").write_text("half")
+    (tmp_path / f".b.json.{dead.pid}.part").write_text("half")
+    write_json(tmp_path / "a.json", 1)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        [f".a.json.{os.getppid()}.part", f".b.json.{dead.pid}.part", "a.json"]
+    )
 
 
 def test_hash_tells_content_dtype_and_nesting_apart():
