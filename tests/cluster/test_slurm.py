@@ -86,7 +86,7 @@ def test_a_workflow_on_slurm_gives_the_bytes_of_the_local_run_after_kills(tmp_pa
     assert not list(tmp_path.rglob("*.part"))
 
 
-def _wait_for_step(words: str, output: Path, *, other_than: int = 0, seconds: float = 120) -> psutil.Process:
+def _wait_for_step(words: str, output: Path, *, other_than: int = 0, seconds: float = 300) -> psutil.Process:
     """The process of a step of the run in `output`."""
     log = output / ".neurolm" / "snakemake.log"
     for _ in range(int(seconds * 5)):
