@@ -46,10 +46,8 @@ class TimescalesPlan:
         """(rule, what it makes, what that is) of every step, in order."""
         if self.workflow == "contrast":
             pairs = self.config.items.pairs
-            return [
-                ("contrast", "contrast/contrast.json", f"{pairs} pairs of items, {self.config.permutations} permutations"),
-                ("report", "report.html", "one HTML file"),
-            ]
+            what = f"{pairs} pairs of items, {self.config.permutations} permutations, one HTML file"
+            return [("contrast", "contrast/contrast.json", what)]
         who = f"{len(self.subjects)} subjects, {len(self.stories)} stories"
         made = [("map", f"timescales/{name}.json", f"{name}: {who}") for name in self.config.estimators]
         return [*made, ("report", "report.html", "one HTML file")]
