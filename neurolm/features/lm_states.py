@@ -13,7 +13,7 @@ from neurolm.checks import InputError, bad, check_choice
 from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch, made_by
 from neurolm.features.feature_space import Features
 from neurolm.features.layer_features import SweptStates, layer_features, layer_name, side_by_side
-from neurolm.features.memory import bytes_per_token, choose_budget, free_memory, state_width
+from neurolm.features.memory import bytes_per_token, choose_budget, free_memory, layer_widths
 from neurolm.features.reading import Reads, Sink, run_plan
 from neurolm.features.reading_plan import ReadingPlan, check_context, check_contexts, plan_reading
 from neurolm.features.text_rules import StoryTokens, TextRules
@@ -120,7 +120,7 @@ class LMStates:
         settings["context"] = {"words": words}
         groups = [f"context_{n:04d}/" for n in words]
         if self.cache is None:
-            _check_room(self.lm, len(transcript) * len(words) * len(self.layers))
+            _check_room(self.lm, self.layers, len(transcript) * len(words))
         stored = self._fetch(story, plan, groups, f"{len(words)} contexts to {words[-1]} words", settings, progress)
         return SweptStates(stored, words, self.layers, transcript, plan, settings)
 
@@ -232,9 +232,10 @@ def _check_whole_words(contexts: Sequence[ContextWindow], spans: np.ndarray, poo
             )
 
 
-def _check_room(lm: LanguageModel, n_rows: int) -> None:
+def _check_room(lm: LanguageModel, layers: Sequence[int], n_rows: int) -> None:
     """Refuse a sweep that would not fit in memory, before the work."""
-    n_bytes = 4 * state_width(lm) * n_rows
+    widths = layer_widths(lm)
+    n_bytes = 4 * n_rows * sum(widths[layer] for layer in layers)
     free = free_memory(torch.device("cpu"))
     if n_bytes > free:
         raise bad(

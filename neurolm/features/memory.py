@@ -42,15 +42,14 @@ def bytes_per_token(lm: LanguageModel, n_layers_kept: int, n_logits: int = 0) ->
     n_logits : int
         Scores kept of each token: the vocabulary where words are predicted, else 0.
     """
-    return 4 * (state_width(lm) * (n_layers_kept + 2 * lm.n_layers + 16) + 3 * n_logits)
+    return 4 * (max(layer_widths(lm)) * (n_layers_kept + 2 * lm.n_layers + 16) + 3 * n_logits)
 
 
-def state_width(lm: LanguageModel) -> int:
-    """Width of the embeddings, found by reading one token."""
+def layer_widths(lm: LanguageModel) -> tuple[int, ...]:
+    """Width of every layer, the embeddings first, found by reading one token; recurrent models may have several."""
     with torch.inference_mode():
-        hidden = lm.step(torch.zeros(1, 1, dtype=torch.int64, device=lm.device), layers=[0], logits=False).hidden[0]
-    assert hidden is not None
-    return int(hidden.shape[-1])
+        output = lm.step(torch.zeros(1, 1, dtype=torch.int64, device=lm.device), logits=False)
+    return tuple(int(hidden.shape[-1]) for hidden in output.hidden if hidden is not None)
 
 
 def _available() -> int:

@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop
 
 from neurolm.features.lm_states import LMStates
-from neurolm.features.memory import state_width
+from neurolm.features.memory import layer_widths
 from neurolm.features.reading_plan import check_contexts
 from neurolm.features.surprisal import Surprisal
 from neurolm.lm.language_model import LanguageModel
@@ -147,7 +147,8 @@ def _what_is_read(space: LMStates | Surprisal) -> tuple[int, bool, int]:
     """(deepest layer, whether the output head is computed, columns of a row)."""
     if isinstance(space, Surprisal):
         return space.lm.n_layers, True, 2
-    return max(space.layers), False, len(space.layers) * state_width(space.lm)
+    widths = layer_widths(space.lm)
+    return max(space.layers), False, sum(widths[layer] for layer in space.layers)
 
 
 def _duration(seconds: float) -> str:

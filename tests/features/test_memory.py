@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from neurolm.features import memory
+from neurolm.lm import LSTM
 
 LENGTHS = np.array([30, 130, 90])
 
@@ -44,5 +45,6 @@ def test_free_memory_is_within_the_machine():
     assert 0 < free < 1 << 50
 
 
-def test_the_width_is_found_by_reading_a_token(models):
-    assert memory.state_width(models["gpt2 of transformers"]) == 32
+def test_the_widths_are_found_by_reading_a_token(models, bpe):
+    assert memory.layer_widths(models["gpt2 of transformers"]) == (32, 32, 32, 32)
+    assert memory.layer_widths(LSTM(bpe, width=24, n_layers=3, embedding_width=8)) == (8, 24, 24, 8)

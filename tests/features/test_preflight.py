@@ -5,6 +5,7 @@ import torch
 
 from neurolm.features import LMStates, Surprisal, plan_extraction
 from neurolm.features.preflight import count_flops, matmul_rate
+from neurolm.lm import LSTM
 from neurolm.stimuli import ContextWindow
 
 WIDTH, N_LAYERS = 32, 3
@@ -41,6 +42,11 @@ def test_the_plan_counts_what_is_really_read(models, story, context, counting):
     if context.unit == "words":
         assert plan.n_passes == len(passes)
         assert plan.flops == pytest.approx(sum(count_flops(models["transformer"], length, [3]) for _, length in lm.shapes))
+
+
+def test_layers_of_different_widths_are_counted_each(bpe, story):
+    states = LMStates(LSTM(bpe, width=24, n_layers=3, embedding_width=8), [0, 1, 3], ContextWindow(4))
+    assert plan_extraction(states, story, measure_s=0.01).output_bytes == states.extract(story).values.nbytes
 
 
 def test_a_sweep_is_planned_at_the_price_of_its_longest_context(models, make_story):
