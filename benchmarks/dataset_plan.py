@@ -82,7 +82,7 @@ def plan(o: argparse.Namespace) -> str:
         "",
         f"Weights of one fit: {size(4.0 * o.delays * o.width * o.voxels)}; of all: "
         f"{size(4.0 * o.delays * o.width * o.voxels * n_fits)} (kept only where asked for).",
-        f"One feature space: {size(one_layer)} a word, {size(4.0 * n_trs * o.width)} a TR.",
+        f"One feature space: {size(one_layer)} with a row for each word, {size(4.0 * n_trs * o.width)} for each TR.",
         f"One fit: {fit.total_gb:.1f} GB of memory, {fit.n_targets_batch:,} voxels at a time, {fit.cost.method}.",
     ]
     return "\n".join(lines)
@@ -102,7 +102,7 @@ def window_flops(o: argparse.Namespace, n_words: int) -> float:
 
 
 def row(stage: str, flops: float, seconds: float, workers: int, n_bytes: float) -> str:
-    work = f"{flops / 1e15:,.3g} PFLOP" if flops else ""
+    work = f"{flops / 1e15:,.{0 if flops > 1e17 else 2}f} PFLOP" if flops else ""
     return f"| {stage} | {work} | {duration(seconds)} | {duration(seconds / workers) if workers > 1 else ''} | {size(n_bytes)} |"
 
 

@@ -3,9 +3,10 @@
 GPT-2 small with random weights (values do not change the cost) on a real story, all 13 hidden states: in
 neurolm's own transformer, which is what `load("gpt2")` gives, and through the adapter for transformers.
 Everything that is compared is run in one process, turn by turn, with the rate of a large matrix product
-measured before and after each turn, and its values are compared too. Only words whose windows are full are
-counted, so that both sides read the same tokens for them. Run with the machine otherwise idle, or with
-`--clock cpu --threads 1`:
+measured around each turn, and its values are compared too. Rates and ratios are those of the least time of each
+over the rounds, as `timeit` has it; the ratio of every round stands beside. Only words whose windows are full are
+counted, so that both sides read the same tokens for them; one window at a time is timed on every third. Run with
+the machine otherwise idle, or with `--clock cpu --threads 1`:
 
     python benchmarks/features.py                      # everything; about ten minutes on 2 cores
     python benchmarks/features.py windows pipeline     # some parts
@@ -32,6 +33,7 @@ from typing import Any
 import numpy as np
 
 DATA = Path(os.environ.get("NEUROLM_DATA", "data"))
+EVERY = 3  # one window at a time is timed on every third of the windows
 PARTS = ("windows", "pipeline", "sweep", "recurrent")
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(8 << 30)}
@@ -132,7 +134,6 @@ class Bench:
             run(story[: n_context + 2])  # warms up
         flops = self.flops_of(spaces["neurolm"], story, n_context)
         seconds: dict[str, list[float]] = {name: [] for name in runs}
-        shares: dict[str, list[float]] = {name: [] for name in runs}
         values: dict[str, np.ndarray] = {}
         peaks = [self.peak()]
         for _ in range(self.rounds):
@@ -140,9 +141,19 @@ class Bench:
                 taken, result = self.timed(run, story)
                 peaks.append(self.peak())
                 seconds[name].append(taken)
-                shares[name].append(flops / taken / float(np.mean(peaks[-2:])))
-                values[name] = getattr(result, "values", result)[-n_windows:]
-        rows = {name: self.row(name, n_windows, seconds, shares, values) for name in runs}
+                values[name] = result.values[n_context - 1 :: EVERY] if hasattr(result, "values") else result
+        alone = np.array(seconds["one at a time"]) * n_windows / len(values["one at a time"])
+        seconds["one at a time"] = list(alone)
+        rows = {
+            name: {
+                "words_per_s": round(n_windows / min(times), 2),
+                "ratio": round(float(alone.min()) / min(times), 2),
+                "ratio_of_each_round": [round(float(r), 2) for r in alone / np.array(times)],
+                "share_of_peak": round(flops / min(times) / max(peaks), 3),
+                "largest_difference_of_scale": _difference(values[name], values["one at a time"]),
+            }
+            for name, times in seconds.items()
+        }
         return {"n_windows": n_windows, "gflops_of_peak": [round(p / 1e9) for p in peaks], **rows}
 
     def flops_of(self, space: Any, story: Any, n_context: int) -> float:
@@ -152,32 +163,14 @@ class Bench:
         config, tokens = self.theirs.config, plan.lengths.astype(float)
         return float((24 * config.n_layer * config.n_embd**2 * tokens + 4 * config.n_layer * config.n_embd * tokens**2).sum())
 
-    def row(
-        self,
-        name: str,
-        n_windows: int,
-        seconds: dict[str, list[float]],
-        shares: dict[str, list[float]],
-        values: dict[str, np.ndarray],
-    ) -> dict[str, Any]:
-        ratios = np.array(seconds["one at a time"]) / np.array(seconds[name])
-        return {
-            "words_per_s": round(n_windows / float(np.median(seconds[name])), 2),
-            "ratio": round(float(np.median(ratios)), 2),
-            "ratios": [round(float(r), 2) for r in ratios],
-            "share_of_peak": round(float(np.median(shares[name])), 3),
-            "shares_of_peak": [round(share, 3) for share in shares[name]],
-            "largest_difference_of_scale": _difference(values[name], values["one at a time"]),
-        }
-
     def one_at_a_time(self, space: Any, story: Any) -> np.ndarray:
-        """What extractors do that run a model on each word's own window, for full windows: (n_windows, 13 * 768)."""
+        """What extractors do that run a model on each word's own window, for every third full window: (n, 13 * 768)."""
         import torch
 
         tokens = space.prepare(story, [space.context])[0].tokens
         rows = []
         with torch.inference_mode():
-            for word in range(space.context.n - 1, len(story)):
+            for word in range(space.context.n - 1, len(story), EVERY):
                 start, stop = tokens.spans[word - space.context.n + 1, 0], tokens.spans[word, 1]
                 ids = torch.tensor([[self.tokenizer.bos_id, *tokens.ids[start:stop]]], device=self.lm.device)
                 states = self.theirs.transformer(ids, output_hidden_states=True, use_cache=False).hidden_states
@@ -200,19 +193,20 @@ class Bench:
             "feature-extraction", model=self.theirs.transformer, tokenizer=tokenizer, device=self.lm.device
         )
         words = [word.lower() for word in story.words]
-        texts = [" " + " ".join(words[i - 19 : i + 1]) for i in range(19, len(words))]
+        texts = [" " + " ".join(words[i - 19 : i + 1]) for i in range(19, len(words), EVERY)]
         rows: dict[str, Any] = {"n_windows": n_windows}
         ours = [self.timed(space.extract, story) for _ in range(self.rounds)]
-        taken = float(np.median([seconds for seconds, _ in ours]))
+        taken = min(seconds for seconds, _ in ours)
         for size in (1, 16):
-            seconds, states = self.timed(functools.partial(pipe, batch_size=size, return_tensors=True), texts)
+            turns = [self.timed(functools.partial(pipe, batch_size=size, return_tensors=True), texts) for _ in range(self.rounds)]
+            seconds, states = min(turn[0] for turn in turns) * n_windows / len(texts), turns[0][1]
             last = [state[0, len(tokenizer(text)["input_ids"]) - 1] for state, text in zip(states, texts)]
             theirs = np.array([vector.float().cpu().numpy() for vector in last])
             rows[f"batch {size}"] = {
                 "ratio": seconds / taken,
                 "words_per_s": n_windows / taken,
                 "words_per_s_pipeline": n_windows / seconds,
-                "largest_difference_of_scale": _difference(ours[0][1].values[19:], theirs),
+                "largest_difference_of_scale": _difference(ours[0][1].values[19::EVERY], theirs),
             }
         return rows
 

@@ -48,7 +48,8 @@ def bytes_per_token(lm: LanguageModel, n_layers_kept: int, n_logits: int = 0) ->
 def layer_widths(lm: LanguageModel) -> tuple[int, ...]:
     """Width of every layer, the embeddings first, found by reading one token; recurrent models may have several."""
     with torch.inference_mode():
-        output = lm.step(torch.zeros(1, 1, dtype=torch.int64, device=lm.device), logits=False)
+        ids = torch.zeros(1, 1, dtype=torch.int64, device=lm.device)
+        output = lm.step(ids, layers=range(lm.n_layers + 1), logits=False)
     return tuple(int(hidden.shape[-1]) for hidden in output.hidden if hidden is not None)
 
 
