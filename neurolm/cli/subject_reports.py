@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from neurolm.cli.names import label
 from neurolm.cli.report_maps import surface_maps
 
@@ -27,13 +29,14 @@ def subject_reports(
         return
     for subject, scored in zip(result.subjects, result.each, strict=True):
         name = f"sub-{label(subject)}"
+        interval = scored.interval_name if np.isfinite(scored.interval).any() else ""
         yield (
             name,
             replace(
                 whole,
                 title=f"{whole.title}: {name}",
                 dataset=replace(whole.dataset, subjects=(subject,)),
-                methods=replace(whole.methods, n_null=scored.n_null, interval=scored.interval_name),
+                methods=replace(whole.methods, n_null=scored.n_null, interval=interval),
                 scores=(replace(layer_scores(result, scored), who=name),),
                 alignment=tuple(story.of_subject(check, subject) for story, check in zip(whole.alignment, checks, strict=True)),
                 listeners=None,

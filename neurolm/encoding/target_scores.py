@@ -16,7 +16,7 @@ from neurolm.encoding.listeners import Listeners
 from neurolm.encoding.nested import NestedRidge
 from neurolm.encoding.significance import fdr, permutation_p
 
-MOST_KEPT = 50_000_000  # predictions (rows x targets) kept for intervals; 200 MB
+MOST_TARGETS = 20_000  # of a group, listeners by voxels: more get no interval of their own, which would cost more than the fits
 
 
 class TargetScores:
@@ -146,7 +146,7 @@ class TargetScores:
         return np.stack([one.best_alphas for one in self._sets])
 
     def _score(self, ridge: NestedRidge) -> HeldOutScores:
-        return held_out_scores(ridge, self.Y, keep_predictions=self.Y.size <= MOST_KEPT or len(self.folds) == 1)
+        return held_out_scores(ridge, self.Y, keep_predictions=self._has_intervals or len(self.folds) == 1)
 
     def _result(self, fitted: HeldOutScores) -> _Result:
         each = self._each_interval(fitted.predictions)
@@ -192,15 +192,19 @@ class TargetScores:
         return each[:, 0] if self.n_subjects == 1 else np.full((2, self.n_voxels), np.nan)
 
     def _each_interval(self, predictions: np.ndarray | None) -> np.ndarray:
-        """(2, n_subjects, n_voxels): of each listener, over stretches of time; NaN where predictions are not kept."""
+        """(2, n_subjects, n_voxels): of each listener, over stretches of time; NaN where there are too many."""
         s = self.settings
-        if predictions is None:
+        if predictions is None or not self._has_intervals:
             return np.full((2, self.n_subjects, self.n_voxels), np.nan)
         tests = [fold.test for fold in self.folds]
         ends = bootstrap_folds(
             self.Y, predictions, tests, block_trs=s.interval_block_trs, n_bootstrap=s.n_bootstrap, ci=s.ci, rng=self.seed
         )
         return np.stack(ends).reshape(2, self.n_subjects, self.n_voxels)
+
+    @property
+    def _has_intervals(self) -> bool:
+        return self.n_subjects == 1 or self.Y.shape[1] <= MOST_TARGETS
 
     def _interval_name(self) -> str:
         draws = f"{self.settings.ci:.0%} bootstrap, {self.settings.n_bootstrap:,} draws"
