@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -25,7 +26,6 @@ from neurolm.checks import FileError, InputError, bad, bad_file, check_choice
 from neurolm.datasets.bids_files import BidsFile, find_files, preprocessed_runs
 from neurolm.datasets.bids_times import run_tr, start_time, story_onset
 from neurolm.datasets.dataset import DatasetInfo, DatasetNotFound, Finding
-from neurolm.datasets.places import find_copy
 from neurolm.progress import Progress, silent
 from neurolm.stimuli import Mismatch, Transcript, mark_sentences, read_transcript
 from neurolm.stimuli.text_file import read_annotation
@@ -79,23 +79,41 @@ class Bids:
         Of volumes. "common": voxels in the brain masks of all runs of all subjects.
     tr : float, optional
         Seconds, where header and sidecar disagree or say nothing.
+
+    Raises
+    ------
+    DatasetNotFound
+        If no folder is named.
     """
 
     is_simulated = False
 
     def __init__(
         self,
-        folder: str | Path,
-        derivatives: str | Path | None = None,
         *,
+        folder: str | Path | None = None,
+        derivatives: str | Path | None = None,
         space: str = "MNI152NLin2009cAsym",
-        res: str | None = None,
+        res: str | int | None = None,
         words: str | Path | None = None,
         onset_s: float | None = None,
         confounds: Sequence[str] = (),
         mask: str | Path = "common",
         tr: float | None = None,
     ) -> None:
+        if folder is None:
+            raise DatasetNotFound("bids: no folder is named. Set the option folder: to the BIDS folder, or to fMRIPrep's own.")
+        for name, text in {"folder": folder, "derivatives": derivatives, "space": space, "words": words, "mask": mask}.items():
+            if text is not None and not isinstance(text, (str, Path)):
+                raise bad(name, "be text", text, "Put it into quotes.")
+        if tr is not None and not (_is_number(tr) and 0.1 <= tr <= 30):
+            raise bad("tr", "be seconds between 0.1 and 30", tr)
+        if onset_s is not None and not _is_number(onset_s):
+            raise bad("onset_s", "be a finite number of seconds", onset_s)
+        if not isinstance(confounds, (str, list, tuple)) or not all(isinstance(one, str) for one in confounds):
+            raise bad("confounds", "be a list of strategies", confounds, "For example [motion, high_pass].")
+        if not Path(folder).is_dir():
+            raise bad_file(folder, "no such folder", "Name the BIDS folder, or fMRIPrep's own.")
         self.folder: Path | None = Path(folder)
         self._root = Path(folder)
         self._preprocessed = _derivatives(self._root, derivatives)
@@ -105,7 +123,7 @@ class Bids:
         if words is not None and not self.words.is_dir():
             raise bad_file(words, "no such folder", "Name the folder that holds <story>.TextGrid, .tsv, .csv or .json.")
         self._files = find_files(self._preprocessed)
-        self._runs = preprocessed_runs(self._files, self._preprocessed, space, res)
+        self._runs = preprocessed_runs(self._files, self._preprocessed, space, None if res is None else str(res))
 
     @cached_property
     def info(self) -> DatasetInfo:
@@ -294,44 +312,6 @@ class Bids:
         return float(own.onsets[0] - first.onsets[0])
 
 
-def load_bids(
-    *,
-    folder: str | Path | None = None,
-    derivatives: str | Path | None = None,
-    space: str = "MNI152NLin2009cAsym",
-    res: str | None = None,
-    words: str | Path | None = None,
-    onset_s: float | None = None,
-    confounds: Sequence[str] = (),
-    mask: str | Path = "common",
-    tr: float | None = None,
-) -> Bids:
-    """Open a BIDS tree; the options are those of `Bids`.
-
-    Raises
-    ------
-    DatasetNotFound
-        If no folder is named.
-    """
-    if folder is None:
-        raise DatasetNotFound("bids: no folder is named. Set the option folder: to the BIDS folder, or to fMRIPrep's own.")
-    found = find_copy("", folder)
-    assert found is not None
-    if tr is not None and not (isinstance(tr, (int, float)) and 0.1 <= tr <= 30):
-        raise bad("tr", "be seconds between 0.1 and 30", tr)
-    return Bids(
-        found,
-        derivatives,
-        space=space,
-        res=None if res is None else str(res),
-        words=words,
-        onset_s=onset_s,
-        confounds=confounds,
-        mask=mask,
-        tr=tr,
-    )
-
-
 def _derivatives(root: Path, named: str | Path | None) -> Path:
     if named is not None:
         folder = root / named
@@ -340,6 +320,10 @@ def _derivatives(root: Path, named: str | Path | None) -> Path:
         return folder
     places = [root / "derivatives" / "fmriprep", root / "derivatives", root]
     return next(place for place in places if place == root or any(place.glob("sub-*")))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _word_names(story: str) -> list[str]:

@@ -25,7 +25,7 @@ _PLUGINS = {
     plugin.info.name: plugin
     for plugin in (
         _Plugin(alice.INFO, alice.load_alice, alice.fetch_alice),
-        _Plugin(bids.INFO, bids.load_bids),
+        _Plugin(bids.INFO, bids.Bids),
         _Plugin(lebel2023.INFO, lebel2023.load_lebel2023, lebel2023.fetch_lebel2023),
         _Plugin(little_prince.INFO, little_prince.load_little_prince, little_prince.fetch_little_prince),
         _Plugin(narratives.INFO, narratives.load_narratives, narratives.fetch_narratives),

@@ -1,3 +1,4 @@
+import contextlib
 import gzip
 import json
 import shutil
@@ -313,3 +314,14 @@ ANY_NAME = st.text(st.characters(exclude_categories=("Cs",), exclude_characters=
 def test_any_file_name_is_taken_apart_or_left_alone(name):
     file = parse_name(Path("/data") / name)
     assert file is None or (file.subject == file.entities["sub"] and file.run is not None)
+
+
+OPTIONS = ("folder", "derivatives", "space", "res", "words", "onset_s", "confounds", "mask", "tr")
+VALUES = st.none() | st.booleans() | st.integers() | st.floats() | ANY_NAME | st.lists(ANY_NAME | st.integers(), max_size=2)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(options=st.dictionaries(st.sampled_from(OPTIONS), VALUES | st.dictionaries(ANY_NAME, ANY_NAME, max_size=1), max_size=2))
+def test_whatever_a_config_says_the_answer_is_a_data_set_or_an_error_of_ours(whole, options):
+    with contextlib.suppress(InputError):
+        load_dataset("bids", **{"folder": whole, "space": "fsLR"} | options).bold("01", "clock_run-1")
