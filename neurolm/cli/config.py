@@ -89,6 +89,9 @@ class EncodeConfig(Section):
     alphas: AlphasConfig = AlphasConfig()
     folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
+    test_stories: list[str] = Field(
+        [], description="Stories only ever predicted, once, by a fit of all others: for whole brains."
+    )
     inner_folds: int = Field(5, ge=2, description="Blocks within the training part, to choose the penalty.")
     permutations: int = Field(1000, ge=0, description="Circular shifts of the mean listener's BOLD with the fit repeated.")
     subject_permutations: int = Field(100, ge=0, description="The same, for every listener by himself.")

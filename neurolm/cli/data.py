@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neurolm.checks import bad
 from neurolm.cli.main import app
 from neurolm.cli.terminal import progress, say
 
 if TYPE_CHECKING:
     from neurolm.cli.config import DatasetConfig
-    from neurolm.datasets import Dataset
+    from neurolm.datasets import Dataset, DatasetInfo
+
+CORTEX = "simulated_cortex"
 
 data = typer.Typer(help="List, fetch and check data sets.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -20,12 +24,10 @@ app.add_typer(data, name="data")
 @data.command("list", epilog="Example: neurolm data list")
 def list_() -> None:
     """List the data sets that neurolm knows, with their licences and whether they can be fetched."""
-    from neurolm.datasets import list_datasets
-
-    for info in list_datasets():
+    for info in _known():
         how = "simulated" if info.is_simulated else "neurolm data fetch" if info.is_downloadable else "bring your own copy"
-        say(f"{info.name:<16}{info.description}")
-        say(f"{'':<16}{info.licence}; {how}")
+        say(f"{info.name:<18}{info.description}")
+        say(f"{'':<18}{info.licence}; {how}")
 
 
 @data.command(epilog="Example: neurolm data fetch lebel2023 --subject UTS03 --story souls")
@@ -37,10 +39,10 @@ def fetch(
 ) -> None:
     """Download a data set into the cache, every file checked; a broken download goes on where it stopped."""
     from neurolm.checks import check_choice
-    from neurolm.datasets import fetch_dataset, list_datasets
+    from neurolm.datasets import fetch_dataset
     from neurolm.storage import cache_folder
 
-    known = {info.name: info for info in list_datasets()}
+    known = {info.name: info for info in _known()}
     info = known[check_choice("name", name, known)]
     say(f"{info.name}: {info.description} ({info.licence})")
     if dry_run:
@@ -60,8 +62,6 @@ def check(
     ] = None,
 ) -> None:
     """Read the copy at hand and say what is there, what is known, and what is wrong."""
-    from neurolm.datasets import load_dataset
-
     if name.endswith((".yaml", ".yml", ".json")):
         from neurolm.cli.config import read_config
         from neurolm.cli.run import find_config
@@ -70,7 +70,7 @@ def check(
         name, options = section.name, section.options
     else:
         options = {}
-    dataset = load_dataset(name, **options | _options(option or []))
+    dataset = _load(name, options | _options(option or []))
     say(f"{dataset.info.name}: {dataset.info.design}")
     say(f"from {dataset.folder or 'memory'}; {len(dataset.subjects())} subjects, stories: {', '.join(dataset.stories())}")
     with progress(f"check {name}") as report:
@@ -84,8 +84,6 @@ def check(
 def _options(given: list[str]) -> dict[str, Any]:
     """`folder=/data/ds` and `confounds=[motion]` as a config would have them."""
     import yaml
-
-    from neurolm.checks import bad
 
     options = {}
     for pair in given:
@@ -101,12 +99,34 @@ def _options(given: list[str]) -> dict[str, Any]:
 
 def open_dataset(config: DatasetConfig) -> tuple[Dataset, str]:
     """The data set of a config, or its fallback where it cannot be had; and the name of what was opened."""
-    from neurolm.datasets import load_dataset
     from neurolm.datasets.dataset import DatasetNotFound
 
     try:
-        return load_dataset(config.name, **config.options), config.name
+        return _load(config.name, config.options), config.name
     except DatasetNotFound:
         if config.fallback is None:
             raise
-        return load_dataset(config.fallback), config.fallback
+        return _load(config.fallback, {}), config.fallback
+
+
+def _load(name: str, options: dict[str, Any]) -> Dataset:
+    """A data set of the registry, or the simulated cortex, which is made of an encoding model."""
+    from neurolm.checks import nearest
+    from neurolm.datasets import load_dataset
+
+    if name != CORTEX:
+        return load_dataset(name, **options)
+    from neurolm.encoding import load_simulated_cortex
+
+    known = inspect.signature(load_simulated_cortex).parameters
+    for option in options:
+        if option not in known:
+            raise bad(f"option of {name}", f"be one of {', '.join(known)}", option, nearest(option, known))
+    return load_simulated_cortex(**options)
+
+
+def _known() -> list[DatasetInfo]:
+    from neurolm.datasets import list_datasets
+    from neurolm.encoding.simulated_cortex import INFO
+
+    return [*list_datasets(), INFO]

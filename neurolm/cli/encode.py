@@ -6,8 +6,10 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
+from neurolm.checks import bad
 from neurolm.cli.features import read_layer, read_manifest
 from neurolm.cli.main import app
 from neurolm.cli.terminal import progress, say
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from neurolm.features import Features
 
 
+MOST_NAMED = 30  # columns that are named one by one on the terminal
+
+
 @app.command(epilog="Example: neurolm encode configs/demo.yaml")
 def encode(
     config: Annotated[str, typer.Argument(help="A config of an analysis.")],
@@ -28,6 +33,7 @@ def encode(
     """Fit and test encoding models: layers, baselines, ceilings, nulls, listeners and their mean."""
     from neurolm.cli.config import read_config
     from neurolm.cli.plan import make_plan
+    from neurolm.cli.recovery import write_recovery
     from neurolm.cli.run import find_config
     from neurolm.cli.stimuli import prepared_runs
     from neurolm.cli.subjects import write_subjects
@@ -55,10 +61,8 @@ def encode(
         write_subjects(plan, result, subjects, report)
     write_text(plan.output / "encoding" / "scores.tsv", score_table(result))
     result.save(plan.output / "encoding" / "scores.h5")
-    best = result.scored[0]
-    say(
-        f"{best.who}: {', '.join(f'{n} {r:.2f}' for n, r in zip(region_names(result), best.chosen.r))} (layer chosen inside the folds)"
-    )
+    say(f"{result.scored[0].who}: {_summary(result)} (layer chosen inside the folds)")
+    write_recovery(plan, subjects)
 
 
 class LayerSets(Mapping[str, Sequence["Features"]]):
@@ -81,8 +85,6 @@ class LayerSets(Mapping[str, Sequence["Features"]]):
 
 def settings(plan: Plan) -> EvaluationSettings:
     """The config's design and encode sections as the library takes them."""
-    import numpy as np
-
     from neurolm.encoding.evaluation import EvaluationSettings
 
     encode, design = plan.config.encode, plan.config.design
@@ -93,10 +95,27 @@ def settings(plan: Plan) -> EvaluationSettings:
         n_folds=encode.folds,
         n_inner_folds=encode.inner_folds,
         gap=encode.gap,
+        test_runs=tuple(_positions(plan, encode.test_stories)),
         n_permutations=encode.permutations,
         n_subject_permutations=encode.subject_permutations,
         device=plan.config.device,
     )
+
+
+def _positions(plan: Plan, stories: Sequence[str]) -> list[int]:
+    for story in stories:
+        if story not in plan.stories:
+            raise bad("encode.test_stories", f"be some of {', '.join(plan.stories)}", story)
+    return [plan.stories.index(story) for story in stories]
+
+
+def _summary(result: Evaluation) -> str:
+    """The score of each region, or how those of many voxels are distributed."""
+    chosen = result.scored[0].chosen
+    if len(chosen.r) <= MOST_NAMED:
+        return ", ".join(f"{n} {r:.2f}" for n, r in zip(region_names(result), chosen.r))
+    low, middle, high = np.nanquantile(chosen.r, [0.05, 0.5, 0.95])
+    return f"r of {len(chosen.r):,} voxels: median {middle:.2f}, 5 % below {low:.2f}, 5 % above {high:.2f}"
 
 
 def region_names(result: Evaluation | ModelComparison) -> list[str]:

@@ -5,6 +5,7 @@ Design, EncodingData                    word time to delayed TR time, one object
 EncodingModel                           fit, predict new stories, keep in one file
 RidgeCV                                 one cross-validated penalty per voxel, exactly and fast
 BandedRidgeCV, product_measure          one penalty per feature space and voxel; whose R2 it is
+RecurrentEncoder                        a recurrent network in the place of delays and ridge
 contiguous_blocks, leave_one_run_out    which rows are held out
 evaluate, EvaluationSettings            feature sets scored on held-out BOLD, beside ceiling, null and baselines
 compare_models, ModelComparison         language models side by side, tested over listeners
@@ -16,7 +17,7 @@ bootstrap_correlation, bootstrap_mean   intervals over stretches of time and ove
 group_test                              maps of several subjects in one space
 Averaged                                features averaged over the recent past, one space per timescale
 variance_partition                      what each feature space explains alone and together
-SimulatedCortex, open_cortex            a cortex with planted gradients
+SimulatedCortex, load_simulated_cortex  a cortex with planted gradients
 recovered_maps, agreement               what an analysis found of them, and how well it matches
 content_free, time_shifted              features that know nothing of what was said
 """
@@ -25,6 +26,7 @@ from neurolm.encoding.averaged_features import Averaged
 from neurolm.encoding.banded_ridge import BandedRidgeCV, product_measure
 from neurolm.encoding.baseline import content_free, time_shifted
 from neurolm.encoding.compare_models import compare_models
+from neurolm.encoding.cortex_dataset import load_simulated_cortex
 from neurolm.encoding.cortex_recovery import agreement, feature_sets, open_cortex, recovered_maps
 from neurolm.encoding.crossval import contiguous_blocks, leave_one_run_out
 from neurolm.encoding.delays_transformer import Delays
@@ -38,6 +40,7 @@ from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
 from neurolm.encoding.model_comparison import ModelComparison, ModelScore, PairedTest
 from neurolm.encoding.nested import NestedRidge, nested_cv_scores
 from neurolm.encoding.nested_scores import NestedScores
+from neurolm.encoding.recurrent_encoder import RecurrentEncoder
 from neurolm.encoding.ridge import RidgeCV
 from neurolm.encoding.scores import correlation_score, r2_score
 from neurolm.encoding.significance import PermutationTest, fdr, permutation_test, refit_test
@@ -61,6 +64,7 @@ __all__ = [
     "NestedScores",
     "PairedTest",
     "PermutationTest",
+    "RecurrentEncoder",
     "RidgeCV",
     "SimulatedCortex",
     "VariancePartition",
@@ -77,6 +81,7 @@ __all__ = [
     "group_test",
     "held_out_scores",
     "leave_one_run_out",
+    "load_simulated_cortex",
     "map_correlation",
     "nested_cv_scores",
     "nested_folds",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from neurolm.brain import VoxelMap, read_mask
+from neurolm.brain import BoldRun, VolumeMask, VoxelMap, read_mask
 from neurolm.checks import bad, bad_file
 from neurolm.encoding.averaged_features import Averaged
 from neurolm.encoding.encoding_model import EncodingModel
@@ -29,6 +29,7 @@ def open_cortex(
     stories: Sequence[str] | None = None,
     timescales: Sequence[float] = TIMESCALES_WORDS,
     column: str = "Conc.M",
+    coarser: Callable[[VolumeMask], VolumeMask] | None = None,
     seed: int = 0,
 ) -> SimulatedCortex:
     """A simulated cortex of a mask, a folder of stories and a language model's states.
@@ -50,6 +51,8 @@ def open_cortex(
         Time constants in words.
     column : str
         Of the norms.
+    coarser : callable, optional
+        Takes the mask and gives one with fewer voxels.
 
     Raises
     ------
@@ -64,33 +67,38 @@ def open_cortex(
             raise bad("stories", f"be some of {', '.join(paths)}", name)
     transcripts = {name: read_textgrid(paths[name]) for name in stories or paths}
     drivers: dict[float, FeatureSpace] = {float(t): Averaged(states, t) for t in timescales}
-    return SimulatedCortex(transcripts, read_mask(mask), drivers, Norms(norms, column, missing="mean"), seed=seed)
+    space = read_mask(mask) if coarser is None else coarser(read_mask(mask))
+    return SimulatedCortex(transcripts, space, drivers, Norms(norms, column, missing="mean"), seed=seed)
 
 
-def feature_sets(cortex: SimulatedCortex) -> dict[str, list[Features]]:
+def feature_sets(cortex: SimulatedCortex, stories: Sequence[str] | None = None) -> dict[str, list[Features]]:
     """What `evaluate` compares: for each timescale the drivers and concreteness side by side, story by story."""
-    about = [cortex.concreteness.extract(t) for t in cortex.transcripts.values()]
+    transcripts = [cortex.transcript(story) for story in stories or cortex.stories()]
+    about = [cortex.concreteness.extract(t) for t in transcripts]
     sets = {}
     for timescale, space in cortex.drivers.items():
-        states = [space.extract(t) for t in cortex.transcripts.values()]
+        states = [space.extract(t) for t in transcripts]
         sets[f"{timescale:g} words"] = [join({STATES: s, ABOUT: a}) for s, a in zip(states, about)]
     return sets
 
 
 def recovered_maps(
-    cortex: SimulatedCortex, evaluation: Evaluation, sets: Mapping[str, Sequence[Features]], significant: np.ndarray | None = None
+    cortex: SimulatedCortex,
+    evaluation: Evaluation,
+    sets: Mapping[str, Sequence[Features]],
+    runs: Sequence[BoldRun],
+    significant: np.ndarray | None = None,
 ) -> dict[str, VoxelMap]:
     """The analysis's answer to each planted gradient, NaN where a voxel is not significant.
 
     explainable_correlation : held-out correlation with the feature set chosen inside the folds (every voxel)
     timescale : that set's time constant in words
-    concreteness : weight of the concreteness column, summed over delays, in a fit of all runs
+    concreteness : weight of the concreteness column, summed over delays, in a fit of all `runs`
     """
     chosen = evaluation.scored[0].chosen
     keep = (chosen.q < 0.05) if significant is None else significant
     middle = list(sets)[len(sets) // 2]
-    runs = [cortex.bold(cortex.subjects()[0], story) for story in cortex.stories()]
-    model = EncodingModel(tuple(evaluation.alphas)).fit(sets[middle], runs)
+    model = EncodingModel(tuple(evaluation.alphas)).fit(sets[middle], list(runs))
     weights = model.coef_.reshape(len(model.design_.delays), model.design_.n_features, -1)[:, model.design_.slices[ABOUT]]
     timescales = np.array(list(cortex.drivers))
     return {

@@ -161,7 +161,7 @@ class FoldHats:
         """X_T'X_T, from the smaller of the rows that are fitted and those that are not."""
         train, out = self.folds[k][0], self.out[k]
         rows = self.design.rows(out if len(out) < len(train) else train, dtype)
-        gram = rows.T @ rows
+        gram = self.algebra.gram(rows)
         return self.design.grams[dtype] - gram if len(out) < len(train) else gram
 
     def _primal_leave_out(self, k: int) -> FoldHat:
@@ -244,7 +244,7 @@ class FoldHats:
         columns = self.algebra.columns
         if not self.is_primal:
             return Yt, [columns(Yt, self.folds[k][0]) for k in group]
-        held_out = [columns(Yt, self.out[k]) @ self.design.rows(self.out[k]) for k in group]
+        held_out = [self.algebra.multiply(columns(Yt, self.out[k]), self.design.rows(self.out[k])) for k in group]
         if self._folds_partition and len(group) == len(self.folds):
             whole = sum(held_out)
         else:

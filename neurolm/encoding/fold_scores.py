@@ -47,13 +47,13 @@ def score_fold(algebra: Algebra, fold: FoldHat, statistic: Any, y_test: Any, sco
     rest = xp.zeros_like(variance)  # sum of squares of the target outside the span of the test design
     if fold.projector is not None:
         whole = xp.einsum("vm,vm->v", target, target)
-        target = target @ fold.projector.T
+        target = algebra.multiply(target, fold.projector.T)
         rest = whole - xp.einsum("vm,vm->v", target, target)
     n_alphas, m, q = fold.hats.shape
     scores = algebra.empty((n_alphas, len(y_test)), str(fold.hats.dtype).removeprefix("torch."))
     step = max(1, _PREDICTIONS_BYTES // (fold.hats.itemsize * m * len(y_test)))
     for some in batches(n_alphas, step):
-        predictions = (statistic @ fold.hats[some].reshape(-1, q).T).reshape(len(y_test), -1, m)
+        predictions = algebra.multiply(statistic, fold.hats[some].reshape(-1, q).T).reshape(len(y_test), -1, m)
         scores[some] = _reduce(xp, predictions, target, variance, rest, scoring).T
     return scores
 

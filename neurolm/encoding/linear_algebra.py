@@ -3,6 +3,10 @@
 Both classes do the same with their own arrays, so that the solvers are written once.
 LAPACK works in place on Fortran-ordered memory; a C-ordered (m, q) hat matrix is a
 Fortran-ordered (q, m) right-hand side, and so nothing is copied.
+
+Products on the CPU go through scipy's BLAS, as the factorisations do. numpy brings a BLAS of its
+own with threads of its own; those of either go on spinning for a while after each call, so that
+a loop that alternates between the two runs at half speed.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from scipy.linalg import blas, lapack
 
 from neurolm.arrays import is_torch, to_numpy
 from neurolm.checks import bad, check_choice
+from neurolm.encoding.blocked_inverse import BLOCK, inverse_of_positive
 
 _TILE = 256  # tiles of a triangle that are copied at once: two of them fit the L2 cache
 
@@ -60,6 +65,24 @@ class CpuAlgebra:
     def numpy(self, x: np.ndarray) -> np.ndarray:
         return x
 
+    def multiply(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """a @ b, C-ordered; into a C-ordered `out` where given."""
+        if not (a.size and b.size):
+            return a @ b
+        gemm = blas.sgemm if a.dtype == np.float32 else blas.dgemm
+        (left, trans_left), (right, trans_right) = _fortran(b), _fortran(a)  # out' = b' a'
+        into = {} if out is None else {"c": out.T, "overwrite_c": 1}
+        product = gemm(1.0, left, right, trans_a=trans_left, trans_b=trans_right, **into).T
+        return product if out is None else _in_place(out, product)
+
+    def gram(self, x: np.ndarray) -> np.ndarray:
+        """x' x, both triangles, at half the cost of a product."""
+        syrk = blas.ssyrk if x.dtype == np.float32 else blas.dsyrk
+        rows, transposed = _fortran(x)
+        product = syrk(1.0, rows, trans=transposed, lower=1)
+        _mirror_lower(product)
+        return product
+
     def cholesky(self, gram: np.ndarray, penalty: Any) -> np.ndarray:
         """Lower factor of gram + diag(penalty); only the lower triangle means anything."""
         factor = np.array(gram, order="C").T  # symmetric: the transpose is the Fortran-ordered copy
@@ -69,8 +92,15 @@ class CpuAlgebra:
             raise not_positive()
         return factor
 
-    def inverse(self, factor: np.ndarray) -> np.ndarray:
-        """(L L')^-1, both triangles; overwrites the factor."""
+    def inverse_of(self, gram: np.ndarray, penalty: float) -> np.ndarray:
+        """(gram + penalty I)^-1, both triangles; overwrites gram."""
+        gram[np.diag_indices(len(gram))] += penalty
+        if len(gram) > 2 * BLOCK:
+            inverse = inverse_of_positive(gram)
+            if inverse is None:
+                raise not_positive()
+            return inverse
+        factor = self.cholesky(gram, 0.0)
         inverse, _ = _lapack("potri", factor)(factor, lower=1, overwrite_c=1)
         _mirror_lower(inverse)
         return inverse.T
@@ -134,6 +164,12 @@ class TorchAlgebra:
     def numpy(self, x: Any) -> np.ndarray:
         return x.detach().cpu().numpy()
 
+    def multiply(self, a: Any, b: Any, out: Any = None) -> Any:
+        return self.xp.matmul(a, b, out=out)
+
+    def gram(self, x: Any) -> Any:
+        return x.T @ x
+
     def cholesky(self, gram: Any, penalty: Any) -> Any:
         shifted = gram.clone()
         shifted.diagonal().add_(self.xp.as_tensor(penalty, dtype=gram.dtype, device=gram.device))
@@ -142,8 +178,8 @@ class TorchAlgebra:
             raise not_positive()
         return factor
 
-    def inverse(self, factor: Any) -> Any:
-        return self.xp.cholesky_inverse(factor)
+    def inverse_of(self, gram: Any, penalty: float) -> Any:
+        return self.xp.cholesky_inverse(self.cholesky(gram, penalty))
 
     def divide_right(self, h: Any, factor: Any) -> Any:
         return h.copy_(self.xp.cholesky_solve(h.T.contiguous(), factor).T)
@@ -214,6 +250,11 @@ def _has_cuda() -> bool:
 
 def _lapack(name: str, x: np.ndarray) -> Any:
     return getattr(lapack, ("s" if x.dtype == np.float32 else "d") + name)
+
+
+def _fortran(x: np.ndarray) -> tuple[np.ndarray, int]:
+    """The transpose of x as BLAS takes it: a Fortran-ordered array, and whether that is to be transposed."""
+    return (x, 1) if x.flags.f_contiguous and not x.flags.c_contiguous else (np.ascontiguousarray(x).T, 0)
 
 
 def _in_place(h: np.ndarray, solution: np.ndarray) -> np.ndarray:

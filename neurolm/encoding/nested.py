@@ -157,8 +157,8 @@ class NestedRidge:
         predicted = self.algebra.zeros((len(best), len(fold.test)), statistic.dtype) + float("nan")
         for a in np.unique(best[best >= 0]):
             targets = np.flatnonzero(best == a)
-            product = statistic[targets] @ fold.hats[a].T
-            predicted[targets] = product if fold.projector is None else product @ fold.projector
+            product = self.algebra.multiply(statistic[targets], fold.hats[a].T)
+            predicted[targets] = product if fold.projector is None else self.algebra.multiply(product, fold.projector)
         return predicted
 
 

@@ -111,14 +111,14 @@ class PreparedDesign:
         return self.algebra.astype(X - mean, self.dtype), self.algebra.numpy(mean)
 
     def _gram(self, X: Any) -> Any:
-        return X.T @ X if self.primal else X @ X.T
+        return self.algebra.gram(X if self.primal else X.T)
 
     def _rotate(self, X: Any, gram: Any) -> tuple[Any, Any]:
         """Each band to its own principal axes: a penalty per band does not notice."""
         rotated = self.algebra.copy(X)
         for band in self.bands:
             self.eigenvalues, vectors = self.algebra.eigh(gram[band, band])
-            rotated[:, band] = X[:, band] @ vectors
+            rotated[:, band] = self.algebra.multiply(X[:, band], vectors)
             self.rotations.append(vectors)
         diagonal = len(self.bands) == 1
         return rotated, self.algebra.xp.diag(self.eigenvalues) if diagonal else self._gram(rotated)
@@ -141,7 +141,7 @@ class PreparedDesign:
         self._kernels: list[Any] = []
         size = len(self.bands) * gram.shape[0] ** 2 * gram.itemsize
         if not self.primal and len(self.bands) > 1 and size <= BANDS_BYTES:
-            self._kernels = [self._X[:, band] @ self._X[:, band].T for band in self.bands]
+            self._kernels = [self.algebra.gram(self._X[:, band].T) for band in self.bands]
         self.penalties = np.tile(self.alphas[:, None], (1, self.n_columns))
         self._scale = np.ones(self.n_features)
         self._finish(largest_eigenvalue(gram))
@@ -172,9 +172,9 @@ class PreparedDesign:
         """Yt @ X for targets (n_targets, n_trs)."""
         if self._lazy is None:
             X = self._designs[self.dtype]
-            return Yt @ (X if self.primal or len(self.bands) == 1 else X * self._scale_like(X))
+            return self.algebra.multiply(Yt, X if self.primal or len(self.bands) == 1 else X * self._scale_like(X))
         parts = batches(self.n_trs, ROWS_AT_A_TIME)
-        return sum(Yt[:, part] @ self.rows(np.arange(part.start, part.stop)) for part in parts)
+        return sum(self.algebra.multiply(Yt[:, part], self.rows(np.arange(part.start, part.stop))) for part in parts)
 
     def setup_dtype(self, a: int) -> str:
         """The precision in which penalty number `a` is factorised."""
@@ -204,7 +204,7 @@ class PreparedDesign:
                 (k * float(g) for k, g in zip(self._kernels[1:], gammas[1:])), self._kernels[0] * float(gammas[0])
             )
         else:
-            self._gram_matrix = (self._X * self._scale_like(self._X)) @ self._X.T
+            self._gram_matrix = self.algebra.multiply(self._X * self._scale_like(self._X), self._X.T)
         self._finish(largest_eigenvalue(self._gram_matrix))
 
     def _scale_like(self, x: Any) -> Any:
@@ -231,7 +231,7 @@ class PreparedDesign:
         if not self.primal:
             return self.times(result)
         for band, rotation in zip(self.bands, self.rotations):
-            result[:, band] = result[:, band] @ algebra.astype(rotation, self.dtype).T
+            result[:, band] = algebra.multiply(result[:, band], algebra.astype(rotation, self.dtype).T)
         return result
 
     def intercepts(self, weights: Any, target_means: np.ndarray) -> np.ndarray:

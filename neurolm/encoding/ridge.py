@@ -233,10 +233,7 @@ def check_X_y(estimator: Any, X: Any, y: Any) -> tuple[Any, Any]:
 def report_targets(found: RidgeFit | BandedFit, alphas: np.ndarray) -> None:
     """Warn of targets without a result, partly scored ones, and penalties at the grid's ends."""
     n = len(found.chosen)
-    if found.undefined.all():
-        raise bad("y", "hold at least one target that varies and is finite", "NaN or constant values in all of them")
-    if found.undefined.any():
-        _warn(f"{_some(found.undefined)} are constant or hold NaN: their weights, penalties and scores are NaN.")
+    warn_of_undefined(found.undefined, "their weights, penalties and scores", stacklevel=5)
     unscored = (found.chosen < 0) & ~found.undefined
     if unscored.any():
         _warn(f"{_some(unscored)} have no defined score in any fold: their weights, penalties and scores are NaN.")
@@ -251,14 +248,22 @@ def report_targets(found: RidgeFit | BandedFit, alphas: np.ndarray) -> None:
             _warn(f"{share:.0%} of the targets chose the {name} penalty, {alphas[end]:g}: extend alphas in that direction.")
 
 
+def warn_of_undefined(undefined: np.ndarray, what: str, stacklevel: int = 4) -> None:
+    """Count and name targets that cannot be fitted; if that is all of them, stop."""
+    if undefined.all():
+        raise bad("y", "hold at least one target that varies and is finite", "NaN or constant values in all of them")
+    if undefined.any():
+        _warn(f"{_some(undefined)} are constant or hold NaN: {what} are NaN.", stacklevel)
+
+
 def _some(mask: np.ndarray) -> str:
     which = np.flatnonzero(mask)
     more = ", ..." if len(which) > 5 else ""
     return f"{len(which)} of {len(mask)} targets (columns {', '.join(map(str, which[:5]))}{more})"
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=4)
+def _warn(message: str, stacklevel: int = 4) -> None:
+    warnings.warn(message, UserWarning, stacklevel=stacklevel)
 
 
 def check_batch(n_targets_batch: Any) -> Any:

@@ -39,7 +39,7 @@ def primal_leave_out(algebra: Algebra, Z_out: Any, d: Any, test: np.ndarray, cen
     `test` indexes the rows of Z_out that are predicted.
     """
     scaled = Z_out * d**0.5
-    inverse = algebra.inverse(algebra.cholesky(-(scaled @ scaled.T), 1.0))
+    inverse = algebra.inverse_of(-algebra.gram(scaled.T), 1.0)
     _multiply_into(algebra, out, _centre(algebra.rows(inverse, test), centred), Z_out * (d * scale))
 
 
@@ -70,12 +70,12 @@ def dual_leave_out(
     C is made as alpha (K + alpha I)^-1. With an intercept K must be doubly centred: then C 1 = 1,
     and the residual maker is C - 1 1' / n.
     """
-    C = algebra.inverse(algebra.cholesky(K * (1 / alpha), 1.0))
+    C = algebra.inverse_of(K * (1 / alpha), 1.0)
     if fit_intercept:
         C -= 1 / len(C)
     for (train, held, test), out in zip(folds, outs, strict=True):
         C_out = algebra.rows(C, held)
-        inverse = algebra.inverse(algebra.cholesky(algebra.columns(C_out, held), 0.0))
+        inverse = algebra.inverse_of(algebra.copy(algebra.columns(C_out, held)), 0.0)
         small = _centre(algebra.rows(inverse, test), centred) * -scale
         _multiply_into(algebra, out, small, algebra.columns(C_out, train))
 
@@ -95,9 +95,9 @@ def _solve_into(algebra: Algebra, out: Any, right: Any, factor: Any) -> None:
 
 def _multiply_into(algebra: Algebra, out: Any, a: Any, b: Any) -> None:
     if out.dtype == a.dtype:
-        algebra.xp.matmul(a, b, out=out)
+        algebra.multiply(a, b, out=out)
     else:
-        out[...] = a @ b
+        out[...] = algebra.multiply(a, b)
 
 
 def weights(algebra: Algebra, gram: Any, statistic: Any, penalty: Any) -> Any:

@@ -53,7 +53,7 @@ def test_from_files_to_maps_that_agree_with_the_plant(folder):
     runs = {"sim01": [cortex.bold("sim01", story) for story in cortex.stories()]}
     settings = EvaluationSettings(alphas=(10.0, 100.0, 1e3, 1e4), n_permutations=0, n_bootstrap=10)
     evaluation = evaluate(sets, runs, settings=settings)
-    maps = recovered_maps(cortex, evaluation, sets, significant=evaluation.scored[0].chosen.r > 0.3)
+    maps = recovered_maps(cortex, evaluation, sets, runs["sim01"], significant=evaluation.scored[0].chosen.r > 0.3)
     found = agreement(cortex, maps)
     assert found["explainable_correlation"] > 0.8
     assert found["timescale"] > 0.6

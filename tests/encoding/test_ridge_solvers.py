@@ -8,6 +8,7 @@ from sklearn.linear_model import Ridge
 
 from neurolm.arrays import columnwise_correlation
 from neurolm.checks import InputError
+from neurolm.encoding import blocked_inverse, linear_algebra
 from neurolm.encoding.banded_search import fit_banded_cv
 from neurolm.encoding.cost_model import METHODS, cheapest, ridge_costs
 from neurolm.encoding.crossval import contiguous_blocks
@@ -140,12 +141,42 @@ def test_factorisations_agree_with_scipy(algebra, dtype):
     tolerance = {"float32": 1e-6, "float64": 1e-14}[dtype]
     np.testing.assert_allclose(a.numpy(a.divide_left(a.array(right.copy(), dtype), factor)), exact @ right, atol=tolerance)
     np.testing.assert_allclose(a.numpy(a.divide_right(a.array(right.T.copy(), dtype), factor)), right.T @ exact, atol=tolerance)
-    np.testing.assert_allclose(a.numpy(a.inverse(factor)), exact, atol=tolerance)
+    np.testing.assert_allclose(a.numpy(a.inverse_of(a.array(gram.copy(), dtype), 3.0)), exact, atol=tolerance)
+    np.testing.assert_allclose(a.numpy(a.gram(a.array(X, dtype))), gram, rtol=1e-4, atol=1e-2)
     values, _ = a.eigh(a.array(gram, dtype))
     np.testing.assert_allclose(a.numpy(values), scipy.linalg.eigvalsh(gram), rtol=1e-4)
     assert largest_eigenvalue(a.array(gram, dtype)) == pytest.approx(float(values[-1]), rel=0.05)
     with pytest.raises(InputError, match="alphas must be large enough"):
         a.cholesky(a.array(-gram, dtype), 1.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_large_inverse_in_blocks_is_as_exact_as_one_by_lapack(dtype, monkeypatch):
+    monkeypatch.setattr(linear_algebra, "BLOCK", 50)
+    monkeypatch.setattr(blocked_inverse, "BLOCK", 50)
+    a, X = CpuAlgebra(), np.random.default_rng(0).standard_normal((330, 320))
+    gram = X @ X.T
+    exact = scipy.linalg.inv(gram + np.eye(330))
+    condition = np.linalg.cond(gram + np.eye(330))
+    found = a.inverse_of(gram.astype(dtype), 1.0)
+    assert np.abs(found - exact).max() / np.abs(exact).max() < condition * np.finfo(dtype).eps
+    np.testing.assert_array_equal(found, found.T)
+    with pytest.raises(InputError, match="alphas must be large enough"):
+        a.inverse_of(-gram, 1.0)
+
+
+@pytest.mark.parametrize("algebra", ALGEBRAS)
+def test_products_of_any_layout_agree_with_numpy(algebra):
+    a, rng = ALGEBRAS[algebra](), np.random.default_rng(0)
+    layouts = [lambda x: x, lambda x: a.copy(x.T).T, lambda x: a.array(np.repeat(hats_numpy(x), 2, axis=1), "float64")[:, ::2]]
+    left, right = a.array(rng.standard_normal((7, 5)), "float64"), a.array(rng.standard_normal((5, 3)), "float64")
+    expected = hats_numpy(left) @ hats_numpy(right)
+    for one in layouts:
+        for other in layouts:
+            np.testing.assert_allclose(hats_numpy(a.multiply(one(left), other(right))), expected, atol=1e-12)
+            out = a.empty((7, 3), "float64")
+            assert a.multiply(one(left), other(right), out=out) is out
+            np.testing.assert_allclose(hats_numpy(out), expected, atol=1e-12)
 
 
 def test_rows_become_the_fewest_slices():
