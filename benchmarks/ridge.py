@@ -206,12 +206,35 @@ def run_worker(settings: dict[str, Any], fit: Any) -> None:
     stop, peak, start = threading.Event(), [0.0], resident_mib()
     watcher = threading.Thread(target=watch, args=(stop, peak))
     watcher.start()
+    scoring = watch_scoring() if settings["system"] == "neurolm" else {"s": 0.0, "flop": 0.0}
     wall, cpu = time.perf_counter(), time.process_time()
     chosen, score = fit(settings["system"], X, Y, settings)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     stop.set()
     watcher.join()
+    if scoring["s"]:
+        from neurolm.encoding.preflight import measure_gflops
+
+        speed, best = scoring["flop"] / scoring["s"] / 1e9, measure_gflops(n=3000)
+        print(f"  scoring: {scoring['flop'] / 1e12:.3f} Tflop in {scoring['s']:.2f} s, {speed / best:.0%} of {best:.0f} Gflop/s")
     np.savez(settings["out"], wall=wall, cpu=cpu, mib=max(0.0, peak[0] - start), chosen=chosen, score=score)
+
+
+def watch_scoring() -> dict[str, float]:
+    """Seconds and floating point operations of scoring in neurolm, reductions included, as they add up."""
+    from neurolm.encoding import fold_scores
+
+    total, score_fold = {"s": 0.0, "flop": 0.0}, fold_scores.score_fold
+
+    def timed(algebra: Any, fold: Any, statistic: Any, y_test: Any, scoring: str) -> Any:
+        began = time.perf_counter()
+        scores = score_fold(algebra, fold, statistic, y_test, scoring)
+        total["s"] += time.perf_counter() - began
+        total["flop"] += 2.0 * len(y_test) * np.prod(fold.hats.shape)
+        return scores
+
+    fold_scores.score_fold = timed
+    return total
 
 
 def watch(stop: threading.Event, peak: list[float]) -> None:

@@ -18,7 +18,7 @@ from scipy.linalg import blas, lapack
 
 from neurolm.arrays import is_torch, to_numpy
 from neurolm.checks import bad, check_choice
-from neurolm.encoding.blocked_inverse import BLOCK, inverse_of_positive
+from neurolm.encoding.blocked_cholesky import BLOCK, cholesky_factor, inverse_of_positive
 
 _TILE = 256  # tiles of a triangle that are copied at once: two of them fit the L2 cache
 
@@ -84,9 +84,14 @@ class CpuAlgebra:
         return product
 
     def cholesky(self, gram: np.ndarray, penalty: Any) -> np.ndarray:
-        """Lower factor of gram + diag(penalty); only the lower triangle means anything."""
+        """Lower factor of gram + diag(penalty), Fortran-ordered; only the lower triangle means anything."""
         factor = np.array(gram, order="C").T  # symmetric: the transpose is the Fortran-ordered copy
         factor[np.diag_indices(len(factor))] += penalty
+        if len(factor) > 2 * BLOCK:
+            blocked = cholesky_factor(factor)
+            if blocked is None:
+                raise not_positive()
+            return blocked
         factor, info = _lapack("potrf", factor)(factor, lower=1, clean=0, overwrite_a=1)
         if info != 0:
             raise not_positive()

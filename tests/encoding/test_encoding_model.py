@@ -135,3 +135,14 @@ def test_misuse_is_refused(planted, fitted, tmp_path):
     other = Design.from_training(stories[:1], runs[:1], [1, 2])
     with pytest.raises(InputError, match="data must come from this design"):
         EncodingModel().fit_data(other, data)
+
+
+def test_a_permuted_stimulus_predicts_at_chance(planted):
+    stories, runs, _ = planted
+    rng = np.random.default_rng(0)
+    scores = []
+    for _ in range(5):
+        shuffled = [Features(rng.permutation(s.values), s.times) for s in stories]
+        model = EncodingModel(alphas=(10.0, 1000.0), delays=DELAYS).fit(shuffled[:3], runs[:3])
+        scores.append(model.score(shuffled[3], runs[3]))
+    assert abs(np.mean(scores)) < 0.06  # 40 voxel scores, each with a standard deviation of about .1 over slow rows

@@ -8,7 +8,7 @@ from sklearn.linear_model import Ridge
 
 from neurolm.arrays import columnwise_correlation
 from neurolm.checks import InputError
-from neurolm.encoding import blocked_inverse, linear_algebra
+from neurolm.encoding import blocked_cholesky, linear_algebra
 from neurolm.encoding.banded_search import fit_banded_cv
 from neurolm.encoding.cost_model import METHODS, cheapest, ridge_costs
 from neurolm.encoding.crossval import contiguous_blocks
@@ -153,7 +153,7 @@ def test_factorisations_agree_with_scipy(algebra, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_large_inverse_in_blocks_is_as_exact_as_one_by_lapack(dtype, monkeypatch):
     monkeypatch.setattr(linear_algebra, "BLOCK", 50)
-    monkeypatch.setattr(blocked_inverse, "BLOCK", 50)
+    monkeypatch.setattr(blocked_cholesky, "BLOCK", 50)
     a, X = CpuAlgebra(), np.random.default_rng(0).standard_normal((330, 320))
     gram = X @ X.T
     exact = scipy.linalg.inv(gram + np.eye(330))
@@ -161,8 +161,12 @@ def test_a_large_inverse_in_blocks_is_as_exact_as_one_by_lapack(dtype, monkeypat
     found = a.inverse_of(gram.astype(dtype), 1.0)
     assert np.abs(found - exact).max() / np.abs(exact).max() < condition * np.finfo(dtype).eps
     np.testing.assert_array_equal(found, found.T)
+    factor = np.tril(a.cholesky(gram.astype(dtype), 1.0))
+    np.testing.assert_allclose(factor @ factor.T, gram + np.eye(330), atol=1e4 * np.finfo(dtype).eps)
     with pytest.raises(InputError, match="alphas must be large enough"):
         a.inverse_of(-gram, 1.0)
+    with pytest.raises(InputError, match="alphas must be large enough"):
+        a.cholesky(-gram, 1.0)
 
 
 @pytest.mark.parametrize("algebra", ALGEBRAS)
