@@ -165,7 +165,7 @@ class RecurrentEncoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
             inputs.shape[1], targets.shape[1], self.core, width=self.width, n_layers=self.n_layers, dropout=self.dropout,
             seed=self.seed + member,
         )  # fmt: skip
-        model.fit_scale(inputs[train], targets[train])
+        model.fit_scale(inputs, targets)
         model.to(self.device)
         source = _Runs(inputs, targets, _pieces(starts, train))
         whole = _pieces(starts, np.arange(len(inputs)))
