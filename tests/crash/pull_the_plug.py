@@ -100,7 +100,7 @@ class Trial:
             self.row.same += self._is_same(f"killed after {after_s:.3f} s")
             self.row.orphans += len(survivors())
 
-    def fill_the_disk(self, shares: tuple[float, ...] = (0.3, 0.6, 0.9)) -> None:
+    def fill_the_disk(self, shares: tuple[float, ...] = (0.3, 0.8)) -> None:
         before = sum(path.stat().st_size for path in (self.place / "before").rglob("*") if path.is_file())
         for share in shares:
             self._clear()

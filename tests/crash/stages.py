@@ -19,9 +19,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from tiny_model import save_tiny_model
 
 ANALYSIS = """\
-dataset: {{name: simulated, options: {{n_subjects: 3}}}}
-features: {{model: {place}/model, layers: [0, 2], context: {{n: 64, unit: sliding}}}}
-encode: {{permutations: {shifts}, subject_permutations: {own}, alphas: {{low: 1, high: 10000, count: 5}}}}
+dataset: {{name: simulated, options: {{n_subjects: 2}}}}
+features: {{model: {place}/model, layers: [0, 2], context: {{n: 32, unit: sliding}}}}
+encode: {{permutations: {shifts}, subject_permutations: {own}, folds: 3, alphas: {{low: 1, high: 10000, count: 4}}}}
 threads: 1
 device: cpu
 output: {place}/run
@@ -32,7 +32,7 @@ corpus: {{files: [{place}/text-*.txt], form: raw, validation: 0.2, test: 0.2}}
 tokenizer: {{kind: characters}}
 model: {{kind: LSTM, settings: {{width: 32, n_layers: 1}}}}
 batches: {{kind: streams, batch_size: 8, length: 32}}
-trainer: {{n_steps: 300, checkpoint_every: 20, log_every: 20, optimizer: {{kind: adamw, lr: 0.003}}}}
+trainer: {{n_steps: 150, checkpoint_every: 15, log_every: 15, optimizer: {{kind: adamw, lr: 0.003}}}}
 baseline_order: 0
 """
 DECODING = """\
@@ -61,7 +61,7 @@ class Stage:
     name: str
     work: Callable[[Path], Callable[[], None]]
     before: list[Callable[[Path], Callable[[], None]]] = field(default_factory=list)
-    shifts: tuple[int, int] = (20, 5)
+    shifts: tuple[int, int] = (19, 0)
     uncompared: tuple[str, ...] = ()
 
 
@@ -147,7 +147,7 @@ CHECK, EXTRACT, ENCODE, REPORT = (
 STAGES = [
     Stage("features", EXTRACT, [CHECK]),
     Stage("fit", ENCODE, [CHECK, EXTRACT], shifts=(0, 0)),
-    Stage("permutations", ENCODE, [CHECK, EXTRACT], shifts=(150, 30)),
+    Stage("permutations", ENCODE, [CHECK, EXTRACT], shifts=(60, 10)),
     Stage("report", REPORT, [CHECK, EXTRACT, ENCODE]),
     Stage("training", _train, uncompared=("log.jsonl",)),
     Stage("decoding", _decode),
