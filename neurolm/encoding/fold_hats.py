@@ -204,11 +204,12 @@ class FoldHats:
         far = [(a, d) for a, d in self._penalties() if self._is_far(a)]
         for k, fold_hats in zip(group if far else (), hats):
             self._downdate_dual(k, far, fold_hats)
+        room = {d: self.algebra.empty(gram.shape, d) for d, gram in design.grams.items()}
         for a, d in self._penalties():
             if (a, d) in far:
                 continue
             outs = [fold_hats[a] for fold_hats in hats]
-            settings = design.fit_intercept, self.centred, outs, self._scale(a)
+            settings = design.fit_intercept, self.centred, outs, self._scale(a), room[d]
             solvers.dual_leave_out(self.algebra, design.grams[d], self.alphas[a], parts, *settings)
         return [
             FoldHat(fold_hats, test, varies=self._varies(k)) for fold_hats, (_, test), k in zip(hats, folds, group, strict=True)

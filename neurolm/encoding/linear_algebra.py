@@ -18,7 +18,7 @@ from scipy.linalg import blas, lapack
 
 from neurolm.arrays import is_torch, to_numpy
 from neurolm.checks import bad, check_choice
-from neurolm.encoding.blocked_cholesky import BLOCK, cholesky_factor, inverse_of_positive
+from neurolm.encoding.blocked_cholesky import BLOCK, BlockedCholesky
 
 _TILE = 256  # tiles of a triangle that are copied at once: two of them fit the L2 cache
 
@@ -83,43 +83,41 @@ class CpuAlgebra:
         _mirror_lower(product)
         return product
 
-    def cholesky(self, gram: np.ndarray, penalty: Any) -> np.ndarray:
-        """Lower factor of gram + diag(penalty), Fortran-ordered; only the lower triangle means anything."""
+    def cholesky(self, gram: np.ndarray, penalty: Any) -> np.ndarray | BlockedCholesky:
+        """Factor of gram + diag(penalty), for `divide_right`; a large one is valid until the next is asked for."""
+        if len(gram) > 2 * BLOCK:
+            return self._blocked(gram, penalty, 1.0)
         factor = np.array(gram, order="C").T  # symmetric: the transpose is the Fortran-ordered copy
         factor[np.diag_indices(len(factor))] += penalty
-        if len(factor) > 2 * BLOCK:
-            blocked = cholesky_factor(factor)
-            if blocked is None:
-                raise not_positive()
-            return blocked
         factor, info = _lapack("potrf", factor)(factor, lower=1, clean=0, overwrite_a=1)
         if info != 0:
             raise not_positive()
         return factor
 
-    def inverse_of(self, gram: np.ndarray, penalty: float) -> np.ndarray:
-        """(gram + penalty I)^-1, both triangles; overwrites gram."""
-        gram[np.diag_indices(len(gram))] += penalty
+    def inverse_of(self, gram: np.ndarray, penalty: float, scale: float = 1.0, out: np.ndarray | None = None) -> np.ndarray:
+        """(scale * gram + penalty I)^-1, both triangles; a large one is written to `out` where given."""
         if len(gram) > 2 * BLOCK:
-            inverse = inverse_of_positive(gram)
-            if inverse is None:
-                raise not_positive()
-            return inverse
-        factor = self.cholesky(gram, 0.0)
+            return self._blocked(gram, penalty, scale).inverse(np.empty(gram.shape, gram.dtype) if out is None else out)
+        factor = self.cholesky(gram if scale == 1 else gram * gram.dtype.type(scale), penalty)
+        assert isinstance(factor, np.ndarray)
         inverse, _ = _lapack("potri", factor)(factor, lower=1, overwrite_c=1)
         _mirror_lower(inverse)
         return inverse.T
 
-    def divide_right(self, h: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    def _blocked(self, gram: np.ndarray, penalty: Any, scale: float) -> BlockedCholesky:
+        kept: BlockedCholesky | None = getattr(self, "_kept", None)
+        if kept is None or (kept.n, kept.dtype) != (len(gram), gram.dtype):
+            kept = self._kept = BlockedCholesky(len(gram), gram.dtype)
+        if not kept.factorise(gram, penalty, scale):
+            raise not_positive()
+        return kept
+
+    def divide_right(self, h: np.ndarray, factor: np.ndarray | BlockedCholesky) -> np.ndarray:
         """h (L L')^-1 for a C-ordered h (m, q), in place."""
+        if isinstance(factor, BlockedCholesky):
+            return factor.divide_right(h)
         solution, _ = _lapack("potrs", factor)(factor, h.T, lower=1, overwrite_b=1)
         return _in_place(h, solution.T)
-
-    def divide_left(self, h: np.ndarray, factor: np.ndarray) -> np.ndarray:
-        """(L L')^-1 h for a C-ordered h (m, q), in place."""
-        trsm = blas.strsm if h.dtype == np.float32 else blas.dtrsm
-        half = trsm(1.0, factor, h.T, side=1, lower=1, trans_a=1, overwrite_b=1)
-        return _in_place(h, trsm(1.0, factor, half, side=1, lower=1, trans_a=0, overwrite_b=1).T)
 
     def eigh(self, gram: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues (rising, rounded up to zero) and eigenvectors in columns."""
@@ -183,14 +181,11 @@ class TorchAlgebra:
             raise not_positive()
         return factor
 
-    def inverse_of(self, gram: Any, penalty: float) -> Any:
-        return self.xp.cholesky_inverse(self.cholesky(gram, penalty))
+    def inverse_of(self, gram: Any, penalty: float, scale: float = 1.0, out: Any = None) -> Any:
+        return self.xp.cholesky_inverse(self.cholesky(gram if scale == 1 else gram * scale, penalty))
 
     def divide_right(self, h: Any, factor: Any) -> Any:
         return h.copy_(self.xp.cholesky_solve(h.T.contiguous(), factor).T)
-
-    def divide_left(self, h: Any, factor: Any) -> Any:
-        return h.copy_(self.xp.cholesky_solve(h, factor))
 
     def eigh(self, gram: Any) -> tuple[Any, Any]:
         values, vectors = self.xp.linalg.eigh(gram)

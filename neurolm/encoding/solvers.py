@@ -64,18 +64,21 @@ def dual_leave_out(
     centred: bool,
     outs: Sequence[Any],
     scale: float = 1.0,
+    room: Any = None,
 ) -> None:
     """Write the hats (m, n_T) of one penalty, for each fold (train, out, test within out).
+
+    `room` (n, n) may be overwritten.
 
     C is made as alpha (K + alpha I)^-1. With an intercept K must be doubly centred: then C 1 = 1,
     and the residual maker is C - 1 1' / n.
     """
-    C = algebra.inverse_of(K * (1 / alpha), 1.0)
+    C = algebra.inverse_of(K, 1.0, 1 / alpha, room)
     if fit_intercept:
         C -= 1 / len(C)
     for (train, held, test), out in zip(folds, outs, strict=True):
         C_out = algebra.rows(C, held)
-        inverse = algebra.inverse_of(algebra.copy(algebra.columns(C_out, held)), 0.0)
+        inverse = algebra.inverse_of(algebra.columns(C_out, held), 0.0)
         small = _centre(algebra.rows(inverse, test), centred) * -scale
         _multiply_into(algebra, out, small, algebra.columns(C_out, train))
 
