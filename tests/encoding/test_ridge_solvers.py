@@ -171,6 +171,20 @@ def test_a_large_inverse_in_blocks_is_as_exact_as_one_by_lapack(dtype, monkeypat
         a.cholesky(-gram, 1.0)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_the_same_in_blocks(method, monkeypatch):
+    X, Y = problem(60, 45)
+    settings = {"centred": True, "fit_intercept": True, "dtype": "float64", "n_targets": 4, "method": method}
+    found = []
+    for block in (linear_algebra.BLOCK, 7):
+        monkeypatch.setattr(linear_algebra, "BLOCK", block)
+        monkeypatch.setattr(blocked_cholesky, "BLOCK", block)
+        hats = FoldHats(X, contiguous_blocks(60, 4), ALPHAS, algebra=CpuAlgebra(), **settings)
+        found.append(fit_ridge_cv(hats, Y, scoring="correlation"))
+    np.testing.assert_allclose(found[1].scores, found[0].scores, atol=1e-10)
+    np.testing.assert_allclose(found[1].weights, found[0].weights, atol=1e-9)
+
+
 @pytest.mark.parametrize("algebra", ALGEBRAS)
 def test_products_of_any_layout_agree_with_numpy(algebra):
     a, rng = ALGEBRAS[algebra](), np.random.default_rng(0)
