@@ -45,6 +45,16 @@ def write_recovery(plan: Plan, subjects: Mapping[str, Sequence[BoldRun]]) -> Non
     say("Found against planted, map correlation: " + ", ".join(f"{name} {r:.2f}" for name, r in matches.items()))
 
 
+def recovery_notes(plan: Plan) -> tuple[str, ...]:
+    """What `write_recovery` found, as a sentence for the report; nothing for data of other kinds."""
+    path = plan.output / "encoding" / "recovery.tsv"
+    if not path.exists():
+        return ()
+    rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
+    found = ", ".join(f"{name.replace('_', ' ')} {float(r):.2f} ({int(n):,} voxels)" for name, r, n in rows)
+    return (f"The truth was planted. Correlation of the maps that were found with those that were planted: {found}.",)
+
+
 def _write(plan: Plan, subject: str, description: str, voxels: VoxelMap, name: str) -> None:
     who = f"sub-{label(subject)}"
     stem = plan.output / who / "func" / f"{who}_desc-{description}_statmap"

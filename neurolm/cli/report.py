@@ -120,6 +120,7 @@ def encoding_report(plan: Plan, checks: list[AlignmentCheck], result: Evaluation
         scores=tuple(layer_scores(result, scored) for scored in result.scored),
         alignment=tuple(StoryAlignment.from_check(c, plan.dataset.transcript(c.story), dropped=_dropped(c)) for c in checks),
         listeners=Listeners(result.subjects, result.listeners, baselines) if len(result.subjects) > 1 else None,
+        notes=recovery_notes(plan),
         columns=COLUMNS[type(result.space).__name__],
         surface=surface_maps(result.space, result.sets, scored.r, scored.q, plan.config.encode.fdr),
         alphas=ChosenAlphas(grid=result.alphas, chosen=result.best_alphas),

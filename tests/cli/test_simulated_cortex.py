@@ -58,7 +58,8 @@ def test_maps_come_back_as_volume_and_surface_and_match_the_plant(neurolm, small
         for side in "LR":
             assert (func / f"sub-sim01_desc-found{name}_statmap_hemi-{side}.func.gii").is_file()
     page = (output / "report.html").read_text()
-    assert "SIMULATED" in page or "simulated" in page
+    assert "SIMULATED" in page
+    assert f"explainable correlation {found['explainable_correlation']:.2f}" in page
 
 
 def test_a_test_story_that_is_not_there_is_named(neurolm, small, tmp_path):
