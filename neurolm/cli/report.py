@@ -17,6 +17,7 @@ from neurolm.checks import bad_file
 from neurolm.cli.encode import region_names
 from neurolm.cli.features import read_manifest
 from neurolm.cli.main import app
+from neurolm.cli.recovery import recovery_notes
 from neurolm.cli.terminal import progress, say
 from neurolm.storage import file_hash, read_json
 
