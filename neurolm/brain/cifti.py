@@ -42,7 +42,8 @@ def read_cifti_bold(
     series, models = _axes(path, image)
     data = load_image(path, lambda _: np.asarray(image.dataobj, dtype=np.float32))
     step = float(series.step) * _SECONDS.get(str(series.unit), 1.0) if tr is None else tr
-    return BoldRun(data, first_tr_s + step * np.arange(len(data)), _space(models, mesh), subject, story)
+    space = load_image(path, lambda _: _space(models, mesh))
+    return BoldRun(data, first_tr_s + step * np.arange(len(data)), space, subject, story)
 
 
 def cifti_tr(path: str | Path) -> float:
@@ -55,7 +56,7 @@ def _axes(path: str | Path, image: Any) -> tuple[Any, Any]:
     from nibabel import cifti2
 
     header = image.header
-    axes = [header.get_axis(i) for i in header.mapped_indices] if hasattr(header, "mapped_indices") else []
+    axes = load_image(path, lambda _: [header.get_axis(i) for i in header.mapped_indices])
     if len(axes) != 2 or not isinstance(axes[0], cifti2.SeriesAxis) or not isinstance(axes[1], cifti2.BrainModelAxis):
         raise bad_file(path, "is not a CIFTI dense series", "It needs one axis of time and one of grayordinates.")
     return axes[0], axes[1]

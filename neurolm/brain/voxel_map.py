@@ -147,6 +147,9 @@ class VoxelMap:
         header, *rows = _table(path) or [[]]
         if len(header) < 2:
             raise bad_file(path, "needs a header with at least two columns: places, and a value", line=1)
+        for i, row in enumerate(rows):
+            if len(row) != len(header):
+                raise bad_file(path, f"has {len(row)} columns here and {len(header)} in its header", "Mend the row.", line=i + 2)
         if space is None:
             if header[:-1] != ["region"]:
                 raise bad_file(path, f"has places {', '.join(header[:-1])}", "Give the space that it is in.", line=1)
