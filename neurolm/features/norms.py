@@ -62,7 +62,9 @@ def _read_table(path: Path, word_column: str | None, columns: Sequence[str]) -> 
     lines = read_annotation(path, "Give a table with a header line.").splitlines()
     separator = max("\t,;", key=lines[0].count)
     reader = csv.reader(lines, delimiter=separator)
-    header = [name.strip() for name in next(reader)]
+    header = [name.strip() for name in next(reader, [])]
+    if not any(header):
+        raise bad_file(path, "begins with an empty row", "Give a table with a header line.", line=1)
     word_at = _column(path, header, header[0] if word_column is None else word_column)
     value_at = [_column(path, header, name) for name in columns]
     table: dict[str, np.ndarray] = {}
