@@ -26,6 +26,7 @@ def timescale_section(
     intro: str = "",
     score: str = "score",
     window: str = "window",
+    scale: str = "context",
     more: Mapping[str, np.ndarray] | None = None,
 ) -> Section:
     """The window of every region, the curves behind it, and a table; for many voxels how the windows are distributed.
@@ -34,12 +35,12 @@ def timescale_section(
     ----------
     intro : str
         How it was estimated, in a sentence or two.
-    score, window : str
-        What the curve and the index are called.
+    score, window, scale : str
+        What the curve, the index and the curve's axis are called.
     more : mapping of str to array of shape (n_regions,), optional
         Further columns of the table.
     """
-    pictures = timescale_pictures(result, regions, name=name, score=score, window=window)
+    pictures = timescale_pictures(result, regions, name=name, score=score, window=window, scale=scale)
     found = int(np.isfinite(result.index).sum())
     text = (
         f"Estimated by {result.estimator.replace('_', ' ')}. {int(result.valid.sum()):,} of {len(regions):,} regions are predicted "
@@ -71,7 +72,13 @@ def timescale_section(
 
 
 def timescale_pictures(
-    result: WindowResult, regions: Sequence[str], *, name: str = "timescales", score: str = "score", window: str = "window"
+    result: WindowResult,
+    regions: Sequence[str],
+    *,
+    name: str = "timescales",
+    score: str = "score",
+    window: str = "window",
+    scale: str = "context",
 ) -> dict[str, Picture]:
     """The section's figures under their file names."""
     if len(regions) > MOST_PANELS:
@@ -84,6 +91,7 @@ def timescale_pictures(
         interval=result.details.get("curve_interval"),
         index=result.index,
         label=score,
+        scale=scale,
     )
     picture = timescale_map(
         regions, result.index, units=result.units, interval=result.interval, label=window, models=_model_windows(result)
@@ -100,7 +108,10 @@ def _model_lines(result: WindowResult, window: str) -> list[str]:
     """The language model's own windows, in words."""
     lines = []
     for who, one in (("the language model's", result.model), ("an untrained model's", result.untrained)):
-        if one is None or not np.isfinite(one.index).any():
+        if one is None:
+            continue
+        if not np.isfinite(one.index).any():
+            lines.append(f"None of {who} own {len(one.index):,} units has a {window} within the scales asked for.")
             continue
         low, median, high = np.nanquantile(one.index, [0.25, 0.5, 0.75])
         unknown = int((~np.isfinite(one.index)).sum())

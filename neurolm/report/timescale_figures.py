@@ -37,6 +37,7 @@ def context_curves(
     null: np.ndarray | None = None,
     index: np.ndarray | None = None,
     label: str = "held-out correlation",
+    scale: str = "context",
     n_columns: int = 3,
 ) -> Picture:
     """A curve over context lengths for each region, with the window that was read from it.
@@ -49,6 +50,8 @@ def context_curves(
     interval, null : array of shape (2, n_scales, n_regions), optional
     index : array of shape (n_regions,), optional
         The window of each region in `units`, NaN where there is none.
+    label, scale : str
+        What the curve and its axis are.
     """
     if len(regions) > MOST_PANELS:
         raise bad("regions", f"be at most {MOST_PANELS}", len(regions), "Draw a choice of regions, or a timescale_map of all.")
@@ -77,16 +80,16 @@ def context_curves(
         for axes in grid[:, 0]:
             axes.set_ylabel(label)
         for axes in grid.flat[max(0, len(regions) - n_columns) : len(regions)]:
-            axes.set_xlabel(f"context ({units})")
+            axes.set_xlabel(f"{scale} ({units})")
             axes.tick_params(labelbottom=True)
         _shared_legend(figure, grid.flat)
     ends: dict[str, Any] = {}
     for name, pair in (("interval", interval), ("null", null)):
         if pair is not None:
             ends |= {f"{name}_low": pair[0], f"{name}_high": pair[1]}
-    column = f"context_{units}"
+    column = f"{scale.replace(' ', '_')}_{units}"
     data = long_table((column, "region"), (list(scales), regions), value=curve, **ends, window=index)
-    return Picture(figure, data, f"{label} by length of context for {len(regions)} regions.")
+    return Picture(figure, data, f"{label} by {scale} for {len(regions)} regions.")
 
 
 def timescale_map(
@@ -183,7 +186,7 @@ def timescale_histogram(index: np.ndarray, *, units: str, label: str = "window")
 def _ticks(scales: np.ndarray, n_most: int = 6) -> tuple[list[float], list[str]]:
     step = -(-len(scales) // n_most)
     shown = [float(s) for s in scales[::step]]
-    return shown, [f"{s:g}" for s in shown]
+    return shown, [f"{s:.3g}" for s in shown]
 
 
 def _shared_legend(figure: Any, axes: Any) -> None:

@@ -27,6 +27,7 @@ class _Told:
     intro: str
     score: str
     window: str = "window"
+    scale: str = "context"
 
 
 TOLD = {
@@ -48,18 +49,21 @@ TOLD = {
         "the mean log timescale of the bands, weighted by what each explains of held-out variance.",
         "share of variance",
         "timescale",
+        "band",
     ),
     "scramble": _Told(
         "How large must unbroken pieces be?",
         "A fitted model heard a story that was cut into pieces in random order. The window is the size of pieces from which on "
         "its response, put back into order, correlates with the response to the intact story as the criterion asks.",
         "r, scrambled and intact",
+        scale="piece",
     ),
     "swap": _Told(
         "For how long does one word matter?",
         "A fitted model heard a story twice, one word replaced. The window is the number of words that hold three quarters of "
         "the change.",
         "change, of that at once",
+        scale="words from the swap on",
     ),
     "switch": _Told(
         "How soon is context built up, and how soon lost?",
@@ -68,6 +72,7 @@ TOLD = {
         "forgets as slowly as it constructs (ratio near 1); one that is reset forgets at once (near 0).",
         "context built up",
         "half-time",
+        "time from the switch",
     ),
     "forecast": _Told(
         "Do features of coming words add anything?",
@@ -75,6 +80,7 @@ TOLD = {
         "that of simulated responses that follow the past alone; p speaks of that comparison.",
         "gain of held-out r",
         "distance of the largest gain",
+        "distance",
     ),
 }
 
@@ -125,7 +131,7 @@ def timescale_sections(results: Mapping[str, Mapping[str, WindowResult]]) -> tup
             heading = told.title if who == "group" else f"{who}: {told.title}"
             assert result.space is not None
             regions = place_names(result.space)
-            words = {"score": told.score, "window": told.window}
+            words = {"score": told.score, "window": told.window, "scale": told.scale}
             sections.append(
                 timescale_section(result, regions, name=key, title=heading, intro=told.intro, more=_more(result), **words)
             )
