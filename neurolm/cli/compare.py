@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neurolm.checks import check_file
 from neurolm.cli.encode import LayerSets, region_names
 from neurolm.cli.features import manifest_path, open_model
 from neurolm.cli.main import app
@@ -24,22 +25,29 @@ if TYPE_CHECKING:
 )
 def compare(
     config: Annotated[str, typer.Argument(help="A config of a comparison, its features extracted.")],
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda, instead of the config's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the config's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say models, listeners and sizes.")] = False,
 ) -> None:
     """Compare language models: best layer inside the folds, share of the noise ceiling, paired tests, bits per byte."""
     from neurolm.cli.comparison_config import ComparisonConfig
     from neurolm.cli.comparison_plan import make_comparison
     from neurolm.cli.config import read_config_as
+    from neurolm.cli.kinds import with_options
     from neurolm.cli.run import find_config
     from neurolm.cli.stimuli import prepared_runs
     from neurolm.encoding import compare_models
     from neurolm.features import WordRate
 
-    plan = make_comparison(read_config_as(ComparisonConfig, find_config(config)), look=not dry_run)
+    asked = with_options(read_config_as(ComparisonConfig, find_config(config)), device=device, seed=seed)
+    plan = make_comparison(asked, look=not dry_run)
     if dry_run:
         for rule, makes, what in plan.steps():
             say(f"{rule:<10}{makes:<60}{what}")
         return
+    for one in plan.analyses.values():
+        for story in one.stories:
+            check_file(manifest_path(one, story), "Extract the features first: `neurolm run CONFIG` does it all.")
     first = plan.first
     runs = [prepared_runs(first, story) for story in first.stories]
     subjects = {subject: [story[subject] for story in runs] for subject in first.subjects}

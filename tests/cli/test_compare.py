@@ -152,6 +152,8 @@ def test_a_model_that_is_not_optional_must_be_there_and_one_must_be(tmp_path):
     config.write_text(text)
     with pytest.raises(InputError, match="no such folder"):  # lstm is not optional: its features cannot be extracted
         call("features", "extract", _config_of_first_model(config))
+    with pytest.raises(FileError, match="Extract the features first"):
+        call("compare", config)
     config.write_text(text.replace("lstm}", "lstm, optional: true}").replace("[0, 2]}", "[0, 2], optional: true}"))
     with pytest.raises(InputError, match="models must hold at least one that can be had"):
         plan_of(config, output=None)

@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import os
 import re
 import shlex
 from pathlib import Path
@@ -48,6 +49,18 @@ def test_code_that_claims_to_run_runs(page):
     for runs, code in blocks(page, "python"):
         if runs:
             exec(compile(code, page.name, "exec"), names)
+
+
+@pytest.mark.slow
+def test_the_readme_runs_on_real_data(capsys):
+    folder = os.environ.get("NEUROLM_DATA")
+    if not folder or not (Path(folder) / "alice2016").is_dir():
+        pytest.skip("NEUROLM_DATA does not hold alice2016")
+    ((_, code),) = blocks(ROOT / "README.md", "python")
+    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    scores = [float(word) for word in re.findall(r"-?\d*\.\d+", capsys.readouterr().out)]
+    assert len(scores) == 6
+    assert max(scores) > 0.1
 
 
 @EACH
