@@ -41,7 +41,7 @@ def call(*arguments):
     result = CliRunner().invoke(app, [str(a) for a in arguments])
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
-    return result.output
+    return result.stdout
 
 
 @pytest.fixture(scope="module")
