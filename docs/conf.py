@@ -14,8 +14,6 @@ from neurolm import __version__
 HERE = Path(__file__).parent
 LESSONS, RESULTS = HERE.parent / "notebooks", HERE.parent / "benchmarks" / "results"
 
-PLANNED = ("timescales", "scale", "crash-safety")
-
 project = "neurolm"
 author = "the neurolm developers"
 release = __version__
@@ -73,8 +71,6 @@ def _gather(app, docname, source):
     if docname == "benchmarks":
         page = "\n```{{include}} ../benchmarks/results/{}\n:heading-offset: 1\n```\n"
         source[0] += "".join(page.format(result.name) for result in sorted(RESULTS.glob("*.md")))
-    if docname == "index":  # pages that are not written yet
-        source[0] = "\n".join(line for line in source[0].splitlines() if line not in PLANNED or (HERE / f"{line}.md").exists())
     if docname == "commands":
         source[0] += "".join(_help_of(path, command) for path, command in _commands())
 

@@ -27,7 +27,8 @@ def blocks(page, language):
 def commands_on(page):
     """Every `neurolm ...` in a plain block or between backticks, as words."""
     text = page.read_text(encoding="utf-8")
-    lines = [line for _, code in blocks(page, "") for line in code.splitlines() if line.startswith("neurolm ")]
+    plain = [code for language in ("", "bash", "text") for _, code in blocks(page, language)]
+    lines = [line for code in plain for line in code.splitlines() if line.startswith("neurolm ")]
     lines += re.findall(r"(?<!`)`(neurolm [^`\n]+)`(?!`)", text)
     for line in lines:
         yield shlex.split(re.split(r"\s{2,}|#", line)[0])
