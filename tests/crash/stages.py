@@ -37,11 +37,11 @@ baseline_order: 0
 """
 DECODING = """\
 analysis: decoding
-simulated: {{training: [a, b, c], test: d, training_s: 60, test_s: 20, n_voxels: 20, snr: 20, rank: 6}}
+simulated: {{training: [a, b, c], test: d, training_s: 50, test_s: 16, n_voxels: 20, snr: 20, rank: 6}}
 features: {{model: {place}/model, layer: 1, context: {{n: 3, unit: words}}}}
 decoder: {{alphas: [1.0, 100.0], n_voxels: 12, n_bootstraps: 2, chunk_trs: 8, beam_width: 3}}
 evaluation:
-  {{window_s: 8, step_s: 4, scores: [wer], teacher_forced: false, nulls: {{circular_shift: 2, min_shift_s: 6}}}}
+  {{window_s: 8, step_s: 4, scores: [wer], teacher_forced: false, nulls: {{circular_shift: 1, min_shift_s: 6}}}}
 threads: 1
 device: cpu
 output: {place}/run
