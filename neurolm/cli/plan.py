@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from neurolm import __version__
 from neurolm.checks import bad
@@ -24,6 +24,8 @@ STAGES = {
     "encode": ("dataset", "features", "preprocess", "design", "encode", "seed", "device", "threads"),
     "report": ("title", "dataset", "features", "preprocess", "design", "encode", "seed"),
 }
+
+Settled = TypeVar("Settled", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -71,32 +73,42 @@ class Plan:
 
 def make_plan(config: AnalysisConfig, *, output: str | Path | None = None) -> Plan:
     """Open the data set (or its fallback) and settle what is analysed."""
+    settled, dataset = settle(config, output)
+    subjects, stories = tuple(settled.dataset.subjects), tuple(settled.dataset.stories)
+    return Plan(settled, config.analysis, Path(settled.output), subjects, stories, dataset)
+
+
+def settle(config: Settled, output: str | Path | None) -> tuple[Settled, Dataset]:
+    """The config with its data set (after any fallback), subjects, stories and output folder settled; and the data set."""
     dataset, name = open_dataset(config.dataset)
-    subjects = chosen("dataset.subjects", config.dataset.subjects, dataset.subjects())
-    stories = chosen("dataset.stories", config.dataset.stories, dataset.stories())
-    options = absolute(config.dataset.options) if name == config.dataset.name else {}
-    settled = config.dataset.model_copy(
-        update={"name": name, "options": options, "subjects": list(subjects), "stories": list(stories), "fallback": None}
+    asked = config.dataset
+    settled = asked.model_copy(
+        update={
+            "name": name,
+            "options": absolute(asked.options) if name == asked.name else {},
+            "subjects": chosen("dataset.subjects", asked.subjects, dataset.subjects()),
+            "stories": chosen("dataset.stories", asked.stories, dataset.stories()),
+            "fallback": None,
+        }
     )
     folder = Path(output or config.output).resolve()
-    return Plan(
-        config.model_copy(update={"dataset": settled, "output": str(folder)}), config.analysis, folder, subjects, stories, dataset
-    )
+    return config.model_copy(update={"dataset": settled, "output": str(folder)}), dataset
 
 
 def absolute(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that name a place, so that steps which start in the output folder find it too."""
+    """Options that name a place, so that results can be read again from anywhere."""
     paths = {key: options[key] for key in ("folder", "words", "mask") if isinstance(options.get(key), str)}
     return {**options, **{key: str(Path(path).resolve()) for key, path in paths.items() if Path(path).exists()}}
 
 
-def chosen(key: str, asked: Any, there: Any) -> tuple[str, ...]:
+def chosen(key: str, asked: Any, there: Any) -> list[str]:
+    """Names that a config asks for, all of which must be there."""
     if asked == "all":
-        return tuple(there)
+        return list(there)
     unknown = [name for name in asked if name not in there]
     if unknown:
         raise bad(key, f"be among {', '.join(there)}", ", ".join(unknown))
-    return tuple(asked)
+    return list(asked)
 
 
 def description(plan: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from neurolm import __version__
 from neurolm.checks import InputError, bad
 from neurolm.cli.data import open_dataset
 from neurolm.cli.names import label
-from neurolm.cli.plan import absolute, chosen, description, write_if_new, write_workflow
+from neurolm.cli.plan import chosen, description, settle, write_if_new, write_workflow
 from neurolm.cli.timescales_config import ContrastConfig, FitConfig, TimescalesConfig
 from neurolm.datasets import Dataset
 
@@ -81,16 +81,9 @@ class TimescalesPlan:
 
 def make_timescales_plan(config: TimescalesConfig | ContrastConfig, *, output: str | Path | None = None) -> TimescalesPlan:
     """Open the data set (or its fallback) and settle what is analysed."""
-    dataset, name = open_dataset(config.dataset)
-    subjects = chosen("dataset.subjects", config.dataset.subjects, dataset.subjects())
-    stories = chosen("dataset.stories", config.dataset.stories, dataset.stories())
-    options = absolute(config.dataset.options) if name == config.dataset.name else {}
-    settled = config.dataset.model_copy(
-        update={"name": name, "options": options, "subjects": list(subjects), "stories": list(stories), "fallback": None}
-    )
-    folder = Path(output or config.output).resolve()
-    config = config.model_copy(update={"dataset": settled, "output": str(folder)})
-    return TimescalesPlan(config, config.analysis, folder, subjects, stories, dataset)
+    settled, dataset = settle(config, output)
+    subjects, stories = tuple(settled.dataset.subjects), tuple(settled.dataset.stories)
+    return TimescalesPlan(settled, config.analysis, Path(settled.output), subjects, stories, dataset)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,10 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
         raise bad_file(path, f"is damaged ({error})", "Delete it; training then begins anew.") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    written = str(header.get("format", "")) if isinstance(header, dict) else ""
+    if written != FORMAT and written.startswith(FORMAT.rstrip("0123456789")):
+        raise bad_file(path, f"has the format {written!r}, this neurolm reads {FORMAT!r}", "Update neurolm.")
+    if written != FORMAT:
         raise bad_file(path, "is not a training checkpoint of neurolm", "Give the folder of a training run.")
     if content_hash(tensors) != header["hash"]:
         raise bad_file(

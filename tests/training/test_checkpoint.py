@@ -45,6 +45,16 @@ def test_damage_anywhere_is_noticed(tmp_path):
             files.load_checkpoint(path)
 
 
+def test_a_checkpoint_of_a_newer_format_is_refused_in_words(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "FORMAT", "neurolm training checkpoint 2")
+    files.save_checkpoint(tmp_path / "a.safetensors", {"w": torch.zeros(2)}, {})
+    monkeypatch.undo()
+    with pytest.raises(
+        FileError, match=r"has the format 'neurolm training checkpoint 2', this neurolm reads .* 1'. Update neurolm."
+    ):
+        files.load_checkpoint(tmp_path / "a.safetensors")
+
+
 def test_foreign_files_are_refused(tmp_path):
     save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(FileError, match="is not a training checkpoint of neurolm"):
