@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from neurolm.cli.data import CORTEX
 from neurolm.cli.names import label
 from neurolm.cli.terminal import progress, say
 from neurolm.storage import write_json, write_text
@@ -48,7 +49,7 @@ def write_recovery(plan: Plan, subjects: Mapping[str, Sequence[BoldRun]]) -> Non
 def recovery_notes(plan: Plan) -> tuple[str, ...]:
     """What `write_recovery` found, as a sentence for the report; nothing for data of other kinds."""
     path = plan.output / "encoding" / "recovery.tsv"
-    if not path.exists():
+    if plan.config.dataset.name != CORTEX or not path.exists():
         return ()
     rows = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[1:]]
     found = ", ".join(f"{name.replace('_', ' ')} {float(r):.2f} ({int(n):,} voxels)" for name, r, n in rows)

@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from neurolm.checks import bad_file
+from neurolm.cli.data import CORTEX
 from neurolm.cli.encode import region_names
 from neurolm.cli.features import read_manifest
 from neurolm.cli.main import app
@@ -22,6 +23,7 @@ from neurolm.cli.terminal import progress, say
 from neurolm.storage import file_hash, read_json
 
 if TYPE_CHECKING:
+    from neurolm.cli.config import EncodeConfig
     from neurolm.cli.plan import Plan
     from neurolm.datasets.alignment_check import AlignmentCheck
     from neurolm.encoding.evaluation import Evaluation, Scored
@@ -147,10 +149,14 @@ def _dataset_facts(plan: Plan, checks: list[AlignmentCheck]) -> DatasetFacts:
         left_out=dict(getattr(plan.dataset, "left_out", {})),
         known_problems=info.facts,
         is_simulated=info.is_simulated,
-        simulated_because="The real data could not be had on this machine, so a simulated group of listeners stands in."
-        if info.is_simulated
-        else "",
+        simulated_because=_why_simulated(plan) if info.is_simulated else "",
     )
+
+
+def _why_simulated(plan: Plan) -> str:
+    if plan.config.dataset.name == CORTEX:
+        return "The voxels are simulated on purpose, so that the truth is known."
+    return "The real data could not be had on this machine, so a simulated group of listeners stands in."
 
 
 def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
@@ -199,7 +205,7 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
         preprocessing=", ".join(steps[:-1]) + " and " * (len(steps) > 1) + "".join(steps[-1:]),
         n_folds=config.encode.folds if one_run else 0,
         gap_trs=config.encode.gap if one_run else 0,
-        outer="" if one_run else f"Responses were predicted across whole runs, held out in {config.encode.folds} groups.",
+        outer="" if one_run else _outer(config.encode),
         n_inner_folds=config.encode.inner_folds,
         null="shift BOLD",
         n_null=result.scored[0].n_null,
