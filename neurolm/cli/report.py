@@ -253,6 +253,13 @@ def layer_scores(result: Evaluation, scored: Scored) -> LayerScores:
     )
 
 
+def _outer(encode: EncodeConfig) -> str:
+    """How several runs were held out."""
+    if encode.test_stories:
+        return f"Responses to {', '.join(encode.test_stories)} were predicted, once, by a fit of all other stories."
+    return f"Responses were predicted across whole runs, held out in {encode.folds} groups."
+
+
 def _dropped(check: AlignmentCheck) -> tuple[str, ...]:
     """What of the story was not measured, in plain words."""
     start, end = check.tr_times[0], check.tr_times[-1] + check.tr
