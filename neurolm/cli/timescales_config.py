@@ -53,6 +53,10 @@ class WordsConfig(Section):
 class BandsConfig(Section):
     """Bands of timescales that features are split into."""
 
+    kind: Literal["spectral", "units"] = Field(
+        "spectral", description="spectral: every feature filtered, for any model; units: an LSTM's units by their forget gates."
+    )
+    n_bands: int = Field(8, ge=2, description="Of kind units: bands of equally many units each.")
     time_constants: list[Annotated[float, Field(gt=0)]] = Field(
         [2, 4, 8, 16, 32, 64, 128], min_length=2, description="Words; there is one band more than there are constants."
     )

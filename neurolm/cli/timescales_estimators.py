@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from neurolm.checks import bad
 from neurolm.cli.timescales_plan import TimescalesPlan, Who, fit_settings, listeners, perturbed_stories
 from neurolm.progress import Progress
 
@@ -137,10 +138,28 @@ def _centred(features: Features) -> Features:
 
 
 def _bands(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:
-    from neurolm.timescales import UnitTimescale, spectral_bands
+    from neurolm.timescales import UnitTimescale, bank_bands, spectral_bands
 
-    bands = [spectral_bands(story, bench.config.bands.time_constants) for story in bench.features()]
+    asked = bench.config.bands
+    if asked.kind == "spectral":
+        bands = [spectral_bands(story, asked.time_constants) for story in bench.features()]
+    else:
+        bands = [bank_bands(story, _unit_words(bench), asked.n_bands) for story in bench.features()]
     return UnitTimescale(settings=settings).run(bands, runs, progress)
+
+
+def _unit_words(bench: Bench) -> Any:
+    """Timescales of the layer's units in words, by their forget gates while they read the first story."""
+    from neurolm.lm import LSTM, MultiTimescaleLSTM
+    from neurolm.timescales import token_ids, unit_timescales
+
+    lm, layer = bench.lm, bench.config.features.layer % (bench.lm.n_layers + 1)
+    if not isinstance(lm, (LSTM, MultiTimescaleLSTM)) or layer == 0:
+        raise bad(
+            "bands.kind", "be spectral unless a layer of an LSTM gives the features", f"units, and layer {layer} of {lm.name}"
+        )
+    ids = token_ids(lm, bench.stories[0])
+    return unit_timescales(lm, ids)[layer - 1] * len(bench.stories[0]) / len(ids)
 
 
 def _forecast(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:

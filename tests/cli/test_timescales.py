@@ -142,6 +142,14 @@ def test_bad_input_is_said_before_anything_is_made(model, tmp_path, old, new, me
     assert not (tmp_path / "out" / "timescales").exists()
 
 
+def test_bands_can_be_the_units_of_a_gated_model(model, tmp_path, capsys):
+    text = MAP.replace("bands: {time_constants: [2, 8, 32]}", "bands: {kind: units, n_bands: 3}")
+    neurolm(capsys, "timescales", "map", write_config(tmp_path, text, model), "--estimator", "bands")
+    result, _ = load_windows(tmp_path / "out" / "group" / "group_desc-bands_timescales.h5")
+    assert len(result.scales) == 3
+    assert (np.diff(result.scales) > 0).all()
+
+
 def test_an_estimator_that_the_config_lacks_is_refused(model, tmp_path):
     path = write_config(tmp_path, MAP + "estimators: [bands]\n", model)
     with pytest.raises(InputError, match="--estimator must be one of 'bands'"):
