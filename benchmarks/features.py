@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--windows", type=int, nargs=2, default=(150, 60), help="how many of 20 and of 100 words")
+    parser.add_argument("--windows", type=int, nargs=2, default=(450, 60), help="how many of 20 and of 100 words")
     parser.add_argument("--words", type=int, default=600, help="how much of the story is swept")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: CPU time, for a machine that others use too")
     parser.add_argument("--quick", action="store_true")

@@ -14,15 +14,16 @@ from neurolm.features.cache import FeatureCache, Stored, Wanted, fetch, made_by
 from neurolm.features.feature_space import Features
 from neurolm.features.layer_features import SweptStates, layer_features, layer_name, side_by_side
 from neurolm.features.memory import bytes_per_token, choose_budget, free_memory, layer_widths
-from neurolm.features.reading import Reads, Sink, run_plan
+from neurolm.features.reading import Reads, Sink, is_streamed, run_plan
 from neurolm.features.reading_plan import ReadingPlan, check_context, check_contexts, plan_reading
 from neurolm.features.text_rules import StoryTokens, TextRules
-from neurolm.lm.language_model import LanguageModel, State, check_layers
+from neurolm.lm.language_model import HiddenAt, LanguageModel, State, check_layers
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.context_window import ContextWindow
 from neurolm.stimuli.transcript import Transcript
 
 POOLINGS = ("last", "mean", "sum")
+FEW = 8  # one place in so many or fewer is read: then only those of the highest block are computed
 
 
 class LMStates:
@@ -171,32 +172,38 @@ class LMStates:
 
         def make(missing: Sequence[str], sink: Sink) -> None:
             layers = [names[name] for name in missing]
-            read = functools.partial(_read_states, self.lm, layers, self.pooling)
-            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=self.choose_batch(plan), progress=progress)
+            budget = self.choose_batch(plan)
+            needs_state = is_streamed(plan, budget)
+            read = functools.partial(_read_states, self.lm, layers, self.pooling, needs_state)
+            run_plan(plan, story.tokens.ids, self.lm, read, sink, budget=budget, progress=progress)
 
         wanted = Wanted(key, label, tuple(names), tuple(groups), len(story.words), made_by(self.lm))
         return fetch(self.cache, wanted, make, progress)
 
 
 def _read_states(
-    lm: LanguageModel, layers: Sequence[int], pooling: str, ids: torch.Tensor, state: State, reads: Reads
+    lm: LanguageModel, layers: Sequence[int], pooling: str, needs_state: bool, ids: torch.Tensor, state: State, reads: Reads
 ) -> tuple[Mapping[str, np.ndarray], State]:
-    """Step the model and pool each word's own positions: `layer_NN` -> (n_reads, D)."""
+    """Read a batch and pool each word's own positions: `layer_NN` -> (n_reads, D)."""
     with torch.inference_mode():
-        output = lm.step(ids, state, layers, logits=False)
-        values = {}
-        for layer in layers:
-            hidden = output.hidden[layer]
-            assert hidden is not None
-            pooled = _pool(hidden, reads, pooling)
-            if not bool(torch.isfinite(pooled).all()):
-                raise InputError(f"layer {layer} of {lm.name} holds NaN or infinity; check its weights and number format.")
-            values[layer_name(layer)] = pooled.cpu().numpy()
-    return values, output.state
+        if isinstance(lm, HiddenAt) and pooling == "last" and not needs_state and len(reads) * FEW <= ids.numel():
+            rows, lasts = (torch.from_numpy(part).to(ids.device) for part in (reads.rows, reads.lasts))
+            pooled = {layer: found.float() for layer, found in lm.hidden_at(ids, rows, lasts - 1, layers).items()}
+        else:
+            output = lm.step(ids, state, layers, logits=False)
+            pooled = {layer: _pool(output.hidden[layer], reads, pooling) for layer in layers}
+            state = output.state
+    values = {}
+    for layer in layers:
+        if not bool(torch.isfinite(pooled[layer]).all()):
+            raise InputError(f"layer {layer} of {lm.name} holds NaN or infinity; check its weights and number format.")
+        values[layer_name(layer)] = pooled[layer].cpu().numpy()
+    return values, state
 
 
-def _pool(hidden: torch.Tensor, reads: Reads, pooling: str) -> torch.Tensor:
+def _pool(hidden: torch.Tensor | None, reads: Reads, pooling: str) -> torch.Tensor:
     """(B, T, D) -> (n_reads, D) float32."""
+    assert hidden is not None
     device = hidden.device
     rows, firsts, lasts = (torch.from_numpy(part).to(device) for part in (reads.rows, reads.firsts, reads.lasts))
     if pooling == "last":

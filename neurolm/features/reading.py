@@ -93,10 +93,15 @@ def run_plan(
         If memory runs out with a single pass in the batch.
     """
     with _evaluating(lm):
-        if len(plan.starts) == 1 and plan.lengths[0] > budget:
+        if is_streamed(plan, budget):
             _stream(plan, ids, lm, read, sink, budget, progress)
         else:
             _run_batches(plan, ids, lm, read, sink, budget, progress)
+
+
+def is_streamed(plan: ReadingPlan, budget: int) -> bool:
+    """Whether it is one pass longer than a batch, read in chunks that hand on the state."""
+    return len(plan.starts) == 1 and bool(plan.lengths[0] > budget)
 
 
 @contextlib.contextmanager

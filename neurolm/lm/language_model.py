@@ -76,6 +76,31 @@ class LanguageModel(Protocol):
         ...
 
 
+@runtime_checkable
+class HiddenAt(Protocol):
+    """What a model may offer beside `step`, where only a few places of a text are looked at."""
+
+    def hidden_at(
+        self, ids: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, layers: Sequence[int]
+    ) -> Mapping[int, torch.Tensor]:
+        """Hidden states at some places of texts read from their beginning.
+
+        Parameters
+        ----------
+        ids : (B, T) int64
+        rows, places : (n,) int64
+            Each place is ids[rows[i], places[i]].
+        layers : which hidden states to return
+
+        Returns
+        -------
+        hidden : {layer: (n, D_l)}
+            What `step(ids).hidden[layer][rows, places]` is, within rounding, for less work: the highest
+            block computes these places only, and no layer is kept whole.
+        """
+        ...
+
+
 def map_state(function: Callable[[torch.Tensor], torch.Tensor], state: State) -> State:
     """Apply `function` to every tensor of a state."""
     if isinstance(state, torch.Tensor):

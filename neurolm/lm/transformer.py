@@ -46,8 +46,15 @@ class Block(nn.Module):
         """(B, T, D) -> (B, T, D), and the keys and values (B, h, S, d)."""
         y, kept = self.attention(self.norm_1(x), past)
         x = x + _drop(y, self.dropout, self.training)
-        y = self.mlp_out(gelu(self.mlp_in(self.norm_2(x))))
-        return x + _drop(y, self.dropout, self.training), kept
+        return x + _drop(self._mlp(x), self.dropout, self.training), kept
+
+    def at(self, x: torch.Tensor, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """What `forward` gives without a past at the places (rows[i], places[i]) of x only, (n, D); no dropout."""
+        y = x[rows, places] + self.attention.at(self.norm_1(x), rows, places)
+        return y + self._mlp(y)
+
+    def _mlp(self, x: torch.Tensor) -> torch.Tensor:
+        return self.mlp_out(gelu(self.mlp_in(self.norm_2(x))))
 
 
 def _drop(x: torch.Tensor, p: float, training: bool) -> torch.Tensor:
@@ -150,6 +157,25 @@ class Transformer(nn.Module):
         hidden += [None] * (self.n_layers - n_run)
         scores = F.linear(x, self.embedding.weight) if logits else None
         return LMOutput(scores, tuple(hidden), (seen + ids.shape[1], tuple(kept)))
+
+    def hidden_at(
+        self, ids: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, layers: Sequence[int]
+    ) -> dict[int, torch.Tensor]:
+        """See `HiddenAt.hidden_at`."""
+        wanted = check_layers(layers, self.n_layers)
+        seen, _ = self._past(ids, None, 0)
+        x = self._embed(ids, seen)
+        found = {0: x[rows, places]}
+        for layer in range(1, max(wanted)):
+            x, _ = self.blocks[layer - 1](x)
+            if layer in wanted:
+                found[layer] = x[rows, places]
+        if (top := max(wanted)) > 0:
+            block = self.blocks[top - 1]
+            assert isinstance(block, Block)
+            last = block.at(x, rows, places)
+            found[top] = self.norm(last) if top == self.n_layers else last
+        return {layer: found[layer] for layer in wanted}
 
     def attention(
         self, ids: torch.Tensor, layers: Sequence[int] | None = None, state: State = None

@@ -179,6 +179,18 @@ def test_impossible_sizes_are_refused():
         RecurrentDropout(hidden=1.0)
 
 
+@pytest.mark.parametrize("layers", [[0], [1], [0, 2, 3], [-1]])
+def test_states_at_few_places_are_those_of_the_whole(ids, layers):
+    lm = Transformer(TOKENIZER, width=16, n_layers=3, n_heads=2, max_context=64).eval()
+    rows, places = torch.tensor([0, 1, 1, 0]), torch.tensor([3, 0, ids.shape[1] - 1, 3])
+    with torch.inference_mode():
+        whole = lm.step(ids, layers=layers, logits=False).hidden
+        found = lm.hidden_at(ids, rows, places, layers)
+    assert sorted(found) == sorted(layer % 4 for layer in layers)
+    for layer, states in found.items():
+        torch.testing.assert_close(states, whole[layer][rows, places], rtol=1e-5, atol=1e-6)
+
+
 def test_a_full_transformer_reads_no_more(ids):
     lm = MODELS["transformer"]()
     state = lm.step(ids.repeat(1, 3)).state
