@@ -109,7 +109,7 @@ def check_alignment(transcript: Transcript, runs: Sequence[BoldRun], *, seed: in
         _speech_rate(transcript),
         _silence(transcript),
         _bad_voxels(runs),
-        _lag(lags, r, null_95, p),
+        lag_finding(lags, r, null_95, p),
         _runs(runs, lags, run_curves, run_null_95, run_p),
     )
     return AlignmentCheck(
@@ -278,7 +278,8 @@ def _bad_voxels(runs: Sequence[BoldRun]) -> AlignmentFinding:
     return AlignmentFinding("voxels", status, f"constant or NaN voxels, which give NaN ({text}).")
 
 
-def _lag(lags: np.ndarray, r: np.ndarray, null_95: float, p: float) -> AlignmentFinding:
+def lag_finding(lags: np.ndarray, r: np.ndarray, null_95: float, p: float) -> AlignmentFinding:
+    """What the peak of a lag curve says of the onset of the story."""
     if not np.isfinite(p):
         return AlignmentFinding("lag", "warning", "the run is too short or the BOLD too incomplete for a lag to be found.")
     best, low, high = float(lags[r.argmax()]), *PLAUSIBLE_LAG_S

@@ -152,8 +152,8 @@ class StoryAlignment:
             dropped=dropped,
             findings=check.findings,
             runs={
-                subject: LagCurve(lags_s=check.lags_s, r=r, p=float(p), expected_s=PLAUSIBLE_LAG_S)
-                for subject, r, p in zip(check.subjects, check.run_correlation, check.run_p, strict=True)
+                subject: LagCurve(lags_s=check.lags_s, r=r, null_95=float(null), p=float(p), expected_s=PLAUSIBLE_LAG_S)
+                for subject, r, null, p in zip(check.subjects, check.run_correlation, check.run_null_95, check.run_p, strict=True)
             }
             if len(check.subjects) > 1
             else {},
@@ -161,5 +161,11 @@ class StoryAlignment:
 
     def of_subject(self, check: AlignmentCheck, subject: str) -> StoryAlignment:
         """The same story with one subject's own BOLD and lag curve."""
-        own = check.run_bold[check.subjects.index(subject)]
-        return replace(self, bold_mean=own, bold_sd=None, lags=self.runs.get(subject, self.lags), runs={})
+        from neurolm.datasets.alignment_check import lag_finding
+
+        own, lags = check.run_bold[check.subjects.index(subject)], self.runs.get(subject)
+        if lags is None:
+            return self
+        findings = [f for f in self.findings if f.name not in ("lag", "rows", "runs")]
+        findings.append(lag_finding(lags.lags_s, lags.r, lags.null_95, lags.p))
+        return replace(self, bold_mean=own, bold_sd=None, lags=lags, runs={}, findings=tuple(findings))

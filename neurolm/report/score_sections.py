@@ -92,7 +92,7 @@ def _scores(report: EncodingReport, scores: LayerScores, i: int) -> Iterator[Mar
 
 
 def _heading(who: str) -> str:
-    return who[:1].upper() + who[1:]
+    return who if who.startswith("sub-") else who[:1].upper() + who[1:]
 
 
 def _summary_caption(report: EncodingReport, scores: LayerScores) -> str:

@@ -104,3 +104,18 @@ def test_a_check_survives_the_way_through_json(tmp_path):
     np.testing.assert_array_equal(again.run_bold, check.run_bold)
     assert again.findings == check.findings
     assert again.subjects == check.subjects
+
+
+def test_a_subject_s_page_shows_the_lag_of_that_subject():
+    from neurolm.report import StoryAlignment
+
+    late = runs(story(), 20.0)[0]
+    listeners = [*runs(story()), BoldRun(late.data, late.tr_times, late.space, subject="late")]
+    check = check_alignment(story(), listeners)
+    whole = StoryAlignment.from_check(check, story())
+    own, other = whole.of_subject(check, "late"), whole.of_subject(check, "s0")
+    assert list(whole.runs) == ["s0", "s1", "s2", "late"]
+    assert (own.status, own.lags.best_lag_s, own.runs) == ("failed", LAG_S + 20, {})
+    assert {f.name for f in own.findings} == {"coverage", "speech_rate", "silence", "voxels", "lag"}
+    assert (other.status, other.lags.best_lag_s) == ("ok", LAG_S)
+    np.testing.assert_array_equal(own.bold_mean, check.run_bold[3])
