@@ -29,8 +29,11 @@ def main() -> None:
 
 def carry_out(work: Callable[[], object]) -> None:
     """Do something as a command does it."""
+    from neurolm.cli.terminal import plain_warnings
+
     try:
-        work()
+        with plain_warnings():
+            work()
     except InputError as error:
         stop(str(error))
     except KeyboardInterrupt:

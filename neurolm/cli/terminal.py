@@ -11,8 +11,10 @@ import os
 import socket
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from neurolm.progress import Progress
 from neurolm.storage import write_json
@@ -30,6 +32,21 @@ def say(text: str = "") -> None:
 def warn(text: str) -> None:
     """One line for a person, on standard error."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings of the library as notes for a person, each once, without lines of code."""
+    said = set()
+
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        if str(message) not in said:
+            said.add(str(message))
+            warn(f"NOTE: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def seconds_text(seconds: float) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ import typer
 
 from neurolm.checks import check_choice
 from neurolm.cli.main import app
-from neurolm.cli.terminal import progress, say, seconds_text, warn
+from neurolm.cli.terminal import progress, say, seconds_text
 
 if TYPE_CHECKING:
     from neurolm.cli.timescales_plan import TimescalesPlan
@@ -48,7 +47,6 @@ def map_(
         return
     plan.write()
     bench = None
-    _tell_warnings()
     for name in asked:
         if is_made(plan, name):
             say(f"{name:<10} there already, made with these settings")
@@ -104,7 +102,6 @@ def contrast(
     if is_made(plan):
         say("contrast  there already, made with these settings")
     else:
-        _tell_warnings()
         with progress("contrast") as report_to:
             run_contrast(plan, report_to)
     say(f"Report: {write_contrast_page(plan)}")
@@ -125,18 +122,6 @@ def _made(settings: Any, output: Path | None, device: str | None, seed: int | No
     if plan.dataset.is_simulated:
         say("NOTE: these are SIMULATED data with a planted truth; their numbers say nothing about any brain.")
     return plan
-
-
-def _tell_warnings() -> None:
-    """Warnings of the library as notes for a person, each once, without lines of code."""
-    said = set()
-
-    def show(message: Any, *_: Any, **__: Any) -> None:
-        if str(message) not in said:
-            said.add(str(message))
-            warn(f"NOTE: {message}")
-
-    warnings.showwarning = show
 
 
 def _say_sizes(plan: TimescalesPlan, asked: list[str]) -> None:

@@ -61,6 +61,16 @@ def test_a_sweep_is_planned_without_being_made(neurolm, folder):
     assert list_cache() == []
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_note_without_code(neurolm, folder):
+    (folder / "fox.tsv").write_text(
+        (folder / "fox.tsv").read_text().upper().replace("WORD\tONSET\tDURATION", "word\tonset\tduration")
+    )
+    code, _, error = neurolm(*sweep(folder, "--contexts", "1"))
+    assert code == 0
+    assert error == "NOTE: the words of fox are all in capitals; they are read in lower case\n"
+
+
 def test_surprisal_is_swept_too(neurolm, folder):
     code, _, _ = neurolm(*sweep(folder, "--contexts", "1,4", "--surprisal"))
     assert code == 0
