@@ -176,12 +176,14 @@ class Recovery:
 
     def gate(self) -> dict[str, Any]:
         """Experiments without signal, 20 voxels each, through the whole test."""
-        n_experiments, n_voxels = (10, 20) if self.options.quick else (200, 20)
+        n_experiments, n_voxels = (10, 20) if self.options.quick else (100, 20)
+        settings = replace(self.settings, n_permutations=499)  # p can fall to .002: one voxel may pass the gate by itself
+        stories = self.stories[:4]
         rng = np.random.default_rng(self.options.first_seed)
-        runs = listen(self.bank_space, self.stories, np.full(n_experiments * n_voxels, 10.0), 0.0, rng)
-        features = [self.bank_space.extract(story) for story in self.stories]
+        runs = listen(self.bank_space, stories, np.full(n_experiments * n_voxels, 10.0), 0.0, rng)
+        features = [self.bank_space.extract(story) for story in stories]
         model = EncodingModel(self.settings.alphas, delays=DELAYS, n_folds=3)
-        p = prediction_test(model, features, runs, self.settings).p_values.reshape(n_experiments, n_voxels)
+        p = prediction_test(model, features, runs, settings).p_values.reshape(n_experiments, n_voxels)
         wrong = np.array([gate(one).any() for one in p])
         low, high = wilson(int(wrong.sum()), n_experiments)
         return {"experiments": n_experiments, "voxels_each": n_voxels, "share_with_a_valid_voxel": float(wrong.mean()),
