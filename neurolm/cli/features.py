@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from neurolm.checks import check_choice
 from neurolm.cli.main import app
 from neurolm.cli.names import label
 from neurolm.cli.terminal import bytes_text, progress, say, seconds_text
@@ -39,14 +40,14 @@ def extract(
     from neurolm.storage import write_json
 
     plan = make_plan(read_config(find_config(config)))
+    stories = {label(name): name for name in plan.stories} | {name: name for name in plan.stories}
+    wanted = plan.stories if story is None else [stories[check_choice("--story", story, stories)]]
     with progress("model") as report:
         report(0, 1, "", f"loading {plan.config.features.model}")
         states = lm_states(
             open_model(plan.config.features.model, device or plan.config.device), plan.config.features, batch_tokens
         )
-    for name in plan.stories:
-        if story not in (None, name, label(name)):
-            continue
+    for name in wanted:
         if dry_run:
             say(f"{name}: {plan_extraction(states, plan.dataset.transcript(name))}")
             continue

@@ -92,6 +92,14 @@ def test_the_cache_is_listed_verified_and_pruned(neurolm, folder):
     assert not path.exists()
 
 
+def test_a_story_that_is_not_there_is_named(neurolm, folder):
+    (folder / "my.yaml").write_text("dataset: {name: simulated}\nfeatures: {model: model}\n")
+    code, said, error = neurolm("features", "extract", folder / "my.yaml", "--story", "clokmaker", "--dry-run")
+    assert code == 2
+    assert "--story must be one of" in error
+    assert said == ""
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
