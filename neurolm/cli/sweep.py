@@ -47,7 +47,7 @@ def sweep(
     with progress("model") as report:
         report(0, 1, "", f"loading {model}")
         lm = open_model(model, device, dtype)
-    longest, cache = ContextWindow(max(wanted)), FeatureCache()
+    longest, cache = ContextWindow(max(wanted)), FeatureCache(required=True)
     space: LMStates | Surprisal
     if surprisal:
         space = Surprisal(lm, longest, entropy=True, batch_tokens=batch_tokens, cache=cache)

@@ -104,11 +104,13 @@ class FeatureCache:
         the system's place for caches).
     sync_every_s : float
         How often an extraction that is under way makes safe what it has.
+    required : bool
+        True: a folder that cannot be written to is an error, before the work, and not only a warning.
     """
 
-    def __init__(self, folder: str | Path | None = None, *, sync_every_s: float = 2.0) -> None:
+    def __init__(self, folder: str | Path | None = None, *, sync_every_s: float = 2.0, required: bool = False) -> None:
         self.folder = Path(folder) if folder is not None else cache_folder("features")
-        self.sync_every_s = sync_every_s
+        self.sync_every_s, self.required = sync_every_s, required
 
     def path(self, wanted: Wanted) -> Path:
         """The file that holds this, or will."""
@@ -121,7 +123,8 @@ class FeatureCache:
         Raises
         ------
         FileError
-            If the disk fails half way. What was computed until then is kept, and the next run goes on.
+            If the disk fails half way. What was computed until then is kept, and the next run goes on. Where
+            the cache is required, also if nothing can be written at all.
         """
         path = self.path(wanted)
         if _holds(path, wanted.datasets):
@@ -132,7 +135,8 @@ class FeatureCache:
             try:
                 self._lock(path, held, progress)
             except OSError as error:
-                return _without_cache(wanted, make, path, error)
+                _no_cache(path, error, self.required)
+                return fetch(None, wanted, make)
             if _holds(path, wanted.datasets):  # another process was faster
                 return StoredFile(path, wanted.groups)
             return self._fill(path, wanted, make)
@@ -159,7 +163,7 @@ class FeatureCache:
             kept=path if kept else None,
             sync_every_s=self.sync_every_s,
         )
-        either = _FileOrMemory(sink, wanted)
+        either = _FileOrMemory(sink, wanted, self.required)
         try:
             make(missing, either)
             if either.memory is None:
@@ -172,8 +176,8 @@ class FeatureCache:
 class _FileOrMemory:
     """Writes to a file, or to memory where the file cannot be made."""
 
-    def __init__(self, file: FileSink, wanted: Wanted) -> None:
-        self.file, self.wanted = file, wanted
+    def __init__(self, file: FileSink, wanted: Wanted, required: bool) -> None:
+        self.file, self.wanted, self.required = file, wanted, required
         self.memory: MemorySink | None = None
 
     def begin(self, plan: ReadingPlan, budget: int) -> tuple[int, int]:
@@ -187,7 +191,7 @@ class _FileOrMemory:
             except OSError as error:
                 if self.file.is_begun:
                     raise _interrupted(self.file.path, error) from error
-                _warn_no_cache(self.file.path, error)
+                _no_cache(self.file.path, error, self.required)
                 self.memory = MemorySink(self.wanted.n_words, len(self.wanted.groups))
         self.memory.write(reads, values)
 
@@ -237,23 +241,22 @@ def _warn_damaged(path: Path, what: Sequence[str]) -> bool:
     return bool(what)
 
 
-def _without_cache(wanted: Wanted, make: Make, path: Path, error: Exception) -> Stored:
-    _warn_no_cache(path, error)
-    return fetch(None, wanted, make)
+def _no_cache(path: Path, error: OSError, required: bool) -> None:
+    """A warning that nothing will be kept, or an error where it must be."""
+    problem, advice = f"cannot be written ({_reason(error)})", "Free space, or set NEUROLM_CACHE to a writable folder"
+    if required:
+        raise bad_file(path.parent, f"the features cache {problem}", f"{advice}.") from error
+    warnings.warn(f"{path.parent}: the features cache {problem}; going on without it. {advice}", stacklevel=5)
 
 
-def _warn_no_cache(path: Path, error: Exception) -> None:
-    reason = getattr(error, "strerror", None) or error
-    warnings.warn(
-        f"{path.parent}: the features cache cannot be written ({reason}); going on without it. "
-        "Free space, or set NEUROLM_CACHE to a writable folder",
-        stacklevel=5,
-    )
+def _reason(error: OSError) -> str:
+    """What the system says, and not what HDF5 makes of it."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def _interrupted(path: Path, error: OSError) -> FileError:
     return bad_file(
         path,
-        f"could not be written to the end ({error.strerror or error})",
+        f"could not be written to the end ({_reason(error)})",
         "What was computed is kept: make room and run again, and it goes on from there.",
     )

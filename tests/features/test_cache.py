@@ -249,6 +249,37 @@ def test_a_full_disk_is_known_before_the_work_and_leaves_nothing_behind(slow, tm
     assert [p for p in tmp_path.iterdir() if not p.name.endswith(".lock")] == []
 
 
+def test_what_hdf5_says_of_a_full_disk_is_told_in_the_words_of_the_system(slow, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "Unable to synchronously create file (file write failed: time = Wed, buf = 0x56)")
+
+    monkeypatch.setattr("neurolm.features.cache_file._lay_out", full)
+    with pytest.warns(UserWarning, match=r"cannot be written \(No space left on device\); going on without it"):
+        slow.states(slow.slow_toy(0), tmp_path).extract(slow.story())
+
+
+def test_a_cache_that_is_required_and_cannot_be_written_is_an_error_before_the_work(slow, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    lm = slow.slow_toy(0)
+    states = slow.states(lm, tmp_path / "file" / "cache")
+    states.cache.required = True
+    with pytest.raises(FileError, match=r"cannot be written \(Not a directory\)\. Free space, or set NEUROLM_CACHE"):
+        states.extract(slow.story())
+    assert lm.n_steps == 0
+
+
+def test_a_required_cache_on_a_full_disk_is_an_error_and_leaves_nothing_behind(slow, tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    states = slow.states(slow.slow_toy(0), tmp_path)
+    states.cache.required = True
+    with pytest.raises(FileError, match=r"cannot be written \(No space left on device\)\. Free space"):
+        states.extract(slow.story())
+    assert [p for p in tmp_path.iterdir() if not p.name.endswith(".lock")] == []
+
+
 def test_a_disk_that_fails_half_way_keeps_what_was_computed(slow, tmp_path, monkeypatch):
     """The message says that the next run goes on, and it does."""
     note, calls = FileSink.done, []
