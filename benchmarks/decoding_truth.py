@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--layer", type=int, default=2)
     parser.add_argument("--beam", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--snrs", type=float, nargs="+", default=SNRS)
     parser.add_argument("--nulls", type=int, default=19)
     parser.add_argument("--test-s", type=float, default=45.0, help="seconds of the test story")
     parser.add_argument("--quick", action="store_true")
@@ -63,7 +64,8 @@ def main() -> None:
     parser.add_argument("--join", type=Path, nargs="+", help="only print the table of these files together")
     options = parser.parse_args()
     if options.join:
-        print(table([row for path in options.join for row in read_json(path)["listeners"]]))
+        joined = {(row["snr"], row["seed"]): row for path in options.join for row in read_json(path)["listeners"]}
+        print(table(list(joined.values())))
         return
     if options.quick:
         options.beam, options.seeds, options.nulls, options.test_s = 3, [0], 2, 40.0
@@ -74,7 +76,7 @@ def main() -> None:
     asked = {name: value for name, value in vars(options).items() if name != "json"}
     rows: list[dict[str, Any]] = read_rows(options.json, asked)
     for seed in options.seeds:
-        for snr in (0.0, 1.0) if options.quick else SNRS:
+        for snr in (0.0, 1.0) if options.quick else options.snrs:
             if any((row["snr"], row["seed"]) == (snr, seed) for row in rows):
                 continue
             rows.append(one_listener(lm, space, stories, snr, seed, options))
