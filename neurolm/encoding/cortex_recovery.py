@@ -109,7 +109,7 @@ def recovered_maps(
 
 
 def agreement(cortex: SimulatedCortex, found: Mapping[str, VoxelMap]) -> dict[str, float]:
-    """Correlation of each found map with the planted one, over the voxels that the found map shows.
+    """Correlation of each found map with the planted one, over the voxels that the found map shows; NaN for fewer than 3.
 
     Timescales are compared as logarithms; concreteness as the share of the BOLD that it drives.
     """
@@ -121,4 +121,5 @@ def agreement(cortex: SimulatedCortex, found: Mapping[str, VoxelMap]) -> dict[st
         "concreteness": VoxelMap(truth["concreteness"].values * strength, cortex.space),
     }
     shown = {name: VoxelMap(np.log(m.values), m.space) if name == "timescale" else m for name, m in found.items()}
-    return {name: map_correlation(shown[name], planted[name]) for name in found}
+    enough = {name: np.isfinite(m.values).sum() >= 3 for name, m in shown.items()}
+    return {name: map_correlation(shown[name], planted[name]) if enough[name] else float("nan") for name in found}

@@ -59,6 +59,9 @@ def test_from_files_to_maps_that_agree_with_the_plant(folder):
     assert found["timescale"] > 0.6
     assert found["concreteness"] > 0.7
     assert np.isnan(maps["timescale"].values).mean() > 0.3
+    nothing = np.zeros(cortex.space.n_voxels, dtype=bool)
+    empty = agreement(cortex, {"timescale": maps["timescale"].where(nothing)})
+    assert np.isnan(empty["timescale"])
 
 
 def test_stories_can_be_chosen_and_unknown_ones_are_named(folder):
