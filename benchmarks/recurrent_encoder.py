@@ -5,7 +5,7 @@ directions, learned on the training rows); ridge chooses its penalty, the networ
 training rows of each fold. Two data sets: simulated regions whose time constant is planted (1 to 64 words), and the
 mean of 27 listeners to Alice in Wonderland with one layer of SmolLM2-135M.
 
-    python benchmarks/recurrent_encoder.py                     # a quarter of an hour on one core
+    python benchmarks/recurrent_encoder.py                     # a minute on one core
     python benchmarks/recurrent_encoder.py --quick             # seconds: only checks that it runs
 """
 
