@@ -69,7 +69,9 @@ def _copy_lessons(app):
 def _gather(app, docname, source):
     """Append measurements to the page of benchmarks, and every command's help to the page of commands."""
     if docname == "benchmarks":
-        page = "\n```{{include}} ../benchmarks/results/{}\n:heading-offset: 1\n```\n"
+        page = (
+            "\n```{{include}} ../benchmarks/results/{}\n:heading-offset: 1\n:relative-docs: ../../docs\n:relative-images:\n```\n"
+        )
         source[0] += "".join(page.format(result.name) for result in sorted(RESULTS.glob("*.md")))
     if docname == "commands":
         source[0] += "".join(_help_of(path, command) for path, command in _commands())
