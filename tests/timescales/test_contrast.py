@@ -3,13 +3,13 @@ import pytest
 from scipy.stats import ttest_ind
 
 from neurolm.checks import InputError
-from neurolm.encoding import EncodingModel
+from neurolm.encoding import Design, EncodingModel
 from neurolm.timescales.contrast import Contrast
 from neurolm.timescales.contrast_items import item_responses, match_items
 from neurolm.timescales.responder import EncodingResponder
-from neurolm.timescales.story_bootstrap import story_bootstrap
+from neurolm.timescales.story_bootstrap import _MomentDraws, _RowDraws, story_bootstrap
 
-from .planted import Bank, listen, tell
+from .planted import DELAYS, Bank, listen, tell
 
 RNG = np.random.default_rng(0)
 
@@ -134,6 +134,17 @@ def test_the_story_bootstrap_holds_the_difference_of_the_fit():
     assert (low < result.difference).all()
     assert (result.difference < high).all()
     assert ((high - low) < 2 * np.abs(first).mean()).all()
+
+
+def test_draws_among_rows_are_those_of_products():
+    stories = [tell(150, seed) for seed in range(4)]
+    bank = Bank((1.5, 8.0), per_scale=30)  # 240 delayed columns
+    features, runs = [bank.extract(s) for s in stories], listen(stories, np.array([1.5, 8.0]), 0.9)
+    data = Design.from_training(features, runs, DELAYS).stack(features, runs)
+    direction, alphas = np.random.default_rng(0).normal(size=data.X.shape[1]), np.array([10.0, 1000.0])
+    for counts in (np.ones(4), np.array([2, 0, 1, 1])):
+        ways = [kind(data, data.run_slices).contrast(counts, direction, alphas) for kind in (_RowDraws, _MomentDraws)]
+        np.testing.assert_allclose(*ways, rtol=1e-6)
 
 
 def _alone(i):
