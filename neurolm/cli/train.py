@@ -27,6 +27,7 @@ def model(
     output: Annotated[Path, typer.Option(help="Folder for weights, checkpoints, log and card.")] = Path("models/new"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the config's.")] = None,
+    give_up: Annotated[bool, typer.Option("--give-up", help="Train no further: save the best weights so far.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, with sizes.")] = False,
 ) -> None:
     """Train a model; after a kill the same command goes on and ends with the same bytes. Under torchrun, on several processes."""
@@ -40,7 +41,7 @@ def model(
         say(f"{settings.trainer.n_steps:,} steps x {batches.batch_size} x {batches.length} = {n_tokens:,} tokens -> {output}")
         return
     with progress("train") as report:
-        trained = train_model(settings, output, report, device=device)
+        trained = train_model(settings, output, report, device=device, give_up=give_up)
     if trained is not None:
         say(f"{trained.n_parameters:,} parameters; held-out perplexity {trained.test.per_word:.1f} a word -> {output}")
 

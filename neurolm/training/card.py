@@ -55,11 +55,12 @@ def model_card(config: TrainConfig, report: TrainReport) -> str:
     lines += [
         "",
         f"Perplexity per word is exp(nats / {report.test.n_words:,} test words), summed over {report.test.n_tokens:,} tokens, "
-        "every document read from its beginning.",
+        f"{_context(report.lm.max_context)}.",
         "",
         "## Training",
         "",
-        f"{report.result.step:,} steps, the weights of step {report.result.best_step or report.result.step:,} kept (best validation loss). "
+        f"{report.result.step:,} steps of {config.trainer.n_steps:,} planned, the weights of step "
+        f"{report.result.best_step or report.result.step:,} kept (best validation loss). "
         "All settings are in `train.json`, the course in `log.jsonl`.",
         "",
         "## Limits",
@@ -77,6 +78,13 @@ def _table_of_text(report: TrainReport) -> str:
         documents: Sequence[Document] = getattr(report.split, name)
         rows.append(f"| {name} | {sum(d.n_words for d in documents):,} | {_names(documents)} |")
     return "\n".join(rows)
+
+
+def _context(longest: int | None) -> str:
+    """What each prediction rested on."""
+    if longest is None:
+        return "every document read from its beginning"
+    return f"each predicted from the {longest - longest // 2} to {longest} tokens before it (fewer at a document's beginning)"
 
 
 def _names(documents: Sequence[Document]) -> str:

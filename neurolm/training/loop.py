@@ -130,6 +130,27 @@ class Trainer:
         facts = self._facts
         if facts["step"] == self.settings.n_steps or facts["stopped_early"]:
             self._load_best()
+        return self._result()
+
+    def give_up(self) -> TrainResult:
+        """Take the best weights of the folder's checkpoint without a further step; `fit` can still go on later.
+
+        Raises
+        ------
+        FileError
+            If there is no checkpoint, or as in `fit`.
+        """
+        saved = self._find()
+        if saved is None:
+            raise bad_file(self.folder or "the trainer", "holds no checkpoint of this run", "Train first.")
+        with pinned(self.device):
+            self._go_on(*saved)
+        self._log.start(self._facts["step"])
+        self._load_best()
+        return self._result()
+
+    def _result(self) -> TrainResult:
+        facts = self._facts
         step, loss = facts["best"] or (None, None)
         validations = [(int(at), float(value)) for at, value in facts["validations"]]
         return TrainResult(facts["step"], validations, step, loss, facts["stopped_early"], list(self._log.lines))

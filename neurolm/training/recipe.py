@@ -69,6 +69,7 @@ def train(
     root: str | Path | None = None,
     device: str = "cpu",
     until: int | None = None,
+    give_up: bool = False,
 ) -> TrainReport | None:
     """Train the model that a configuration describes, measure it on held-out text and save it.
 
@@ -84,6 +85,8 @@ def train(
         "cpu", "cuda" or "auto".
     until : int, optional
         Stop after this step, with a checkpoint, and return None: for machines lent by the hour.
+    give_up : bool
+        Train no further: measure and save the best weights that the checkpoint in the folder holds.
 
     Raises
     ------
@@ -111,8 +114,8 @@ def train(
             folder=folder,
             validate=_validation(lm, split.validation, config.batches.length),
         )
-        result = trainer.fit(progress, until=until)
-        if result.step < config.trainer.n_steps and not result.stopped_early:
+        result = trainer.give_up() if give_up else trainer.fit(progress, until=until)
+        if result.step < config.trainer.n_steps and not result.stopped_early and not give_up:
             return None
         return _finish(config, folder, lm, split, result, progress)
 
@@ -207,7 +210,7 @@ def _finish(config: TrainConfig, folder: Path, lm: Any, split: Split, result: Tr
         baseline=baseline,
     )
     if process_index() == 0:
-        numbers = _numbers(report)
+        numbers = _numbers(config, report)
         save_model(lm, folder, dtype=getattr(torch, config.weights), about=numbers)
         write_json(folder / "report.json", numbers)
         write_text(folder / "README.md", model_card(config, report))
@@ -222,11 +225,12 @@ def round_to_float16(module: torch.nn.Module) -> None:
                 tensor.copy_(tensor.half().to(tensor.dtype))
 
 
-def _numbers(report: TrainReport) -> dict[str, Any]:
+def _numbers(config: TrainConfig, report: TrainReport) -> dict[str, Any]:
     parts = {"validation": report.validation, "test": report.test, "kneser_ney": report.baseline}
     return {
         "n_parameters": report.n_parameters,
         "steps": report.result.step,
+        "planned_steps": config.trainer.n_steps,
         "best_step": report.result.best_step,
         "words": {name: sum(d.n_words for d in getattr(report.split, name)) for name in ("train", "validation", "test")},
     } | {

@@ -43,7 +43,7 @@ def test_a_saved_model_comes_back_whole(build, tmp_path):
     assert again.weights_hash() == lm.weights_hash()
     assert again.tokenizer.settings() == lm.tokenizer.settings()
     ids = torch.tensor([lm.tokenizer.encode(TEXT)])
-    assert torch.equal(again.step(ids).logits, lm.eval().step(ids).logits)
+    torch.testing.assert_close(again.step(ids).logits, lm.eval().step(ids).logits, atol=1e-6, rtol=0)  # another order of sums
     assert not again.training
     assert load(tmp_path / "model", trainable=True).training
 

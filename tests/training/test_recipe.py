@@ -77,6 +77,18 @@ def test_a_run_in_two_parts_ends_as_in_one(corpus, tmp_path):
         assert (tmp_path / "parts" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
+def test_a_run_that_is_given_up_leaves_its_best_weights_and_can_go_on(corpus, tmp_path):
+    folder = tmp_path / "model"
+    with pytest.raises(FileError, match="holds no checkpoint"):
+        train(config(), folder, give_up=True)
+    assert train(config(), folder, until=110) is None
+    report = train(config(), folder, give_up=True)
+    assert (report.result.step, report.result.best_step) == (110, min((50, 100), key=dict(report.result.validations).get))
+    assert perplexity(load(str(folder)), report.split.test).nats == pytest.approx(report.test.nats, rel=1e-6)
+    assert "110 steps of 150 planned" in (folder / "README.md").read_text()
+    assert train(config(), folder).lm.weights_hash() == train(config(), tmp_path / "whole").lm.weights_hash()
+
+
 def test_held_out_text_is_not_trained_on(corpus):
     split = read_split(config().corpus)
     train_text = " ".join(document.text for document in split.train)
