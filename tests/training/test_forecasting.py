@@ -3,6 +3,7 @@ import pytest
 
 from neurolm.checks import InputError
 from neurolm.lm.time_series import TimeSeriesModel
+from neurolm.training.forecast_study import ar2_series
 from neurolm.training.forecasting import (
     Autoregression,
     NeuralForecaster,
@@ -17,17 +18,8 @@ from neurolm.training.optim import OptimizerSettings
 from neurolm.training.settings import TrainerSettings
 
 
-def ar2(n, seed=0, noise=1.0, coefficients=(1.5, -0.8)):
-    """An oscillation of period 11 or so, driven by noise of known variance."""
-    rng = np.random.default_rng(seed)
-    y = np.zeros(n + 100)
-    for t in range(2, len(y)):
-        y[t] = coefficients[0] * y[t - 1] + coefficients[1] * y[t - 2] + noise * rng.standard_normal()
-    return y[100:]
-
-
 def test_autoregression_recovers_its_coefficients_and_the_noise():
-    series = ar2(20_000, noise=0.5) + 3
+    series = 0.5 * ar2_series(20_000) + 3
     model = Autoregression(2).fit(series[:15_000])
     np.testing.assert_allclose(model.coef_[1:, 0], [1.5, -0.8], atol=0.02)
     assert one_step_error(model, series[:15_000], series[15_000:]) == pytest.approx(0.25, rel=0.04)
@@ -53,7 +45,7 @@ def test_vector_autoregression_sees_the_other_series():
 
 
 def test_forecasts_use_nothing_after_their_time():
-    series = ar2(60)
+    series = ar2_series(60)
     changed = np.r_[series[:40], series[40:] + 5]
     model = TimeSeriesModel(1, 1, "lstm", width=8)
     for forecaster in (Persistence(), Autoregression(3).fit(series), NeuralForecaster(model)):
@@ -62,7 +54,7 @@ def test_forecasts_use_nothing_after_their_time():
 
 @pytest.mark.parametrize("core", ["lstm", "rnn", "feed_forward"])
 def test_networks_reach_the_noise_floor_of_ar2_data(core):
-    series = ar2(9000)
+    series = ar2_series(9000)
     train, test = series[:6000], series[6000:]
     settings = TrainerSettings(300, OptimizerSettings(lr=0.01, schedule="cosine", warmup=20), log_every=0)
     model = TimeSeriesModel(1, 1, core, width=16, window=4)
