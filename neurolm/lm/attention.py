@@ -112,8 +112,7 @@ class CausalSelfAttention(nn.Module):
         return scaled_dot_product_attention(q, k, v, causal_mask(q.shape[2], k.shape[2], x.device))[1]
 
     def _project(self, x: torch.Tensor, past: KeysValues | None) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        parts = self.qkv(x).view(*x.shape[:2], 3, self.n_heads, -1)  # (B, T, 3, h, d)
-        q, k, v = parts.permute(2, 0, 3, 1, 4).unbind(0)  # each (B, h, T, d)
+        q, k, v = (part.view(*x.shape[:2], self.n_heads, -1).transpose(1, 2) for part in self.qkv(x).split(x.shape[2], dim=2))
         if past is not None:
             k, v = append(past[0], k), append(past[1], v)
         return q, k, v

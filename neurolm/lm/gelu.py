@@ -34,7 +34,7 @@ class _Gelu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        s = (x * x).mul_(C * A).add_(C).mul_(x).sigmoid_()
+        s = torch.addcmul(x.new_tensor(C), x, x, value=C * A).mul_(x).sigmoid_()
         ctx.save_for_backward(x, s)
         return x * s
 
@@ -42,5 +42,6 @@ class _Gelu(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         x, s = ctx.saved_tensors
-        slope = (x * x).mul_(3 * C * A).add_(C).mul_(x).mul_(1 - s)
-        return slope.add_(1).mul_(s).mul_(gradient)
+        slope = torch.addcmul(x.new_tensor(C), x, x, value=3 * C * A).mul_(x)
+        slope.addcmul_(slope, s, value=-1)  # x (1 - s) (c + 3 c a x^2)
+        return torch.addcmul(s, s, slope).mul_(gradient)
