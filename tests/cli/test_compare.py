@@ -15,6 +15,7 @@ from neurolm.cli.comparison_plan import make_comparison
 from neurolm.cli.config import read_config_as
 from neurolm.cli.kinds import plan_of
 from neurolm.cli.main import app
+from neurolm.datasets import load_dataset
 from neurolm.encoding import ModelComparison
 from neurolm.lm import LSTM, Transformer
 from neurolm.lm.char_tokenizer import CharTokenizer
@@ -130,6 +131,19 @@ def test_the_shipped_config_can_be_planned_without_looking_for_models():
     plan = make_comparison(config, look=False)
     assert [rule for rule, _, _ in plan.steps()] == ["check", *["features"] * len(config.models), "compare"]
     assert plan.first.config.features.lowercase is True
+
+
+def test_the_shipped_config_gives_every_shipped_model_a_context_that_it_can_hold():
+    from neurolm.cli.features import lm_states, open_model
+    from neurolm.features import plan_extraction
+
+    config = read_config_as(ComparisonConfig, CONFIGS / "compare_models.yaml")
+    story = load_dataset("simulated").transcript("the_clockmaker_of_saltmarsh")[:200]
+    shipped = [model for model in config.models if model.model.startswith("neurolm/")]
+    assert len(shipped) == 3
+    for model in shipped:
+        features = config.analysis_of(model, "nowhere").features
+        plan_extraction(lm_states(open_model(features.model, "cpu"), features), story)  # refuses what does not fit
 
 
 def test_mistakes_are_named_with_their_line(tmp_path):
