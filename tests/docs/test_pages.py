@@ -97,6 +97,12 @@ def test_every_config_and_file_that_is_named_is_there(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_the_readmes_table_of_models_is_the_one_that_the_manual_shows():
+    measured = (ROOT / "docs" / "pictures" / "models.md").read_text()
+    assert measured.split("\n\n")[0] in (ROOT / "README.md").read_text()
+    assert "SmolLM2-135M" in measured
+
+
 def test_every_package_has_its_page_in_the_api():
     there = {page.stem for page in (ROOT / "docs" / "api").glob("*.md")} - {"index"}
     packages = {p.parent.name for p in (ROOT / "neurolm").glob("*/__init__.py")} - {"cli"}
