@@ -130,6 +130,7 @@ class FeatureCache:
         if _holds(path, wanted.datasets):
             with contextlib.suppress(OSError):
                 os.utime(path)  # when it was last used, for `prune_cache`
+                cache_file.forget_finished(path)
             return StoredFile(path, wanted.groups)
         with contextlib.ExitStack() as held:
             try:

@@ -52,6 +52,12 @@ def damaged_datasets(path: Path, names: Sequence[str] | None = None) -> list[str
         return [name for name in wanted if _checksum(file, name) != sums.get(name, b"").decode()]
 
 
+def forget_finished(path: Path) -> None:
+    """Remove the journal that a process left which was killed between naming a whole file and forgetting how it came about."""
+    if not path.with_name(f".{path.name}.partial").exists():
+        path.with_name(f".{path.name}.journal").unlink(missing_ok=True)
+
+
 def read_dataset(path: Path, name: str) -> np.ndarray:
     """(n_words, width) float32."""
     with open_file(path) as file:

@@ -52,6 +52,19 @@ def test_what_is_cached_is_read_and_not_computed(slow, tmp_path):
     np.testing.assert_array_equal(again.context, first.context)
 
 
+def test_the_journal_of_a_process_killed_as_it_finished_goes_when_the_file_is_used(slow, tmp_path):
+    slow.states(slow.slow_toy(0), tmp_path).extract(slow.story())
+    path = only_file(tmp_path)
+    journal, partial = (tmp_path / f".{path.name}.{end}" for end in ("journal", "partial"))
+    for file in (journal, partial):  # another extraction is adding layers, or was stopped as it did
+        file.write_text("")
+    slow.states(slow.slow_toy(0), tmp_path).extract(slow.story())
+    assert journal.exists()
+    partial.unlink()  # as after the renaming: nothing is left to be continued
+    slow.states(slow.slow_toy(0), tmp_path).extract(slow.story())
+    assert not journal.exists()
+
+
 def test_a_file_is_named_for_people_and_holds_only_the_layers_asked_for(slow, tmp_path):
     slow.states(slow.slow_toy(0), tmp_path).extract(slow.story())
     path = only_file(tmp_path)
