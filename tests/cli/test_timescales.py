@@ -111,7 +111,7 @@ def test_perturbed_stories_are_read_once_for_voxels_and_units(mapped):
 
 
 def test_what_stands_is_reused_and_only_what_changed_is_made_again(mapped, model, capsys):
-    again = neurolm(capsys, "timescales", "map", mapped / "my.yaml")
+    again = neurolm(capsys, "timescales", "map", mapped / "my.yaml", "--no-report")
     assert again.count("there already") == 8
     other = mapped / "other.yaml"
     other.write_text((mapped / "my.yaml").read_text().replace("swaps: 8", "swaps: 9"))
