@@ -120,9 +120,26 @@ def _mathml(self, node):
     raise nodes.SkipNode
 
 
+def _check_public_names(app, env):
+    """Every public name of every package must stand in the API."""
+    import importlib
+    import types
+
+    from sphinx.util import logging
+
+    described = env.get_domain("py").objects
+    for page in sorted((HERE / "api").glob("[!i]*.md")):
+        module = importlib.import_module(f"neurolm.{page.stem}")
+        there = (name for name, value in vars(module).items() if name[0] != "_" and not isinstance(value, types.ModuleType))
+        for name in getattr(module, "__all__", there):
+            if f"neurolm.{page.stem}.{name}" not in described:
+                logging.getLogger(__name__).warning("neurolm.%s.%s is public and not in the API", page.stem, name)
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", _space_out_fields, priority=100)
     app.connect("autodoc-process-docstring", _escape, priority=900)
     app.add_html_math_renderer("mathml", (_mathml, None), (_mathml, None))
     app.connect("builder-inited", _copy_lessons)
     app.connect("source-read", _gather)
+    app.connect("env-check-consistency", _check_public_names)
