@@ -48,7 +48,7 @@ def score_over_time(
             above = np.asarray(is_significant, dtype=bool)
             axes.plot(times[above], score[above], "o", color=ORANGE, ms=4, label="above chance")
             data["is_significant"] = above
-        axes.set(xlabel="story time (s)", ylabel=label)
+        axes.set(xlabel="story time (s)", ylabel="score")  # the legend has its name, which may be long
         axes.margins(x=0.01)
         figure.legend(loc="outside upper left", ncols=3, handlelength=1.6)
     said = f"{int(data['is_significant'].sum())} of {len(times)} windows are above chance." if is_significant is not None else ""
