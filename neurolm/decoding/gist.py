@@ -49,7 +49,7 @@ class ComparedWindow:
         """Three lines: the time, what was heard, and what was decoded with *exact* and ~gist~ words."""
         signs = {EXACT: "*{}*", GIST: "~{}~", ERROR: "{}"}
         decoded = " ".join(signs[mark].format(word) for word, mark in zip(self.decoded, self.marks))
-        return f"{self.start_s:.1f}-{self.end_s:.1f} s\n  heard    {' '.join(self.heard)}\n  decoded  {decoded}"
+        return f"{round(self.start_s, 1):g}-{round(self.end_s, 1):g} s\n  heard    {' '.join(self.heard)}\n  decoded  {decoded}"
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def decoder_table(windows: Sequence[DecodedWindow], *, caption: str = "") -> Mar
     names = list(dict.fromkeys(name for window in windows for name in window.scores))
     rows = (
         (
-            f"{window.start_s:.1f}–{window.end_s:.1f}",
+            f"{round(window.start_s, 1):g}–{round(window.end_s, 1):g}",
             " ".join(window.heard),
             _marked(window),
             *(number(window.scores.get(name, float("nan"))) for name in names),
@@ -104,7 +104,7 @@ def decoder_text(windows: Sequence[DecodedWindow]) -> str:
         decoded = " ".join(_AS_TEXT[mark].format(word) for word, mark in zip(window.decoded, window.marks, strict=True))
         scores = "  ".join(f"{name} {number(value)}" for name, value in window.scores.items())
         lines += [
-            f"{window.start_s:.1f}-{window.end_s:.1f} s  {scores}".rstrip(),
+            f"{round(window.start_s, 1):g}-{round(window.end_s, 1):g} s  {scores}".rstrip(),
             f"  heard    {' '.join(window.heard)}",
             f"  decoded  {decoded}",
         ]
