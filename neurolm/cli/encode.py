@@ -28,10 +28,13 @@ MOST_NAMED = 30  # columns that are named one by one on the terminal
 @app.command(epilog="Example: neurolm encode configs/demo.yaml")
 def encode(
     config: Annotated[str, typer.Argument(help="A config of an analysis.")],
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda, instead of the config's.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the config's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say rows, columns, voxels, fits and memory.")] = False,
 ) -> None:
     """Fit and test encoding models: layers, baselines, ceilings, nulls, listeners and their mean."""
     from neurolm.cli.config import read_config
+    from neurolm.cli.kinds import with_options
     from neurolm.cli.plan import make_plan
     from neurolm.cli.recovery import write_recovery
     from neurolm.cli.run import find_config
@@ -41,7 +44,8 @@ def encode(
     from neurolm.features import WordRate
     from neurolm.storage import write_text
 
-    plan = make_plan(read_config(find_config(config)))
+    plan = make_plan(with_options(read_config(find_config(config)), device=device, seed=seed))
+    chosen = settings(plan)  # what cannot work is refused before anything is read
     runs = [prepared_runs(plan, story) for story in plan.stories]
     subjects = {subject: [story[subject] for story in runs] for subject in plan.subjects}
     if dry_run:
@@ -53,7 +57,7 @@ def encode(
             LayerSets(plan),
             subjects,
             baselines=baselines,
-            settings=settings(plan),
+            settings=chosen,
             seed=plan.config.seed,
             progress=report,
         )

@@ -128,7 +128,9 @@ def training_data(dataset: Dataset, subject: str, leave_out: Collection[str] = (
     """
     names = [name for name in dataset.stories(subject) if name not in leave_out]
     if len(names) < 2:
-        raise bad("stories", f"be at least two for {subject} besides {', '.join(leave_out)}", names, "Fetch more of ds003020.")
+        raise bad(
+            "stories", f"be at least two for {subject} besides {', '.join(sorted(leave_out))}", names, "Fetch more of ds003020."
+        )
     stories = [dataset.transcript(name) for name in names]
     lower = [story.with_words([word.lower() for word in story.words]) for story in stories]
     return TrainingData([dataset.bold(subject, name) for name in names], lower)

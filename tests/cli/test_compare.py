@@ -119,9 +119,9 @@ def test_the_rules_of_the_workflow_make_what_the_plan_says(compared):
         assert (plan.output / makes).is_file()
     rules = (CONFIGS.parent / "pipelines" / "comparison.smk").read_text()
     for command in (
-        "stimuli check .neurolm/check.json",
-        "features extract models/{wildcards.model}/config.json",
-        "compare config",
+        "stimuli check {FOLDER}/.neurolm/check.json",
+        "features extract {FOLDER}/models/{{wildcards.model}}/config.json",
+        "compare {FOLDER}/config.json",
     ):
         assert command in rules
 
