@@ -87,10 +87,10 @@ def selectivity(by_context: Mapping[str, ContrastShown], regions: Sequence[str],
             place = y + (i - 0.5 * (len(by_context) - 1)) * 0.28
             axes.hlines(place, *one.shown_interval, color=colour, lw=1.6, alpha=0.6)
             found = one.valid & (one.q <= 0.05)
-            axes.plot(one.difference[found], place[found], "o", color=colour, ms=7, label=LABELS.get(context, context))
-            axes.plot(one.difference[~found], place[~found], "o", color=colour, ms=7, mfc="white")
-            if not found.any():
-                axes.plot([], [], "o", color=colour, ms=7, mfc="white", label=LABELS.get(context, context))
+            drawn = {True: (one.difference[found], colour), False: (one.difference[~found], "white")}
+            for is_found, (difference, fill) in drawn.items():
+                label = LABELS.get(context, context) if is_found == bool(found.any()) else None
+                axes.plot(difference, place[found == is_found], "o", color=colour, ms=7, mfc=fill, label=label)
         axes.set(yticks=y, yticklabels=[short(name) for name in regions], ylim=(len(y) - 0.4, -0.6))
         axes.set_xlabel(f"response, {names[0]} minus {names[1]} (SD of BOLD)")
         axes.grid(axis="y", color=FAINT, lw=0.8)
