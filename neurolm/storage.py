@@ -136,6 +136,14 @@ def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str,
     return arrays, attributes
 
 
+def read_h5_of(path: str | Path, kind: str, make: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """`read_h5` of a file whose attribute `format` must be `kind`; `make` says how to get one."""
+    arrays, attributes = read_h5(path)
+    if attributes.get("format") != kind:
+        raise bad_file(path, f"is not a {kind!r} file", make)
+    return arrays, attributes
+
+
 def remove_parts(folder: str | Path, name: str | None = None) -> list[Path]:
     """Remove temporary files that dead processes left in `folder` (of the file `name` alone); return their paths."""
     removed = []

@@ -127,7 +127,7 @@ def encoding_report(plan: Plan, checks: list[AlignmentCheck], result: Evaluation
         columns=COLUMNS[type(result.space).__name__],
         surface=surface_maps(result.space, result.sets, scored.r, scored.q, plan.config.encode.fdr),
         alphas=ChosenAlphas(grid=result.alphas, chosen=result.best_alphas),
-        provenance=_provenance(plan),
+        provenance=_provenance(plan, result),
         references=references(CITED.get(plan.config.dataset.name, [])),
     )
 
@@ -271,7 +271,8 @@ def _dropped(check: AlignmentCheck) -> tuple[str, ...]:
     return tuple(dropped)
 
 
-def _provenance(plan: Plan) -> Any:
+def _provenance(plan: Plan, result: Evaluation) -> Any:
+    """What was used; seed and device are those of the fit, which options of the command may have set."""
     from neurolm import __version__
     from neurolm.report import Provenance
 
@@ -281,7 +282,7 @@ def _provenance(plan: Plan) -> Any:
     for name in ("stimuli/alignment.json", "encoding/scores.h5"):
         inputs[name] = file_hash(Path(plan.output) / name)
     return Provenance(
-        settings=plan.config.model_dump(mode="json", exclude={"output"}),
+        settings=plan.config.model_dump(mode="json", exclude={"output"}) | {k: result.settings[k] for k in ("seed", "device")},
         versions={"neurolm": __version__, "Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         inputs=inputs,
         machine={"system": f"{platform.system()} {platform.machine()}", "cores": str(os.cpu_count())},

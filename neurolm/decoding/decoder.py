@@ -17,7 +17,7 @@ import numpy as np
 
 from neurolm.brain import BoldRun, Space, Unplaced
 from neurolm.brain.space import space_arrays, space_from_arrays, space_hash
-from neurolm.checks import bad, bad_file, check_same_length
+from neurolm.checks import bad, check_same_length
 from neurolm.decoding.beam_search import BeamSearch
 from neurolm.decoding.lexicon import vocabulary_of
 from neurolm.decoding.likelihood import ResponseLikelihood, check_held_out, mean_word_vector
@@ -28,7 +28,7 @@ from neurolm.encoding import Design, EncodingData, RidgeCV
 from neurolm.lm.language_model import LanguageModel
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.transcript import Transcript
-from neurolm.storage import read_h5, write_h5
+from neurolm.storage import read_h5_of, write_h5
 
 FORMAT = "neurolm word decoder 1"
 
@@ -221,9 +221,7 @@ class WordDecoder:
         FileError
             If the file is missing, cut short or something else.
         """
-        arrays, attributes = read_h5(path)
-        if attributes.get("format") != FORMAT:
-            raise bad_file(path, f"is not a {FORMAT!r} file", "Save one with WordDecoder.save.")
+        arrays, attributes = read_h5_of(path, FORMAT, "Save one with WordDecoder.save.")
         kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in attributes["settings"].items()}
         decoder = cls(DecoderSettings(**kept))
         decoder.coef_, decoder.voxels_, decoder.blank_ = arrays["coef"], arrays["voxels"], arrays["blank"]

@@ -10,14 +10,14 @@ import numpy as np
 
 from neurolm.brain import BoldRun, Space
 from neurolm.brain.space import check_fits, space_arrays, space_from_arrays
-from neurolm.checks import bad, bad_file
+from neurolm.checks import bad
 from neurolm.encoding.crossval import Fold
 from neurolm.encoding.design import Design, EncodingData
 from neurolm.encoding.held_out import HeldOutScores, folds_of_runs, held_out_scores, nested_folds, nested_ridge
 from neurolm.encoding.scores import score
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
-from neurolm.storage import read_h5, write_h5
+from neurolm.storage import read_h5_of, write_h5
 
 FORMAT = "neurolm encoding model 1"
 LEARNED = ("coef_", "intercept_", "best_alphas_", "cv_scores_")
@@ -194,9 +194,7 @@ class EncodingModel:
         FileError
             If the file is missing, cut short or something else.
         """
-        arrays, attributes = read_h5(path)
-        if attributes.get("format") != FORMAT:
-            raise bad_file(path, f"is not a {FORMAT!r} file", "Save one with EncodingModel.save.")
+        arrays, attributes = read_h5_of(path, FORMAT, "Save one with EncodingModel.save.")
         model = cls(**attributes["settings"])
         for name in LEARNED:
             setattr(model, name, arrays[name])

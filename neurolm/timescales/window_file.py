@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.brain.space import space_arrays, space_from_arrays
-from neurolm.checks import bad_file
-from neurolm.storage import read_h5, write_h5
+from neurolm.storage import read_h5_of, write_h5
 from neurolm.timescales.window_result import WindowResult
 
 FORMAT = "neurolm windows 1"
@@ -38,9 +37,7 @@ def load_windows(path: str | Path) -> tuple[WindowResult, dict[str, Any]]:
     FileError
         If the file is missing, cut short or something else.
     """
-    arrays, attributes = read_h5(path)
-    if attributes.get("format") != FORMAT:
-        raise bad_file(path, f"is not a {FORMAT!r} file", "Make it anew with `neurolm timescales map`.")
+    arrays, attributes = read_h5_of(path, FORMAT, "Make it anew with `neurolm timescales map`.")
     return _put_together(arrays, attributes, ""), attributes["provenance"]
 
 

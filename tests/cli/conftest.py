@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from neurolm.cli import main
+
 
 @pytest.fixture
 def neurolm():
@@ -18,5 +20,19 @@ def neurolm():
             cwd=cwd,
             timeout=timeout,
         )
+
+    return call
+
+
+@pytest.fixture
+def neurolm_here(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, what it said, what it complained of)."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["neurolm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out, said.err
 
     return call

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -120,6 +121,19 @@ def test_there_is_a_page_for_all_and_one_for_each_subject(analysed):
     assert "BOLD of sub-02 in" in pages["sub-02"]
     assert "2 volumes at the beginning and 0 at the end were dropped" in pages["sub-01"]
     assert "Clockmaker" in pages["report"]
+
+
+def test_the_page_tells_the_seed_of_the_fit_not_of_the_config(analysed):
+    from neurolm.cli.config import read_config
+    from neurolm.cli.plan import make_plan
+    from neurolm.cli.report import encoding_report, read_results
+
+    (config,) = analysed.parent.glob("*.yaml")
+    plan = make_plan(read_config(config), output=analysed)
+    checks, result = read_results(plan)
+    page = encoding_report(plan, checks, replace(result, settings={**result.settings, "seed": 7}))
+    assert plan.config.seed == 0
+    assert page.provenance.settings["seed"] == 7
 
 
 def test_figures_of_every_page_are_files_too(analysed):

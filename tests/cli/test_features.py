@@ -1,11 +1,8 @@
 """`neurolm features` with a small model of ours in a folder."""
 
-import sys
-
 import numpy as np
 import pytest
 
-from neurolm.cli.main import main
 from neurolm.features import FeatureCache, LMStates, list_cache
 from neurolm.lm import LSTM, WordTokenizer, load
 from neurolm.lm.weights import save_model
@@ -25,17 +22,9 @@ def folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def neurolm(folder, monkeypatch, capsys):
-    """(exit code, what was said, what was said on standard error)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["neurolm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        return ended.value.code or 0, said.out, said.err
-
-    return call
+def neurolm(folder, neurolm_here):
+    """In this process, with the folder's empty cache."""
+    return neurolm_here
 
 
 def sweep(folder, *options):

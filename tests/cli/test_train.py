@@ -4,21 +4,10 @@ import sys
 import pytest
 import yaml
 
-from neurolm.cli import main
-
 
 @pytest.fixture
-def neurolm(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, what it said, what it complained of)."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["neurolm", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return end.value.code or 0, said.out, said.err
-
-    return call
+def neurolm(neurolm_here):
+    return neurolm_here
 
 
 @pytest.fixture
