@@ -16,6 +16,7 @@ from neurolm.features.memory import layer_widths
 from neurolm.features.reading_plan import check_contexts
 from neurolm.features.surprisal import Surprisal
 from neurolm.lm.language_model import LanguageModel
+from neurolm.products import matmul, without_onednn
 from neurolm.stimuli.context_window import ContextWindow
 from neurolm.stimuli.transcript import Transcript
 
@@ -104,7 +105,7 @@ def matmul_rate(device: torch.device, seconds: float = 0.3) -> float:
     with torch.inference_mode():
         while best == 0 or time.perf_counter() < end:
             begun = time.perf_counter()
-            c = a @ b
+            c = matmul(a, b)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             best = max(best, 2 * n**3 / (time.perf_counter() - begun))
@@ -118,7 +119,7 @@ def count_flops(lm: LanguageModel, n_tokens: int, layers: Sequence[int], *, scor
     attention, lstm = torch.ops.aten.scaled_dot_product_attention, torch.ops.aten.lstm
     formulas: dict[Any, Any] = {attention: _attention_flops, lstm: _lstm_flops}
     formulas[attention.default], formulas[lstm.input] = _attention_flops, _lstm_flops  # or they are taken apart uncounted
-    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+    with torch.inference_mode(), without_onednn(), FlopCounterMode(display=False, custom_mapping=formulas) as counter:
         lm.step(ids, layers=list(layers), logits=scores)
     return float(counter.get_total_flops())
 

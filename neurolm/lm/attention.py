@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from neurolm.checks import bad
+from neurolm.products import Linear
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]  # each (B, h, S, d)
 
@@ -81,8 +82,8 @@ class CausalSelfAttention(nn.Module):
         if width % n_heads:
             raise bad("width", f"be a multiple of n_heads, here {n_heads}", width)
         self.n_heads, self.dropout = n_heads, dropout
-        self.qkv = nn.Linear(width, 3 * width, bias=bias)
-        self.out = nn.Linear(width, width, bias=bias)
+        self.qkv = Linear(width, 3 * width, bias=bias)
+        self.out = Linear(width, width, bias=bias)
 
     def forward(self, x: torch.Tensor, past: KeysValues | None = None) -> tuple[torch.Tensor, KeysValues]:
         """x (B, T, D) and what was read before -> (B, T, D) and all keys and values (B, h, S, d); torch's fused kernel."""

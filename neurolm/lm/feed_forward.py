@@ -16,11 +16,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from neurolm.checks import bad
 from neurolm.lm.language_model import LMOutput, State, check_layers, hash_weights
 from neurolm.lm.tokenizer import Tokenizer
+from neurolm.products import Linear, linear
 
 
 class FeedForward(nn.Module):
@@ -71,7 +71,7 @@ class FeedForward(nn.Module):
             torch.manual_seed(seed)
             self.embedding = nn.Embedding(tokenizer.vocab_size + 1, width, padding_idx=0)  # row 0: no token
             inputs = [window * width, *[width] * (n_layers - 1)]
-            self.layers = nn.ModuleList(nn.Linear(n_inputs, width) for n_inputs in inputs)
+            self.layers = nn.ModuleList(Linear(n_inputs, width) for n_inputs in inputs)
             self.dropout = nn.Dropout(dropout)
             self.head_bias = nn.Parameter(torch.zeros(tokenizer.vocab_size))
             with torch.no_grad():
@@ -102,7 +102,7 @@ class FeedForward(nn.Module):
             hidden.append(x if index + 1 in wanted else None)
             x = self.dropout(x)
         hidden += [None] * (self.n_layers - n_run)
-        scores = F.linear(x, self.embedding.weight[1:], self.head_bias) if logits else None
+        scores = linear(x, self.embedding.weight[1:], self.head_bias) if logits else None
         return LMOutput(scores, tuple(hidden), tokens[:, ids.shape[1] :])
 
     def weights_hash(self) -> str:

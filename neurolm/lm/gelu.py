@@ -16,7 +16,10 @@ import math
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional as F
+
+from neurolm.products import onednn_linear, uses_onednn
 
 C, A = 2 * math.sqrt(2 / math.pi), 0.044715
 FEW = 16_384  # numbers; below that one call of torch is faster than several
@@ -27,6 +30,13 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
     if x.device.type != "cpu" or x.numel() < FEW or x.dtype not in (torch.float32, torch.float64):
         return F.gelu(x, approximate="tanh")
     return _Gelu.apply(x)
+
+
+def linear_gelu(x: torch.Tensor, map: nn.Linear) -> torch.Tensor:
+    """`gelu(map(x))`; without gradients in one pass over memory, where oneDNN has it."""
+    if torch.is_grad_enabled() or not uses_onednn(x, map.weight):
+        return gelu(map(x))
+    return onednn_linear(x, map.weight, map.bias, "gelu")
 
 
 class _Gelu(torch.autograd.Function):

@@ -29,6 +29,7 @@ from neurolm.lm.dropout import RecurrentDropout
 from neurolm.lm.language_model import State, check_state_depth
 from neurolm.lm.recurrent import RecurrentModel
 from neurolm.lm.tokenizer import Tokenizer
+from neurolm.products import linear
 
 HC = tuple[torch.Tensor, torch.Tensor]  # h and c, each (B, H)
 Weights = Sequence[torch.Tensor]  # W, U, b, d
@@ -55,7 +56,7 @@ def lstm_gates(x: torch.Tensor, state: HC, weights: Weights) -> Gates:
     w, u, b, d = weights
     h, c = state
     steps = []
-    for from_input in F.linear(x, w, b + d).unbind(1):  # the input's part for all times at once
+    for from_input in linear(x, w, b + d).unbind(1):  # the input's part for all times at once
         i, f, g, o = (from_input + h @ u.T).chunk(4, dim=1)
         i, f, g, o = i.sigmoid(), f.sigmoid(), g.tanh(), o.sigmoid()
         c = f * c + i * g

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from neurolm.checks import bad
 from neurolm.lm.dropout import RecurrentDropout, embed_with_dropout, locked_dropout
 from neurolm.lm.language_model import LMOutput, State, check_layers, check_state_depth, hash_weights
 from neurolm.lm.tokenizer import Tokenizer
+from neurolm.products import Linear, linear
 
 
 class RecurrentModel(nn.Module):
@@ -62,7 +62,7 @@ class RecurrentModel(nn.Module):
             torch.manual_seed(seed)
             self.embedding = nn.Embedding(tokenizer.vocab_size, n_embedding)
             self.layers = nn.ModuleList(make_layer(index, widths[index], widths[index + 1]) for index in range(n_layers))
-            self.head = None if tied else nn.Linear(width, tokenizer.vocab_size, bias=False)
+            self.head = None if tied else Linear(width, tokenizer.vocab_size, bias=False)
             self.head_bias = nn.Parameter(torch.zeros(tokenizer.vocab_size))
             for matrix in (self.embedding, self.head):
                 if matrix is not None:
@@ -105,7 +105,7 @@ class RecurrentModel(nn.Module):
     def predict(self, h: torch.Tensor) -> torch.Tensor:
         """States of the last layer (B, T, H) -> logits (B, T, V)."""
         weight = self.embedding.weight if self.head is None else self.head.weight
-        return F.linear(locked_dropout(h, self.dropout.outputs, self.training), weight, self.head_bias)
+        return linear(locked_dropout(h, self.dropout.outputs, self.training), weight, self.head_bias)
 
     def weights_hash(self) -> str:
         return hash_weights(self.state_dict(), self.config)

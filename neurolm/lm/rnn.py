@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from neurolm.lm.dropout import RecurrentDropout
 from neurolm.lm.recurrent import RecurrentModel
 from neurolm.lm.tokenizer import Tokenizer
+from neurolm.products import linear
 
 
 class RNNLayer(nn.Module):
@@ -49,7 +50,7 @@ class RNNLayer(nn.Module):
         w, u, b, d = self.cell.all_weights[0]
         h = x.new_zeros(x.shape[0], self.width) if state is None else state
         states = []
-        for from_input in F.linear(x, w, b + d).unbind(1):  # the input's part for all times at once
+        for from_input in linear(x, w, b + d).unbind(1):  # the input's part for all times at once
             h = torch.tanh(from_input + h @ u.T)
             states.append(h)
         return torch.stack(states, dim=1)

@@ -25,9 +25,10 @@ from torch.nn import functional as F
 
 from neurolm.checks import bad
 from neurolm.lm.attention import CausalSelfAttention, KeysValues
-from neurolm.lm.gelu import gelu
+from neurolm.lm.gelu import linear_gelu
 from neurolm.lm.language_model import LMOutput, State, check_layers, check_state_depth, hash_weights
 from neurolm.lm.tokenizer import Tokenizer
+from neurolm.products import Linear, linear
 
 
 class Block(nn.Module):
@@ -38,8 +39,8 @@ class Block(nn.Module):
         self.norm_1 = nn.LayerNorm(width, eps=eps, bias=bias)
         self.attention = CausalSelfAttention(width, n_heads, bias=bias, dropout=dropout)
         self.norm_2 = nn.LayerNorm(width, eps=eps, bias=bias)
-        self.mlp_in = nn.Linear(width, mlp_width, bias=bias)
-        self.mlp_out = nn.Linear(mlp_width, width, bias=bias)
+        self.mlp_in = Linear(width, mlp_width, bias=bias)
+        self.mlp_out = Linear(mlp_width, width, bias=bias)
         self.dropout = dropout
 
     def forward(self, x: torch.Tensor, past: KeysValues | None = None) -> tuple[torch.Tensor, KeysValues]:
@@ -54,7 +55,7 @@ class Block(nn.Module):
         return y + self._mlp(y)
 
     def _mlp(self, x: torch.Tensor) -> torch.Tensor:
-        return self.mlp_out(gelu(self.mlp_in(self.norm_2(x))))
+        return self.mlp_out(linear_gelu(self.norm_2(x), self.mlp_in))
 
 
 def _drop(x: torch.Tensor, p: float, training: bool) -> torch.Tensor:
@@ -155,7 +156,7 @@ class Transformer(nn.Module):
             x = self.norm(x)
             hidden[-1] = x if self.n_layers in wanted else None
         hidden += [None] * (self.n_layers - n_run)
-        scores = F.linear(x, self.embedding.weight) if logits else None
+        scores = linear(x, self.embedding.weight) if logits else None
         return LMOutput(scores, tuple(hidden), (seen + ids.shape[1], tuple(kept)))
 
     def hidden_at(

@@ -6,6 +6,7 @@ Letters: B batch, T tokens, S tokens attended to, V vocabulary, D width.
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from neurolm.checks import bad
 from neurolm.lm.language_model import LMOutput, State, check_layers, check_state_depth, hash_weights
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.lm.transformers_cache import cache_to_state, state_to_cache
+from neurolm.products import Linear, linear
 
 # settings that say how or where a model runs, not what it computes
 _NOT_NUMBERS = {"transformers_version", "architectures", "dtype", "torch_dtype", "use_cache", "output_attentions"}
@@ -44,6 +46,7 @@ class TransformersModel:
         self._config = config
         self._trunk = self.model.get_decoder()  # the model without its head
         self._blocks = _find_blocks(self._trunk, self.n_layers)
+        _use_fast_products(self.model)
         accepted = inspect.signature(self._trunk.forward).parameters
         if "past_key_values" not in accepted:
             raise bad("model", "continue from past_key_values", type(model).__name__, "This architecture is not supported.")
@@ -141,6 +144,19 @@ def _find_blocks(trunk: nn.Module, n_layers: int) -> nn.ModuleList:
         if isinstance(module, nn.ModuleList) and len(module) == n_layers:
             return module
     raise bad("model", f"hold a list of its {n_layers} blocks", type(trunk).__name__, "This architecture is not supported.")
+
+
+def _use_fast_products(model: nn.Module) -> None:
+    """Let every linear map of the model, and GPT-2's transposed ones, go through `neurolm.products`."""
+    for module in model.modules():
+        if type(module) is nn.Linear:
+            module.__class__ = Linear
+        elif type(module).__name__ == "Conv1D":  # its weight lies as (inputs, outputs)
+            module.forward = functools.partial(_transposed_linear, module)
+
+
+def _transposed_linear(module: Any, x: torch.Tensor) -> torch.Tensor:
+    return linear(x, module.weight.T, module.bias)
 
 
 @contextlib.contextmanager

@@ -178,7 +178,8 @@ def test_unpacked_smollm2_equals_the_gguf_and_speaks(tmp_path, monkeypatch):
     ids = torch.tensor([lm.tokenizer.encode("The capital of France is")])
     theirs = transformers.AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     logits = lm.step(ids).logits
-    assert torch.equal(logits, theirs.eval()(ids).logits)
+    expected = theirs.eval()(ids).logits
+    assert (logits - expected).abs().max() <= 1e-5 * expected.abs().max()
     assert lm.tokenizer.decode([int(logits[0, -1].argmax())]) == " Paris"
     assert "quantization_config" not in json.loads((tmp_path / "models/smollm2-135m/config.json").read_text())
 
