@@ -1,4 +1,4 @@
-# Contrast: two kinds of items in silico, and the page.
+# Contrast: check the alignment, two kinds of items in silico, and the page.
 #
 # Thin by design: each rule calls one `neurolm` command on whole files. `neurolm run CONFIG`
 # writes .neurolm/plan.json (read here as `config`) and starts this file in the output folder.
@@ -12,8 +12,21 @@ rule all:
         "report.html",
 
 
+rule check:
+    input:
+        ".neurolm/stages/dataset.json",
+    output:
+        "stimuli/alignment.json",
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    shell:
+        COMMAND + f" stimuli check {FOLDER}/config.json"
+
+
 rule contrast:
     input:
+        "stimuli/alignment.json",
         ".neurolm/stages/contrast.json",
     output:
         "contrast/contrast.json",

@@ -1,4 +1,4 @@
-# Timescales: every estimator on its own, then the page.
+# Timescales: check the alignment, every estimator on its own, then the page.
 #
 # Thin by design: each rule calls one `neurolm` command on whole files. `neurolm run CONFIG`
 # writes .neurolm/plan.json (read here as `config`) and starts this file in the output folder.
@@ -16,8 +16,21 @@ rule all:
         "report.html",
 
 
+rule check:
+    input:
+        ".neurolm/stages/dataset.json",
+    output:
+        "stimuli/alignment.json",
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+        runtime=60,
+    shell:
+        COMMAND + f" stimuli check {FOLDER}/config.json"
+
+
 rule map:
     input:
+        "stimuli/alignment.json",
         ".neurolm/stages/{estimator}.json",
     output:
         "timescales/{estimator}.json",

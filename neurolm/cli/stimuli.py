@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,11 +15,12 @@ from neurolm.cli.terminal import progress, say
 
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
-    from neurolm.cli.config import AnalysisConfig
     from neurolm.cli.plan import Plan
     from neurolm.cli.timescales_plan import TimescalesPlan
     from neurolm.datasets.alignment_check import AlignmentCheck
     from neurolm.stimuli import Mismatch
+
+ALIGNMENT = "stimuli/alignment.json"
 
 stimuli = typer.Typer(help="Read transcripts; check that words and BOLD belong together.", no_args_is_help=True)
 app.add_typer(stimuli, name="stimuli")
@@ -61,14 +62,23 @@ def check(
 ) -> None:
     """Check words against BOLD before anything is fitted; a failed check stops, unless the config overrides it by name."""
     from neurolm.cli.config import read_config
+    from neurolm.cli.kinds import kind_of, plan_of
     from neurolm.cli.plan import make_plan
     from neurolm.cli.run import find_config
+
+    path = find_config(config)
+    of_timescales = kind_of(path) in ("timescales", "contrast")
+    plan: Any = plan_of(path, output=None)[1] if of_timescales else make_plan(read_config(path))
+    if dry_run:
+        say(f"{len(plan.stories)} stories, {len(plan.subjects)} subjects -> {plan.output / ALIGNMENT}")
+        return
+    check_plan(plan)
+
+
+def check_plan(plan: Plan | TimescalesPlan) -> None:
+    """Check, draw and write down every story of a plan; a failure that the config does not override stops."""
     from neurolm.storage import write_json
 
-    plan = make_plan(read_config(find_config(config)))
-    if dry_run:
-        say(f"{len(plan.stories)} stories, {len(plan.subjects)} subjects -> {plan.output / 'stimuli/alignment.json'}")
-        return
     checks = []
     with progress("check") as report:
         for i, story in enumerate(plan.stories):
@@ -76,8 +86,16 @@ def check(
             report(i + 1, len(plan.stories), "stories", story)
     _draw(plan, checks)
     _stop_on_failures(plan.config, checks)
-    write_json(plan.output / "stimuli" / "alignment.json", [asdict(c) for c in checks])
-    say(f"Words and BOLD fit: {plan.output / 'stimuli/alignment.json'}")
+    write_json(plan.output / ALIGNMENT, [asdict(c) for c in checks])
+    failed = list(dict.fromkeys(finding.name for check in checks for finding in check.failed))
+    said = f"Going on in spite of {', '.join(failed)}" if failed else "Words and BOLD fit"
+    say(f"{said}: {plan.output / ALIGNMENT}")
+
+
+def is_checked(plan: Plan | TimescalesPlan) -> bool:
+    """Whether the check stands, and is no older than the settings that it depends on."""
+    found, settings = plan.output / ALIGNMENT, plan.output / ".neurolm" / "stages" / "dataset.json"
+    return found.is_file() and settings.is_file() and found.stat().st_mtime >= settings.stat().st_mtime
 
 
 def prepared_runs(plan: Plan | TimescalesPlan, story: str) -> dict[str, BoldRun]:
@@ -96,7 +114,7 @@ def prepared_runs(plan: Plan | TimescalesPlan, story: str) -> dict[str, BoldRun]
     return runs
 
 
-def _check_story(plan: Plan, story: str) -> AlignmentCheck:
+def _check_story(plan: Plan | TimescalesPlan, story: str) -> AlignmentCheck:
     from neurolm.datasets.alignment_check import check_alignment
 
     result = check_alignment(plan.dataset.transcript(story), list(prepared_runs(plan, story).values()), seed=plan.config.seed)
@@ -109,7 +127,7 @@ def _check_story(plan: Plan, story: str) -> AlignmentCheck:
     return result
 
 
-def _draw(plan: Plan, checks: list[AlignmentCheck]) -> None:
+def _draw(plan: Plan | TimescalesPlan, checks: list[AlignmentCheck]) -> None:
     """A picture for each run, looked at before anything is fitted: words over BOLD, and the lag."""
     from neurolm.report import StoryAlignment
     from neurolm.report.alignment_figures import lag_curve, lag_of_each_run, word_rate_above_bold
@@ -123,7 +141,7 @@ def _draw(plan: Plan, checks: list[AlignmentCheck]) -> None:
             lag_of_each_run(story.runs, story=story.story).save(plan.output / "figures", f"lag_of_each_run_{label(result.story)}")
 
 
-def _stop_on_failures(config: AnalysisConfig, checks: list[AlignmentCheck]) -> None:
+def _stop_on_failures(config: Any, checks: list[AlignmentCheck]) -> None:
     failures = [(c.story, f) for c in checks for f in c.failed if f.name not in config.override]
     if failures:
         story, first = failures[0]

@@ -36,6 +36,7 @@ def map_(
     dry_run: DryRun = False,
 ) -> None:
     """Estimate windows: maps, curves and a page. What stands already and fits the config is reused."""
+    from neurolm.cli.stimuli import check_plan, is_checked
     from neurolm.cli.timescales_files import is_made, write_isc, write_page, write_windows
     from neurolm.cli.timescales_plan import check_asked
 
@@ -46,6 +47,8 @@ def map_(
         _say_sizes(plan, asked)
         return
     plan.write()
+    if not is_checked(plan):
+        check_plan(plan)
     bench = None
     for name in asked:
         if is_made(plan, name):
@@ -85,6 +88,7 @@ def contrast(
 ) -> None:
     """Contrast two kinds of items in silico: alone, in sentences, with a selectivity map and a page."""
     from neurolm.cli.run import find_config
+    from neurolm.cli.stimuli import check_plan, is_checked
     from neurolm.cli.timescales_config import read_contrast_config
     from neurolm.cli.timescales_contrast import is_made, run_contrast, write_contrast_page
 
@@ -93,12 +97,15 @@ def contrast(
     if dry_run:
         n_side = int(items.candidates * items.share)
         say(f"{len(plan.subjects)} subjects, {len(plan.stories)} stories; {'there already' if is_made(plan) else 'to make'}")
+        _say_check(plan)
         say(f"surprisal of {2 * n_side} candidates in {n_sentences} sentences, to choose {items.pairs} pairs of {items.kind}")
         say(f"{2 * items.pairs} items alone and in {n_sentences} sentences, {plan.config.permutations:,} permutations, "
             f"{plan.config.story_bootstrap} draws of stories")  # fmt: skip
         say(f"-> {plan.output / 'report.html'}")
         return
     plan.write()
+    if not is_checked(plan):
+        check_plan(plan)
     if is_made(plan):
         say("contrast  there already, made with these settings")
     else:
@@ -124,6 +131,12 @@ def _made(settings: Any, output: Path | None, device: str | None, seed: int | No
     return plan
 
 
+def _say_check(plan: TimescalesPlan) -> None:
+    from neurolm.cli.stimuli import ALIGNMENT, is_checked
+
+    say(f"{'check':<10}{'there already' if is_checked(plan) else 'to make':<15}words against BOLD -> {ALIGNMENT}")
+
+
 def _say_sizes(plan: TimescalesPlan, asked: list[str]) -> None:
     from neurolm.cli.timescales_files import is_made
     from neurolm.cli.timescales_plan import listeners
@@ -143,6 +156,7 @@ def _say_sizes(plan: TimescalesPlan, asked: list[str]) -> None:
         "forecast": f"{2 * len(config.forecast.distances) + 1} fits, each of {config.forecast.draws} simulated data sets too",
         "isc": f"{config.fit.permutations} surrogates of {len(plan.subjects)} listeners",
     }
+    _say_check(plan)
     for name in asked:
         state = "there already" if is_made(plan, name) else "to make"
         say(f"{name:<10}{state:<15}{sizes[name]} -> timescales/{name}.json")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from neurolm.timescales import ContrastResult, MatchedItems
 
 CONTEXTS = ("alone", "sentences")
+BESIDE = ("model", "untrained")
 KEPT = ("difference", "t", "p", "p_max", "q", "valid", "interval")
 
 
@@ -92,11 +93,15 @@ def run_contrast(plan: TimescalesPlan, report: Progress) -> None:
     bench = Bench(plan)
     stimuli = choose_items(bench, report)
     files = ["contrast/items.csv", "contrast/balance.csv"]
+    own = {context: own_contrasts(bench, stimuli, context, report) for context in CONTEXTS}
     for who in bench.everyone:
         for context in CONTEXTS:
             result, halves = contrast(bench, who, stimuli, context, report)
+            result = result.beside(*own[context])
             stem = plan.output / who.stem / f"{who.stem}_desc-{context}_contrast.h5"
             arrays = {name: getattr(result, name) for name in KEPT}
+            for beside in BESIDE:
+                arrays |= {f"{beside}/{name}": getattr(getattr(result, beside), name) for name in ("difference", "t", "p", "q")}
             if halves is not None:
                 arrays["listeners_interval"] = halves
             provenance = {
@@ -110,7 +115,8 @@ def run_contrast(plan: TimescalesPlan, report: Progress) -> None:
             map_stem = stem.parent / "func" / f"{who.stem}_desc-{context}_stat-contrast_statmap"
             made = write_voxel_map(map_stem, result.map(plan.config.fit.fdr), who.space, "difference", about)
             files += [str(path.relative_to(plan.output)) for path in (stem, *made)]
-    units = {context: selective_units(bench, stimuli, context, report) for context in CONTEXTS}
+    level = plan.config.fit.fdr
+    units = {c: {"trained": model.selective(level), "untrained": new.selective(level)} for c, (model, new) in own.items()}
     counts = {"readings_asked": bench.remembered.n_asked, "readings_made": bench.remembered.n_computed}
     write_json(mark_path(plan), {"settings": plan.settings_of("contrast"), "files": files, "selective_units": units, **counts})
 
@@ -146,25 +152,24 @@ def contrast(
     return result, np.stack(jackknife_interval(result.difference, difference, len(bench.plan.subjects)))
 
 
-def selective_units(bench: Bench, stimuli: Stimuli, context: str, report: Progress) -> dict[str, float]:
-    """Share of the language model's own units that tell the conditions apart, trained and untrained."""
+def own_contrasts(bench: Bench, stimuli: Stimuli, context: str, report: Progress) -> list[ContrastResult]:
+    """The contrast of the language model's own units, and of an untrained one's."""
     from neurolm.timescales import Contrast, UnitResponder
 
     n, config = len(stimuli.items.first), bench.config
     covariates = stimuli.items.covariates.reshape(2 * n, -1)
-    shares = {}
-    for name, space in (("trained", bench.remembered), ("untrained", bench.states(bench.untrained, cached=False))):
+    found = []
+    for space in (bench.remembered, bench.states(bench.untrained, cached=False)):
         values = _heard(UnitResponder(space), stimuli, context)
-        result = Contrast(config.permutations, seed=config.seed).run(values[:n], values[n:], covariates=covariates)
-        shares[name] = float((result.q <= config.fit.fdr).mean())
-        report(len(shares), 2, "models")
-    return shares
+        found.append(Contrast(config.permutations, seed=config.seed).run(values[:n], values[n:], covariates=covariates))
+        report(len(found), 2, "models")
+    return found
 
 
 def write_contrast_page(plan: TimescalesPlan) -> Path:
     """Figures and report.html of a finished contrast."""
     from neurolm.brain.space import place_names
-    from neurolm.cli.timescales_files import read_columns
+    from neurolm.cli.timescales_files import alignment_fact, read_columns
     from neurolm.report.contrast_page import ContrastShown, contrast_page
 
     mark = read_json(mark_path(plan))
@@ -172,7 +177,8 @@ def write_contrast_page(plan: TimescalesPlan) -> Path:
     for file in (name for name in mark["files"] if name.endswith("_contrast.h5")):
         who, context = Path(file).parent.name, file.rsplit("_desc-", 1)[1].removesuffix("_contrast.h5")
         arrays, told = read_h5(plan.output / file)
-        shown.setdefault(who, {})[context] = ContrastShown(**arrays, n_permutations=told["details"]["n_permutations"])
+        voxels = {name: values for name, values in arrays.items() if "/" not in name}
+        shown.setdefault(who, {})[context] = ContrastShown(**voxels, n_permutations=told["details"]["n_permutations"])
     spaces = {who: runs[0].space for who, runs in _runs_by_stem(plan).items()}
     page, pictures = contrast_page(
         plan.config.title or f"{plan.config.names[0]} against {plan.config.names[1]}: {plan.dataset.info.name}",
@@ -186,6 +192,7 @@ def write_contrast_page(plan: TimescalesPlan) -> Path:
         facts={
             "Data": plan.dataset.info.citation,
             "Language model": f"{plan.config.features.model}, layer {plan.config.features.layer}",
+            "Alignment": alignment_fact(plan),
         },
         warning="No person was measured." if plan.dataset.is_simulated else "",
     )

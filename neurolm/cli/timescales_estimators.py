@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from neurolm.brain import BoldRun
     from neurolm.features import Features, LMStates
     from neurolm.stimuli import Transcript
-    from neurolm.timescales import EncodingResponder, FitSettings, RememberedFeatures, WindowResult
+    from neurolm.timescales import EncodingResponder, FitSettings, ForecastGain, RememberedFeatures, WindowResult
 
     Run = Callable[["Bench", Sequence[BoldRun], FitSettings, Progress], WindowResult]
 
@@ -107,10 +107,8 @@ def estimate(bench: Bench, name: str, who: Who, progress: Progress) -> WindowRes
     return replace(result, space=who.space)
 
 
-def own_windows(bench: Bench, name: str, progress: Progress) -> tuple[WindowResult | None, WindowResult | None]:
-    """The windows of the language model's units, and of an untrained one's; None where an estimator has none."""
-    if name not in UNITS:
-        return None, None
+def own_windows(bench: Bench, name: str, progress: Progress) -> tuple[WindowResult, WindowResult | None]:
+    """The windows of the language model's units, and of an untrained one's where the config asks for them."""
     trained = UNITS[name](bench, bench.lm, progress)
     return trained, UNITS[name](bench, bench.untrained, progress) if bench.config.untrained else None
 
@@ -122,14 +120,19 @@ def _context(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progr
 
 
 def _surprisal(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:
-    from neurolm.features import FeatureCache, Surprisal
-    from neurolm.stimuli import ContextWindow
     from neurolm.timescales import ContextWindowSweep
 
-    words = bench.config.surprisal.words
-    space = Surprisal(bench.lm, ContextWindow(words[-1]), lowercase=bench.config.features.lowercase, cache=FeatureCache())
-    swept = [{n: _centred(one) for n, one in space.sweep(story, words, progress).items()} for story in bench.stories]
+    swept = [{n: _centred(one) for n, one in story.items()} for story in _surprisals(bench, bench.lm, bench.stories, progress)]
     return ContextWindowSweep(settings=settings).run(swept, runs, progress)
+
+
+def _surprisals(bench: Bench, lm: Any, stories: Sequence[Transcript], progress: Progress) -> list[Mapping[int, Features]]:
+    from neurolm.features import FeatureCache, Surprisal
+    from neurolm.stimuli import ContextWindow
+
+    words = bench.config.surprisal.words
+    space = Surprisal(lm, ContextWindow(words[-1]), lowercase=bench.config.features.lowercase, cache=FeatureCache())
+    return [space.sweep(story, words, progress) for story in stories]
 
 
 def _centred(features: Features) -> Features:
@@ -163,12 +166,15 @@ def _unit_words(bench: Bench) -> Any:
 
 
 def _forecast(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:
+    return _gain(bench, settings).run(bench.features(), runs, progress)
+
+
+def _gain(bench: Bench, settings: FitSettings) -> ForecastGain:
     from neurolm.timescales import ForecastGain
 
     asked = bench.config.forecast
     n_null = asked.draws if settings.n_permutations > 1 else 1
-    gain = ForecastGain(asked.distances, width=asked.width, n_components=asked.components, n_null=n_null, settings=settings)
-    return gain.run(bench.features(), runs, progress)
+    return ForecastGain(asked.distances, width=asked.width, n_components=asked.components, n_null=n_null, settings=settings)
 
 
 def _in_silico(name: str) -> Run:
@@ -195,18 +201,38 @@ def _experiment(bench: Bench, name: str, settings: FitSettings) -> Callable[...,
 
 
 def _context_units(bench: Bench, lm: Any, progress: Progress) -> WindowResult:
-    """Of the trained model on all stories; an untrained one reads a part of the first, which is as good for it."""
     from neurolm.timescales import ContextWindowSweep
 
-    stories = bench.stories if lm is bench.lm else [bench.stories[0][: bench.config.untrained_words]]
-    return ContextWindowSweep().units(bench.sweep(lm, stories, progress))
+    return ContextWindowSweep().units(bench.sweep(lm, _enough(bench, lm), progress))
+
+
+def _surprisal_units(bench: Bench, lm: Any, progress: Progress) -> WindowResult:
+    """The model's surprisal is its one unit here."""
+    from neurolm.timescales import ContextWindowSweep
+
+    return ContextWindowSweep().units(_surprisals(bench, lm, _enough(bench, lm), progress))
+
+
+def _enough(bench: Bench, lm: Any) -> list[Transcript]:
+    """All stories for the trained model; an untrained one reads a part of the first, which is as good for it."""
+    return bench.stories if lm is bench.lm else [bench.stories[0][: bench.config.untrained_words]]
 
 
 def _band_units(bench: Bench, lm: Any, progress: Progress) -> WindowResult:
     from neurolm.timescales import UnitTimescale
 
-    features = [bench.states(lm).extract(story, progress) for story in bench.stories]
-    return UnitTimescale().units(features, bench.config.bands.time_constants)
+    return UnitTimescale().units(_whole_stories(bench, lm, progress), bench.config.bands.time_constants)
+
+
+def _forecast_units(bench: Bench, lm: Any, progress: Progress) -> WindowResult:
+    """A row for each word and many units: a coarser grid of penalties is enough."""
+    settings = fit_settings(bench.plan)
+    gain = _gain(bench, replace(settings, alphas=settings.alphas[::4]))
+    return gain.units(_whole_stories(bench, lm, progress), progress)
+
+
+def _whole_stories(bench: Bench, lm: Any, progress: Progress) -> list[Features]:
+    return [bench.states(lm).extract(story, progress) for story in bench.stories]
 
 
 def _in_silico_units(name: str) -> Callable[[Bench, Any, Progress], WindowResult]:
@@ -229,6 +255,8 @@ ESTIMATORS: dict[str, Run] = {
 }
 UNITS: dict[str, Callable[[Bench, Any, Progress], WindowResult]] = {
     "context": _context_units,
+    "surprisal": _surprisal_units,
     "bands": _band_units,
+    "forecast": _forecast_units,
     **{name: _in_silico_units(name) for name in IN_SILICO},
 }

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurolm import __version__
 from neurolm.checks import FileError, bad_file
+from neurolm.cli.stimuli import ALIGNMENT
 from neurolm.cli.timescales_plan import TimescalesPlan, listeners, stacked_listeners
 from neurolm.cli.voxel_map_files import write_voxel_map
 from neurolm.storage import read_json, write_json, write_text
@@ -59,7 +60,7 @@ def write_windows(plan: TimescalesPlan, bench: Bench, name: str, report: Progres
         counts = {"readings_asked": bench.remembered.n_asked, "readings_made": bench.remembered.n_computed}
         bench.remembered.forget()
     for who, result in results:
-        told = result if trained is None else result.beside(trained, untrained)
+        told = result.beside(trained, untrained)
         provenance = {"settings": settings, "subjects": list(plan.subjects), "stories": list(plan.stories), **counts}
         path = plan.output / who.stem / f"{who.stem}_desc-{name}_timescales.h5"
         save_windows(path, told, provenance)
@@ -107,11 +108,23 @@ def write_page(plan: TimescalesPlan) -> Path:
     return page.write(plan.output / "report.html")
 
 
+def alignment_fact(plan: TimescalesPlan) -> str:
+    """Whether words and BOLD fit, and which failed checks the config overrode."""
+    from neurolm.datasets.alignment_check import AlignmentCheck
+
+    checks = [AlignmentCheck.from_json(one) for one in read_json(plan.output / ALIGNMENT)]
+    failed = [f"{finding.name} ({check.story})" for check in checks for finding in check.failed]
+    if failed:
+        return f"went on in spite of the failed check {', '.join(failed)}, as `override` asks"
+    return f"words and BOLD fit in {'the story' if len(checks) == 1 else f'all {len(checks)} stories'}"
+
+
 def _facts(plan: TimescalesPlan) -> dict[str, str]:
     features, info = plan.config.features, plan.dataset.info
     return {
         "Data": f"{info.name}: {len(plan.subjects)} subjects, {len(plan.stories)} stories. {info.citation}",
         "Language model": f"{features.model}, layer {features.layer}",
+        "Alignment": alignment_fact(plan),
         "Perturbed stories": f"of the data set {plan.config.in_silico.name!r}",
         "Significance": f"false discovery rate {plan.config.fit.fdr:g}, {plan.config.fit.permutations} permutations at most",
         "Software": f"neurolm {__version__}",

@@ -10,7 +10,7 @@ from neurolm import __version__
 from neurolm.checks import InputError, bad
 from neurolm.cli.data import open_dataset
 from neurolm.cli.names import label
-from neurolm.cli.plan import chosen, description, settle, write_if_new, write_workflow
+from neurolm.cli.plan import STAGES, chosen, description, settle, write_if_new, write_workflow
 from neurolm.cli.timescales_config import ContrastConfig, FitConfig, TimescalesConfig
 from neurolm.datasets import Dataset
 
@@ -44,13 +44,14 @@ class TimescalesPlan:
 
     def steps(self) -> list[tuple[str, str, str]]:
         """(rule, what it makes, what that is) of every step, in order."""
+        check = ("check", "stimuli/alignment.json", f"words against TRs, {len(self.stories)} stories")
         if self.workflow == "contrast":
             pairs = self.config.items.pairs
             what = f"{pairs} pairs of items, {self.config.permutations} permutations, one HTML file"
-            return [("contrast", "contrast/contrast.json", what)]
+            return [check, ("contrast", "contrast/contrast.json", what)]
         who = f"{len(self.subjects)} subjects, {len(self.stories)} stories"
         made = [("map", f"timescales/{name}.json", f"{name}: {who}") for name in self.config.estimators]
-        return [*made, ("report", "report.html", "one HTML file")]
+        return [check, *made, ("report", "report.html", "one HTML file")]
 
     @property
     def parts(self) -> list[str]:
@@ -64,9 +65,11 @@ class TimescalesPlan:
 
     def write(self) -> None:
         """Lay the plan into the output folder; files whose content stands already are not touched."""
-        write_if_new(self.output / "config.json", self.config.model_dump(mode="json"))
+        config, stages = self.config.model_dump(mode="json"), self.output / ".neurolm" / "stages"
+        write_if_new(self.output / "config.json", config)
+        write_if_new(stages / "dataset.json", {key: config[key] for key in STAGES["dataset"]} | {"neurolm": __version__})
         for part in self.parts:
-            write_if_new(self.output / ".neurolm" / "stages" / f"{part}.json", self.settings_of(part))
+            write_if_new(stages / f"{part}.json", self.settings_of(part))
         write_workflow(self.output, self.config, estimators=self.parts)
         write_if_new(self.output / "dataset_description.json", description(self))
 

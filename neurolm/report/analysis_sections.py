@@ -110,8 +110,14 @@ def _model_lines(result: WindowResult, window: str) -> list[str]:
     for who, one in (("the language model's", result.model), ("an untrained model's", result.untrained)):
         if one is None:
             continue
+        if not one.valid.all():
+            lines.append(f"{int(one.valid.sum()):,} of {who} own {len(one.index):,} units gain significantly; none reads ahead.")
+            continue
         if not np.isfinite(one.index).any():
             lines.append(f"None of {who} own {len(one.index):,} units has a {window} within the scales asked for.")
+            continue
+        if len(one.index) == 1:
+            lines.append(f"The same of {who} own value: {number(one.index[0], 1)} {one.units}.")
             continue
         low, median, high = np.nanquantile(one.index, [0.25, 0.5, 0.75])
         unknown = int((~np.isfinite(one.index)).sum())

@@ -8,7 +8,7 @@ question, which `story_bootstrap` answers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,8 @@ class ContrastResult:
         Voxels that are predicted out of sample and may be interpreted.
     interval : array of shape (2, n_voxels), optional
         Of `difference`, over drawn stories; see `story_bootstrap`.
+    model, untrained : ContrastResult, optional
+        The same contrast of the language model's own units, and of a model that has learned nothing.
     """
 
     difference: np.ndarray
@@ -53,6 +55,16 @@ class ContrastResult:
     interval: np.ndarray | None = None
     details: dict[str, Any] = field(default_factory=dict)
     space: Space | None = None
+    model: ContrastResult | None = None
+    untrained: ContrastResult | None = None
+
+    def beside(self, model: ContrastResult, untrained: ContrastResult | None = None) -> ContrastResult:
+        """The same result with the language model's own contrast beside it, and that of an untrained one."""
+        return replace(self, model=model, untrained=untrained)
+
+    def selective(self, level: float = 0.05) -> float:
+        """Share of the valid voxels, or units, that tell the conditions apart."""
+        return float((self.q[self.valid] <= level).mean()) if self.valid.any() else 0.0
 
     def map(self, level: float = 0.05) -> np.ndarray:
         """(n_voxels,) the difference where it is significant in a valid voxel, NaN elsewhere."""

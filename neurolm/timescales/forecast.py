@@ -8,11 +8,11 @@ same story.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from neurolm.arrays import zscore
 from neurolm.brain import BoldRun
 from neurolm.brain.surrogates import surrogates
 from neurolm.checks import bad
@@ -23,6 +23,8 @@ from neurolm.features import Features, join
 from neurolm.progress import Progress, silent
 from neurolm.timescales.held_out_fit import FitSettings, folds_of, stack
 from neurolm.timescales.window_result import WindowResult, gated
+
+LEAST_GAIN = 1e-4  # of a correlation: less is rounding and shrinkage, where X says everything already
 
 
 class ForecastGain:
@@ -95,41 +97,54 @@ class ForecastGain:
             scales: distances in words. curve: F_d. index: the distance of the largest gain.
             details: "null" (n_null, n_distances, n_voxels), "matched_block" (n_distances, n_voxels).
         """
-        past = [_named(part, features[0]) for part in _reduced([f.values for f in features], self.n_components)]
-        past = [replace(p, times=f.times) for p, f in zip(past, features)]
-        data = stack(past, runs, self.settings)
+        return self._found(features, lambda stories: stack(stories, runs, self.settings), progress)
+
+    def units(self, features: Sequence[Features], progress: Progress = silent) -> WindowResult:
+        """The same on the language model's own units, word by word and without a haemodynamic response.
+
+        Units never read ahead, so whatever they gain is what a strictly causal system gains that follows
+        the past through more than the leading directions of X: what voxels show must be laid beside it.
+
+        Returns
+        -------
+        WindowResult
+            As of `run`; unlike that of other estimators it has p and validity, since a gain from coming
+            words says something only against the causal null.
+        """
+        units = [zscore(f.values).astype(np.float32) for f in features]
+        return self._found(features, lambda stories: _word_by_word(stories, units), progress)
+
+    def _found(
+        self, features: Sequence[Features], stacked: Callable[[Sequence[Features]], EncodingData], progress: Progress
+    ) -> WindowResult:
+        past = _reduced([f.values for f in features], features, self.n_components)
+        data = stacked(past)
         alone = _Scorer(data.X, data, self.settings)
         Y = np.concatenate([data.Y, *self._causal(data, alone)], axis=1)
         base = alone.scores(Y)
         gains: list[np.ndarray] = []
         matched: list[np.ndarray] = []
         for i, distance in enumerate(self.distances):
-            for shift, into in ((0, gains), (1, matched)):
-                values = [coming_words(f.values, distance, self.width, elsewhere=bool(shift)) for f in features]
-                future = [
-                    replace(_named(v, features[0]), times=f.times) for v, f in zip(_reduced(values, self.n_components), features)
-                ]
-                both = stack([join({"past": p, "future": f}) for p, f in zip(past, future)], runs, self.settings)
-                wanted = Y if into is gains else data.Y
+            for elsewhere, into, wanted in ((False, gains, Y), (True, matched, data.Y)):
+                values = [coming_words(f.values, distance, self.width, elsewhere=elsewhere) for f in features]
+                future = _reduced(values, features, self.n_components)
+                both = stacked([join({"past": p, "future": f}) for p, f in zip(past, future)])
                 into.append(_Scorer(both.X, both, self.settings).scores(wanted) - base[: wanted.shape[1]])
             progress(i + 1, len(self.distances), "distances")
         gain = np.stack(gains).reshape(len(self.distances), -1, data.Y.shape[1])  # (n_distances, 1 + n_null, n_voxels)
         curve, null = gain[:, 0], gain[:, 1:].swapaxes(0, 1)
-        best = curve.max(0)
-        p = permutation_p(best, null.max(1))
-        known = np.isfinite(curve).all(0)
+        known, best = np.isfinite(curve).all(0), curve.max(0)
         index = np.where(known, np.array(self.distances)[np.where(known, curve, 0).argmax(0)], np.nan)
-        details = {"null": null, "matched_block": np.stack(matched), **self.settings.as_details()}
         return gated(
             "forecast_gain",
             np.array(self.distances),
             curve,
             index,
             np.empty((0, len(index))),
-            p,
+            np.where(best <= LEAST_GAIN, 1.0, permutation_p(best, null.max(1))),
             "words",
             level=self.settings.level,
-            details=details,
+            details={"null": null, "matched_block": np.stack(matched), **self.settings.as_details()},
             space=data.space,
         )
 
@@ -175,18 +190,27 @@ def coming_words(values: np.ndarray, distance: int, width: int, *, elsewhere: bo
     return np.concatenate([padded[distance + i : distance + i + n_words] for i in range(width)], axis=1)
 
 
-def _reduced(stories: Sequence[np.ndarray], n_components: int) -> list[np.ndarray]:
-    """Leading directions over all stories, each of unit variance."""
+def _reduced(stories: Sequence[np.ndarray], like: Sequence[Features], n_components: int) -> list[Features]:
+    """Leading directions over all stories, each of unit variance, at the times of `like`."""
+    from scipy.linalg import eigh
+
     whole = np.concatenate(stories).astype(np.float64)
     whole -= whole.mean(0)
-    values, directions = np.linalg.eigh(whole.T @ whole / len(whole))
-    keep = np.argsort(values)[::-1][: min(n_components, int((values > 1e-10 * values.max()).sum()))]
-    projected = whole @ directions[:, keep] / np.sqrt(values[keep])
-    return np.split(projected.astype(np.float32), np.cumsum([len(s) for s in stories])[:-1])
+    by_word = len(whole) < whole.shape[1]  # whichever product is smaller
+    gram = whole @ whole.T if by_word else whole.T @ whole
+    values, vectors = eigh(gram, subset_by_index=(max(0, len(gram) - n_components), len(gram) - 1))
+    keep = np.flatnonzero(values > 1e-10 * values.max())[::-1]
+    along = vectors[:, keep] if by_word else whole @ vectors[:, keep] / np.sqrt(values[keep])
+    projected = (along * np.sqrt(len(whole))).astype(np.float32)
+    parts = np.split(projected, np.cumsum([len(s) for s in stories])[:-1])
+    return [Features(part, f.times, settings=f.settings) for part, f in zip(parts, like)]
 
 
-def _named(values: np.ndarray, like: Features) -> Features:
-    return Features(values, np.arange(len(values), dtype=np.float64), settings=like.settings)
+def _word_by_word(stories: Sequence[Features], units: Sequence[np.ndarray]) -> EncodingData:
+    """One row for each word: reduced features, and the units that they are to explain."""
+    X = np.concatenate([story.values for story in stories])
+    onsets = np.cumsum([0, *(len(story) for story in stories[:-1])])
+    return EncodingData(X, np.concatenate(units), onsets, stories[0].slices)
 
 
 def _slope(Y: np.ndarray, predicted: np.ndarray) -> np.ndarray:

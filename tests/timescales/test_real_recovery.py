@@ -23,13 +23,14 @@ def recovery():
     module = importlib.util.module_from_spec(spec)
     sys.modules["timescale_recovery"] = module
     spec.loader.exec_module(module)
-    return module.Recovery(SimpleNamespace(seeds=2, first_seed=50, voxels=32, model="smollm2-135m", quick=False))
+    return module, module.Recovery(SimpleNamespace(seeds=2, voxels=32, experiments=100, model="smollm2-135m", quick=False))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*of the targets chose the:UserWarning")
 def test_planted_windows_are_found_through_real_stories(recovery):
-    found = recovery.bank()
+    module, bench = recovery
+    found = module.over_seeds([bench.one_seed("bank", seed) for seed in (50, 51)])
     for name in ("product-measure timescale", "scrambling"):
         assert found[f"r about .5, {name}"]["rho"]["mean"] >= 0.9
         assert found[f"r about .17, {name}"]["rho"]["mean"] >= 0.7  # 32 voxels: over five seeds of 48 it is above .8
@@ -38,5 +39,5 @@ def test_planted_windows_are_found_through_real_stories(recovery):
 
 @pytest.mark.slow
 def test_without_signal_a_valid_voxel_is_rare(recovery):
-    found = recovery.gate()
+    found = recovery[1].gate()
     assert found["share_with_a_valid_voxel"] <= 0.05 + 2.33 * (0.05 * 0.95 / found["experiments"]) ** 0.5
