@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from neurolm import __version__
-from neurolm.cli.plan import write_if_new, write_workflow
+from neurolm.cli.plan import settle, write_if_new, write_workflow
 
 # Settings that matter to each stage, beyond those of the stages before it.
 FIT = ("subject", "simulated", "training", "test", "features", "decoder", "seed", "device", "threads")
@@ -52,6 +52,8 @@ class DecodingPlan:
 
 
 def make_decoding_plan(config: Any, *, output: Path | None = None) -> DecodingPlan:
-    """Settle where a decoding's results go."""
+    """Settle where a decoding's results go; of an identification also the data set and its listeners."""
+    if config.analysis == "identification":
+        config, _ = settle(config, output)
     folder = Path(output or config.output).resolve()
     return DecodingPlan(config.model_copy(update={"output": str(folder)}), folder, config.analysis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,6 +53,7 @@ def encode(
         _say_sizes(plan, subjects)
         return
     baselines = {"word rate": [WordRate().extract(plan.dataset.transcript(story)) for story in plan.stories]}
+    null = plan.output / "encoding" / "null"  # blocks that are scored, for a run that goes on after a kill
     with progress("encode") as report:
         result = evaluate(
             LayerSets(plan),
@@ -59,6 +61,7 @@ def encode(
             baselines=baselines,
             settings=chosen,
             seed=plan.config.seed,
+            keep=null,
             progress=report,
         )
     with progress("subjects") as report:
@@ -67,6 +70,7 @@ def encode(
     result.save(plan.output / "encoding" / "scores.h5")
     say(f"{result.scored[0].who}: {_summary(result)} (layer chosen inside the folds)")
     write_recovery(plan, subjects)
+    shutil.rmtree(null, ignore_errors=True)
 
 
 class LayerSets(Mapping[str, Sequence["Features"]]):

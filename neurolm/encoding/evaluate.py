@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 
@@ -32,6 +33,7 @@ def evaluate(
     baselines: Mapping[str, Sequence[Features]] | None = None,
     settings: EvaluationSettings | None = None,
     seed: int = 0,
+    keep: Path | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Score every feature set on held-out BOLD, penalties chosen inside the training part.
@@ -46,6 +48,9 @@ def evaluate(
         and in the same space. One subject is welcome; several also give the mean listener.
     baselines : mapping of str to sequence of Features, optional
         Plain features to compare with: word rate.
+    keep : path, optional
+        A folder in which blocks of surrogates stay once they are scored: the same call, made again after
+        a kill, reads them and ends with the same bytes. Remove it when the result is safe.
 
     Returns
     -------
@@ -64,7 +69,7 @@ def evaluate(
         raise bad("feature_sets", "hold at least one", list(feature_sets))
     listeners = Listeners(subjects)
     folds = held_out_folds(listeners, settings)
-    ways = _ways_of_scoring(listeners, folds, settings, seed)
+    ways = _ways_of_scoring(listeners, folds, settings, seed, keep)
     total = len(feature_sets) + len(baselines)
     for i, name in enumerate([*baselines, *feature_sets]):
         progress(i, total, "feature sets", name)
@@ -105,15 +110,15 @@ def held_out_folds(listeners: Listeners, settings: EvaluationSettings) -> list[N
 
 
 def _ways_of_scoring(
-    listeners: Listeners, folds: list[NestedFold], settings: EvaluationSettings, seed: int
+    listeners: Listeners, folds: list[NestedFold], settings: EvaluationSettings, seed: int, keep: Path | None
 ) -> list[TargetScores]:
     """The mean listener and single listeners; of one subject, that subject."""
     n, m = settings.n_permutations, settings.n_subject_permutations
     if not listeners.is_group:
-        return [TargetScores(listeners.names[0], listeners.each, listeners, folds, settings, n_null=n, seed=seed)]
+        return [TargetScores(listeners.names[0], listeners.each, listeners, folds, settings, n_null=n, seed=seed, keep=keep)]
     return [
-        TargetScores("mean listener", listeners.mean, listeners, folds, settings, n_null=n, seed=seed),
-        TargetScores("single listeners", listeners.each, listeners, folds, settings, n_null=m, seed=seed),
+        TargetScores("mean listener", listeners.mean, listeners, folds, settings, n_null=n, seed=seed, keep=keep),
+        TargetScores("single listeners", listeners.each, listeners, folds, settings, n_null=m, seed=seed, keep=keep),
     ]
 
 

@@ -76,7 +76,7 @@ class NestedRidge:
         self.folds = resolve_folds(outer, X)
         inner_folds = _inner_folds(inner, self.folds, gap)
         self._inner_folds = [_positions(pairs, train) for (train, _), pairs in zip(self.folds, inner_folds, strict=True)]
-        self._X, self._settings = X, settings
+        self.X, self._settings = X, settings
         size = len(self.folds) * len(self.alphas) * self.n_trs * min(X.shape) * np.dtype(dtype).itemsize
         self._keeps_hats = size <= NESTED_BYTES
         self._kept: dict[int, tuple[FoldHats, list[FoldHat], FoldHats]] = {}
@@ -131,9 +131,9 @@ class NestedRidge:
         """Of outer fold `o`: the design, its hats, and the design of the inner folds."""
         if o in self._kept:
             return self._kept[o]
-        outer = FoldHats(self._X, [self.folds[o]], self.alphas, centred=False, **self._settings)
+        outer = FoldHats(self.X, [self.folds[o]], self.alphas, centred=False, **self._settings)
         inner = FoldHats(
-            self._X[self.folds[o][0]],
+            self.X[self.folds[o][0]],
             self._inner_folds[o],
             self.alphas,
             centred=self.scoring == "correlation",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from neurolm.encoding.held_out import HeldOutScores, NestedFold, held_out_scores
 from neurolm.encoding.intervals import bootstrap_folds, bootstrap_mean
 from neurolm.encoding.listeners import Listeners
 from neurolm.encoding.nested import NestedRidge
+from neurolm.encoding.null_blocks import Block, NullBlocks
 from neurolm.encoding.significance import fdr, permutation_p
 
 MOST_TARGETS = 20_000  # of a group, listeners by voxels: more get no interval of their own, which would cost more than the fits
@@ -32,6 +35,8 @@ class TargetScores:
         One listener's voxels after the other's.
     n_null : int
         Surrogates; 0 for none.
+    keep : path, optional
+        Folder for blocks of surrogates that are scored; see `NullBlocks`.
     """
 
     def __init__(
@@ -44,9 +49,10 @@ class TargetScores:
         *,
         n_null: int,
         seed: int,
+        keep: Path | None = None,
     ) -> None:
         self.who, self.Y, self.listeners, self.folds, self.settings = who, Y, listeners, folds, settings
-        self.n_null, self.seed = n_null, seed
+        self.n_null, self.seed, self.keep = n_null, seed, keep
         self.n_voxels = listeners.n_voxels
         self.n_subjects = Y.shape[1] // self.n_voxels
         self._sets: list[_Result] = []
@@ -161,13 +167,25 @@ class TargetScores:
 
     def _refitted(self, ridge: NestedRidge) -> tuple[np.ndarray, np.ndarray]:
         """Held-out and inner scores of every surrogate, fitted anew: each (n_null, n_folds, n_targets)."""
-        drawn, scored = self._surrogates(self.Y, self.listeners.run_onsets.tolist()), []
-        while batch := list(itertools.islice(drawn, max(1, self.settings.n_targets_batch // self.Y.shape[1]))):
-            scored.append(held_out_scores(ridge, np.concatenate(batch, axis=1).astype(np.float32, copy=False)))
+        drawn = self._surrogates(self.Y, self.listeners.run_onsets.tolist())
         shape = (len(self.folds), -1, self.Y.shape[1])
-        outer = np.concatenate([one.fold_scores.reshape(shape).swapaxes(0, 1) for one in scored])
-        inner = np.concatenate([one.inner_scores.reshape(shape).swapaxes(0, 1) for one in scored])
-        return outer.astype(np.float32), inner.astype(np.float32)
+
+        def score(batch: list[np.ndarray]) -> Block:
+            scored = held_out_scores(ridge, np.concatenate(batch, axis=1).astype(np.float32, copy=False))
+            outer, inner = (one.reshape(shape).swapaxes(0, 1) for one in (scored.fold_scores, scored.inner_scores))
+            return outer.astype(np.float32), inner.astype(np.float32)
+
+        kept = self._kept_blocks(ridge)
+        blocks: list[Block] = []
+        while batch := list(itertools.islice(drawn, max(1, self.settings.n_targets_batch // self.Y.shape[1]))):
+            blocks.append(kept.get(len(blocks), partial(score, batch)) if kept else score(batch))
+        return np.concatenate([outer for outer, _ in blocks]), np.concatenate([inner for _, inner in blocks])
+
+    def _kept_blocks(self, ridge: NestedRidge) -> NullBlocks | None:
+        if self.keep is None:
+            return None
+        rows = [[fold.train, fold.test, fold.inner] for fold in self.folds]
+        return NullBlocks(self.keep, ridge.X, self.Y, rows, asdict(self.settings), self.n_null, self.seed)
 
     def _moved(self, fitted: HeldOutScores) -> tuple[np.ndarray, np.ndarray]:
         """The only fold's predictions, of runs that no fit has seen, against surrogates of their BOLD."""

@@ -220,3 +220,39 @@ def test_listeners_who_do_not_go_together_are_refused():
         evaluate({"t": [truth]}, {"a": runs["a"], "b": [other]})
     with pytest.raises(InputError, match="names of feature sets and baselines must all differ; got t"):
         evaluate({"t": [truth]}, runs, baselines={"t": [truth]})
+
+
+def test_blocks_of_the_null_that_a_killed_run_had_scored_are_not_fitted_again(tmp_path, monkeypatch):
+    from neurolm.encoding import target_scores
+
+    rng = np.random.default_rng(0)
+    truth = features(rng)
+    runs = listeners(rng, truth)
+    settings = replace(SETTINGS, n_permutations=12, n_subject_permutations=4, n_targets_batch=15)
+    score, fitted = target_scores.held_out_scores, []
+
+    def run(keep, kill_at=None):
+        fitted.clear()
+
+        def counted(ridge, Y, **options):
+            if not options:  # surrogates; the data themselves keep their predictions
+                fitted.append(Y.shape[1])
+                if len(fitted) == kill_at:
+                    raise KeyboardInterrupt
+            return score(ridge, Y, **options)
+
+        monkeypatch.setattr(target_scores, "held_out_scores", counted)
+        return evaluate({"truth": [truth]}, runs, settings=settings, keep=keep)
+
+    whole = run(None)
+    assert fitted == [15, 15, 6] + 4 * [15]  # five shifts of the mean listener at once, one of all listeners
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, kill_at=5)
+    resumed = run(tmp_path)
+    assert fitted == 3 * [15]
+    for one, other in zip(whole.scored, resumed.scored, strict=True):
+        np.testing.assert_array_equal(one.p, other.p)
+        np.testing.assert_array_equal(one.null, other.null)
+    settings = replace(settings, alphas=(10.0, 100.0))
+    run(tmp_path)
+    assert len(fitted) == 7  # another grid of penalties: nothing of it stands

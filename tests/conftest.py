@@ -4,8 +4,6 @@ import sys
 
 import pytest
 
-from neurolm.cli import main
-
 
 @pytest.fixture
 def neurolm():
@@ -27,6 +25,7 @@ def neurolm():
 @pytest.fixture
 def neurolm_here(monkeypatch, capsys):
     """Run the command line in this process: (exit code, what it said, what it complained of)."""
+    from neurolm.cli import main
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["neurolm", *map(str, arguments)])
