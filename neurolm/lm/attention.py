@@ -102,10 +102,8 @@ class CausalSelfAttention(nn.Module):
     def at(self, x: torch.Tensor, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """What `forward` gives without a past at the places (rows[i], places[i]) of x only, (n, D); no dropout."""
         q, k, v = self._project(x, None)
-        is_past = torch.arange(x.shape[1], device=x.device) <= places[:, None]  # (n, T)
-        q = q[rows, :, places].unsqueeze(2)  # (n, h, 1, d)
-        y = F.scaled_dot_product_attention(q, k[rows], v[rows], attn_mask=is_past[:, None, None])
-        return self.out(y.flatten(1))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # everywhere: that is less than to gather each place's past
+        return self.out(y[rows, :, places].flatten(1))
 
     def weights(self, x: torch.Tensor, past: KeysValues | None = None) -> torch.Tensor:
         """Who looks where, (B, h, T, S); the explicit equation."""
