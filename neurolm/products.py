@@ -35,7 +35,13 @@ def _is_available() -> bool:
 
 
 def onednn_linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, then: str = "none") -> torch.Tensor:
-    """x (..., k) with weight (n, k): (..., n). `x` is copied if its rows do not lie one after another, `weight` is not."""
+    """x (..., k) with weight (n, k): (..., n).
+
+    What lies in memory with gaps is copied, and so is a transposed `x`; a transposed `weight` is not. oneDNN
+    itself takes a weight with gaps, but by a reference implementation that is a thousand times slower.
+    """
+    if not (weight.is_contiguous() or weight.T.is_contiguous()):
+        weight = weight.T.contiguous().T if weight.stride(0) < weight.stride(1) else weight.contiguous()
     y: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, then, [], "tanh" if then == "gelu" else "")
     return y
 
