@@ -91,9 +91,11 @@ def contrast(
     from neurolm.cli.stimuli import check_plan, is_checked
     from neurolm.cli.timescales_config import read_contrast_config
     from neurolm.cli.timescales_contrast import is_made, run_contrast, write_contrast_page
+    from neurolm.timescales.contrast import check_enough_items
 
     plan = _made(read_contrast_config(find_config(config)), output, device, seed)
     items, n_sentences = plan.config.items, len(plan.config.sentences)
+    check_enough_items(items.pairs, items.pairs, plan.config.permutations)
     if dry_run:
         n_side = int(items.candidates * items.share)
         say(f"{len(plan.subjects)} subjects, {len(plan.stories)} stories; {'there already' if is_made(plan) else 'to make'}")

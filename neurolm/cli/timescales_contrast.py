@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurolm.checks import FileError
+from neurolm.checks import FileError, bad
 from neurolm.cli.timescales_estimators import Bench
 from neurolm.cli.timescales_plan import TimescalesPlan, Who, fit_settings
 from neurolm.cli.voxel_map_files import write_voxel_map
@@ -74,6 +74,9 @@ def choose_items(bench: Bench, report: Progress) -> Stimuli:
         path, asked.rating, asked.frequency, kind=asked.kind, only=asked.only, least_frequency=asked.least_frequency
     )
     candidates = extremes(found, asked.candidates, asked.share, np.random.default_rng(config.seed))
+    if asked.pairs > len(candidates.items) // 2:
+        raise bad("items.pairs", f"be at most {len(candidates.items) // 2}, the candidates of each side", asked.pairs,
+                  "Raise items.candidates or items.share.")  # fmt: skip
     surprisal = Surprisal(bench.lm, ContextWindow(None, "story"), lowercase=config.features.lowercase)
     covariates = covariates_of(candidates, surprisal, config.sentences, report)
     matched = match_items(candidates.items, candidates.ratings, covariates, asked.pairs, share=0.5)

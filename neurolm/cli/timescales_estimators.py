@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -43,13 +44,13 @@ class Bench:
 
         with progress("model") as report:
             report(0, 1, "", f"loading {self.config.features.model}")
-            return open_model(self.config.features.model, self.config.device)
+            return _hashed_once(open_model(self.config.features.model, self.config.device))
 
     @cached_property
     def untrained(self) -> Any:
         from neurolm.lm.untrained import untrained
 
-        return untrained(self.lm, seed=self.config.seed)
+        return _hashed_once(untrained(self.lm, seed=self.config.seed))
 
     @cached_property
     def heard(self) -> list[Transcript]:
@@ -91,6 +92,12 @@ class Bench:
             p = prediction_test(model, features, runs, settings, progress).p_values if tested else None
             self._models[id(runs)] = (EncodingResponder(model, self.remembered), p)
         return self._models[id(runs)]
+
+
+def _hashed_once(lm: Any) -> Any:
+    """The model, whose weights do not change here: hashed once, not for every excerpt that it reads."""
+    lm.weights_hash = functools.cache(lm.weights_hash)
+    return lm
 
 
 def estimate(bench: Bench, name: str, who: Who, progress: Progress) -> WindowResult:

@@ -156,18 +156,27 @@ def stacked_listeners(plan: TimescalesPlan) -> Any:
 
 def check_asked(plan: TimescalesPlan) -> None:
     """Refuse what cannot work before anything is computed."""
-    from neurolm.timescales import ScrambleWindow
+    from neurolm.timescales import ScrambleWindow, SwapWindow, SwitchWindow
+    from neurolm.timescales.forecast import check_reach
 
+    config = plan.config
     shortest = min((len(story), story.name) for story in plan.transcripts())
     for name in ("context", "surprisal"):
-        longest = getattr(plan.config, name).words[-1]
-        if name in plan.config.estimators and longest > shortest[0]:
+        longest = getattr(config, name).words[-1]
+        if name in config.estimators and longest > shortest[0]:
             raise bad(f"{name}.words", f"not be longer than the shortest story, {shortest[0]} words of {shortest[1]!r}", longest)
-    if "isc" in plan.config.estimators and len(plan.subjects) < 2:
+    if "isc" in config.estimators and len(plan.subjects) < 2:
         raise bad("dataset.subjects", "be at least two for intersubject correlation", len(plan.subjects),
                   "Name more listeners, or leave isc out of `estimators`.")  # fmt: skip
-    if "scramble" in plan.config.estimators:
-        ScrambleWindow(plan.config.scramble.levels).piece_sizes(perturbed_stories(plan))
+    if "forecast" in config.estimators:
+        check_reach(shortest[0], config.forecast.distances[-1], config.forecast.width)
+    if "scramble" in config.estimators:
+        ScrambleWindow(config.scramble.levels).piece_sizes(perturbed_stories(plan))
+    if "swap" in config.estimators:
+        SwapWindow(config.swap.lags, n_swaps=config.swap.swaps, past=config.swap.past).places(perturbed_stories(plan))
+    if "switch" in config.estimators:
+        asked = {"past": config.switch.past, "n_words": config.switch.words}
+        SwitchWindow(config.switch.segments, **asked).long_enough(perturbed_stories(plan))
 
 
 def fit_settings(plan: TimescalesPlan, **changed: Any) -> FitSettings:

@@ -178,20 +178,25 @@ def _t(x: np.ndarray, residual: np.ndarray, confounds: np.ndarray, left: int, or
         return np.where(total > 0, along * np.sqrt(left / np.maximum(left_over - along**2, 1e-300)), 0.0)
 
 
-def _check_items(first: np.ndarray, second: np.ndarray, n_permutations: int) -> tuple[np.ndarray, np.ndarray]:
+def check_enough_items(n_first: int, n_second: int, n_permutations: int) -> None:
+    """Refuse so few items that their labels have fewer orders than permutations are asked for."""
     from math import comb
 
-    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
-        raise bad("first and second", "have shape (n_items, n_voxels) with the same voxels", f"{first.shape} and {second.shape}")
-    if min(len(first), len(second)) < 3 or comb(len(first) + len(second), len(first)) < n_permutations:
-        ways = comb(len(first) + len(second), len(first))
+    ways = comb(n_first + n_second, n_first)
+    if min(n_first, n_second) < 3 or ways < n_permutations:
         raise bad(
             "items",
             f"be at least 3 of each condition and allow {n_permutations:,} permutations",
-            f"{len(first)} and {len(second)}, which {ways:,} labellings tell apart",
+            f"{n_first} and {n_second}, which {ways:,} labellings tell apart",
             "Add items, or ask for fewer permutations.",
         )
+
+
+def _check_items(first: np.ndarray, second: np.ndarray, n_permutations: int) -> tuple[np.ndarray, np.ndarray]:
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if first.ndim != 2 or second.ndim != 2 or first.shape[1] != second.shape[1]:
+        raise bad("first and second", "have shape (n_items, n_voxels) with the same voxels", f"{first.shape} and {second.shape}")
+    check_enough_items(len(first), len(second), n_permutations)
     label = np.concatenate([np.ones(len(first)), np.zeros(len(second))])
     return np.concatenate([first, second]), label
 

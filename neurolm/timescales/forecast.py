@@ -174,6 +174,12 @@ class _Scorer:
         return np.asarray(found, dtype=np.float64)
 
 
+def check_reach(n_words: int, distance: int, width: int) -> None:
+    """Refuse a window of coming words that does not end within half a story."""
+    if distance + width > n_words // 2:
+        raise bad("distance and width", f"end within half a story of {n_words} words", f"{distance} and {width}")
+
+
 def coming_words(values: np.ndarray, distance: int, width: int, *, elsewhere: bool = False) -> np.ndarray:
     """Features of the `width` words that begin `distance` words later, side by side: (n_words, width * n_features).
 
@@ -181,8 +187,7 @@ def coming_words(values: np.ndarray, distance: int, width: int, *, elsewhere: bo
     a story away instead, which are just as wide and have no relation to the place.
     """
     n_words, n_features = values.shape
-    if distance + width > n_words // 2:
-        raise bad("distance and width", f"end within half a story of {n_words} words", f"{distance} and {width}")
+    check_reach(n_words, distance, width)
     centred = values - values.mean(0)
     if elsewhere:
         centred = np.roll(centred, n_words // 2, axis=0)

@@ -101,6 +101,21 @@ class SwapWindow:
             space=responder.space,
         )
 
+    def places(self, stories: Sequence[Transcript]) -> list[tuple[int, int]]:
+        """Every (story, word) that has two words before it and `n_lags` after it.
+
+        Raises
+        ------
+        InputError
+            If these are fewer than the swaps.
+        """
+        every = [(s, k) for s, story in enumerate(stories) for k in range(2, len(story) - self.n_lags)]
+        if len(every) < self.n_swaps:
+            longest = max((len(story) for story in stories), default=0)
+            rule = f"leave {self.n_lags} words after each swap: {len(every)} places in stories of up to {longest} words"
+            raise bad("n_swaps", rule, self.n_swaps, "Ask for fewer lags or swaps, or give longer stories.")
+        return every
+
     def _window(self, scales: np.ndarray, influence: np.ndarray) -> np.ndarray:
         running = np.cumsum(influence, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -110,7 +125,8 @@ class SwapWindow:
         self, responder: Responder, stories: Sequence[Transcript], progress: Progress
     ) -> tuple[np.ndarray, np.ndarray | None]:
         rng = np.random.default_rng(self.seed)
-        places = _places(stories, self.n_lags, self.n_swaps, rng)
+        every = self.places(stories)
+        places = [every[i] for i in np.sort(rng.choice(len(every), self.n_swaps, replace=False))]
         has_marks = all(story.sentences is not None for story in stories)
         changes, crossed = [], []
         for done, (s, k) in enumerate(places, start=1):
@@ -187,16 +203,6 @@ def _mixture(q: np.ndarray, lags: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     power, decay = (lags + 1) ** -a, np.exp(-b * lags)
     slopes = np.stack([-c * np.log(lags + 1) * power, -(1 - c) * lags * decay, power - decay], axis=-1)
     return c * power + (1 - c) * decay, slopes
-
-
-def _places(stories: Sequence[Transcript], n_lags: int, n_swaps: int, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """(story, word) pairs with enough words after them, and two before them."""
-    every = [(s, k) for s, story in enumerate(stories) for k in range(2, len(story) - n_lags)]
-    if len(every) < n_swaps:
-        longest = max((len(story) for story in stories), default=0)
-        raise bad("n_swaps", f"leave {n_lags} words after each swap: {len(every)} places in stories of up to {longest} words",
-                  n_swaps, "Ask for fewer lags or swaps, or give longer stories.")  # fmt: skip
-    return [every[i] for i in np.sort(rng.choice(len(every), n_swaps, replace=False))]
 
 
 def _another(words: Sequence[str], k: int, rng: np.random.Generator) -> int:

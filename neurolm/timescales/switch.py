@@ -111,13 +111,18 @@ class SwitchWindow:
         a, b = np.stack(old_a), np.stack(old_b)
         return built, (a - a.mean(0)) * (b - b.mean(0))
 
-    def _excerpt(self, stories: Sequence[Transcript], rng: np.random.Generator) -> Transcript:
-        n = self.past + self.n_words
-        long_enough = [story for story in stories if len(story) >= 2 * n]
-        if not long_enough:
+    def long_enough(self, stories: Sequence[Transcript]) -> list[Transcript]:
+        """Stories of at least twice a past and a segment; an error where there is none."""
+        least = 2 * (self.past + self.n_words)
+        found = [story for story in stories if len(story) >= least]
+        if not found:
             longest = max((len(story) for story in stories), default=0)
-            raise bad("stories", f"hold one of at least {2 * n} words: twice a past and a segment", f"{longest} words",
+            raise bad("stories", f"hold one of at least {least} words: twice a past and a segment", f"{longest} words",
                       "Ask for a shorter past or fewer words.")  # fmt: skip
+        return found
+
+    def _excerpt(self, stories: Sequence[Transcript], rng: np.random.Generator) -> Transcript:
+        n, long_enough = self.past + self.n_words, self.long_enough(stories)
         story = long_enough[int(rng.integers(len(long_enough)))]
         start = int(rng.integers(len(story) - n + 1))
         return story[start : start + n]

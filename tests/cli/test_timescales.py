@@ -131,6 +131,9 @@ def test_a_dry_run_writes_nothing(model, tmp_path, capsys):
         ("swaps: 8", "swapps: 8", r"my\.yaml:8: unknown key 'swap.swapps'. Did you mean 'swaps'\?"),
         ("n_subjects: 4}", "n_subjects: 1}", "at least two for intersubject correlation; got 1"),
         ("paragraph]", "paragraph, 1500]", "cut a story of 1887 words into at least two pieces"),
+        ("lags: 12", "lags: 3000", "n_swaps must leave 3000 words after each swap: 0 places"),
+        ("segments: 10, past: 16", "segments: 10, past: 1600", "hold one of at least 3224 words: twice a past and a segment"),
+        ("distances: [2, 6]", "distances: [2, 1000]", "end within half a story of 1887 words; got 1000 and 4"),
     ],
 )
 def test_bad_input_is_said_before_anything_is_made(model, tmp_path, old, new, message):
@@ -216,6 +219,21 @@ def test_the_contrasts_page_shows_items_and_units(contrasted, capsys):
     assert "Which regions prefer concrete or abstract items?" in page
     assert "Selective units of the layer." in page
     assert "there already" in neurolm(capsys, "timescales", "contrast", contrasted / "my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("pairs: 8", "pairs: 3", "allow 99 permutations; got 3 and 3, which 20 labellings tell apart"),
+        ("pairs: 8", "pairs: 50", "items.pairs must be at most 20, the candidates of each side; got 50"),
+    ],
+)
+def test_items_that_are_too_few_are_said_before_the_model_reads_them(contrasted, tmp_path, old, new, message):
+    text = (contrasted / "my.yaml").read_text().replace(old, new)
+    (tmp_path / "my.yaml").write_text(text.replace(str(contrasted / "out"), str(tmp_path / "out")))
+    with pytest.raises(InputError, match=message):
+        app(["timescales", "contrast", str(tmp_path / "my.yaml")], standalone_mode=False)
+    assert not (tmp_path / "out" / "contrast").exists()
 
 
 def test_phrases_that_the_table_lacks_are_refused(contrasted, tmp_path):

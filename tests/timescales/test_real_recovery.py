@@ -23,7 +23,7 @@ def recovery():
     module = importlib.util.module_from_spec(spec)
     sys.modules["timescale_recovery"] = module
     spec.loader.exec_module(module)
-    return module, module.Recovery(SimpleNamespace(seeds=2, voxels=32, experiments=100, model="smollm2-135m", quick=False))
+    return module, module.Recovery(SimpleNamespace(seeds=2, voxels=32, model="smollm2-135m", quick=False))
 
 
 @pytest.mark.slow
@@ -39,5 +39,6 @@ def test_planted_windows_are_found_through_real_stories(recovery):
 
 @pytest.mark.slow
 def test_without_signal_a_valid_voxel_is_rare(recovery):
-    found = recovery[1].gate()
-    assert found["share_with_a_valid_voxel"] <= 0.05 + 2.33 * (0.05 * 0.95 / found["experiments"]) ** 0.5
+    found = recovery[1].gate(50)
+    share = found["with_a_valid_voxel"] / found["experiments"]
+    assert share <= 0.05 + 2.33 * (0.05 * 0.95 / found["experiments"]) ** 0.5
