@@ -53,7 +53,6 @@ class ComparisonConfig(Analysis):
     """Everything that a comparison is; `neurolm run FILE` carries it out."""
 
     analysis: Literal["comparison"] = Field("comparison", description="Which workflow.")
-    title: str = Field("", description="What stands above table and figure.")
     dataset: DatasetConfig
     models: list[ComparedModel] = Field(min_length=1, description="Language models to compare.")
     reading: ReadingConfig = ReadingConfig()
@@ -62,9 +61,6 @@ class ComparisonConfig(Analysis):
     encode: ScoringConfig = ScoringConfig()
     override: list[str] = Field([], description="Names of failed alignment checks to go on in spite of.")
     left_out: dict[str, str] = Field({}, description="Written by a run: optional models that could not be had, and why.")
-    seed: int = Field(0, ge=0, description="Seed of everything random.")
-    device: str = Field("auto", description="auto, cpu or cuda.")
-    threads: int = Field(2, ge=1, description="Threads of each step; results are the same bytes at the same number.")
     output: str = Field("derivatives/comparison", description="Folder for results, relative to where the command is started.")
 
     @model_validator(mode="after")

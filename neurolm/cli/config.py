@@ -24,6 +24,10 @@ class Analysis(Section):
     """What the config of every kind of analysis may say."""
 
     version: Literal[1] = Field(1, description="Version of this format of configs.")
+    title: str = Field("", description="What stands above the report.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    device: str = Field("auto", description="auto, cpu or cuda.")
+    threads: int = Field(2, ge=1, description="Threads of each step; results are the same bytes at the same number.")
 
 
 class DatasetConfig(Section):
@@ -102,16 +106,12 @@ class AnalysisConfig(Analysis):
     """Everything that one analysis is; `neurolm run FILE` carries it out."""
 
     analysis: Literal["encoding"] = Field("encoding", description="Which workflow.")
-    title: str = Field("", description="What stands above the report.")
     dataset: DatasetConfig
     features: FeaturesConfig = FeaturesConfig()
     preprocess: PreprocessConfig = PreprocessConfig()
     design: DesignConfig = DesignConfig()
     encode: EncodeConfig = EncodeConfig()
     override: list[str] = Field([], description="Names of failed alignment checks to go on in spite of.")
-    seed: int = Field(0, ge=0, description="Seed of everything random.")
-    device: str = Field("auto", description="auto, cpu or cuda.")
-    threads: int = Field(2, ge=1, description="Threads of each step; results are the same bytes at the same number.")
     output: str = Field("derivatives/neurolm", description="Folder for results, relative to where the command is started.")
 
 

@@ -112,7 +112,6 @@ class DecodingConfig(Analysis):
     """Everything that one decoding is; `neurolm decode FILE` carries it out."""
 
     analysis: Literal["decoding"] = Field(description="Which workflow.")
-    title: str = Field("", description="What stands above the report.")
     subject: str = Field("", description="The listener; not for a simulated one.")
     simulated: SimulatedConfig | None = Field(None, description="Instead of training and test.")
     training: TrainingConfig | None = None
@@ -122,9 +121,6 @@ class DecodingConfig(Analysis):
     word_times: Literal["predicted", "true"] = Field("predicted", description="Told from BOLD, or those of the story.")
     decoder: DecoderConfig = DecoderConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    seed: int = Field(0, ge=0, description="Seed of nulls and of a simulated listener.")
-    device: str = Field("auto", description="auto, cpu or cuda.")
-    threads: int = Field(2, ge=1, description="Results are the same bytes at the same number.")
     output: str = Field("derivatives/neurolm", description="Folder for results, relative to where the command is started.")
 
     @model_validator(mode="after")
@@ -161,14 +157,10 @@ class IdentificationConfig(Analysis):
     """Which stretch of a story was heard, in listeners held out; `neurolm decode FILE` carries it out."""
 
     analysis: Literal["identification"] = Field(description="Which workflow.")
-    title: str = Field("", description="What stands above the report.")
     dataset: DatasetConfig
     states: StatesConfig = Field(StatesConfig(), description="Where identify.features holds states.")
     preprocess: PreprocessConfig = PreprocessConfig()
     identify: IdentifyConfig = IdentifyConfig()
-    seed: int = Field(0, ge=0, description="Seed of the pairings.")
-    device: str = Field("auto", description="auto, cpu or cuda.")
-    threads: int = Field(2, ge=1, description="Results are the same bytes at the same number.")
     output: str = Field("derivatives/neurolm", description="Folder for results, relative to where the command is started.")
 
 

@@ -21,6 +21,7 @@ from neurolm.storage import write_h5, write_json, write_text
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
     from neurolm.cli.decode_config import IdentificationConfig
+    from neurolm.cli.decoding_plan import IdentificationPlan
     from neurolm.decoding.held_out_listeners import HeldOutIdentification
     from neurolm.features import Features
     from neurolm.stimuli import Transcript
@@ -28,11 +29,16 @@ if TYPE_CHECKING:
 
 def identify_listeners(config: IdentificationConfig, *, dry_run: bool = False) -> None:
     """Carry out a config of an identification."""
+    from neurolm.cli.decoding_plan import make_identification_plan
     from neurolm.decoding.held_out_listeners import identify_held_out
     from neurolm.encoding import Design
     from neurolm.report.decoding_figures import identification_ranks
 
-    story, runs = open_listeners(config)
+    plan = make_identification_plan(config)
+    if plan.config.dataset.name != config.dataset.name:
+        say(f"NOTE: {config.dataset.name!r} could not be had here. This run analyses SIMULATED data instead.")
+    config = plan.config
+    story, runs = open_listeners(plan)
     own, folder = config.identify, Path(config.output) / "identification"
     n_windows = runs[0].n_trs // own.window_trs
     if n_windows < 2:
@@ -70,29 +76,16 @@ def identify_listeners(config: IdentificationConfig, *, dry_run: bool = False) -
     say(f"-> {folder}")
 
 
-def open_listeners(config: IdentificationConfig) -> tuple[Transcript, list[BoldRun]]:
+def open_listeners(plan: IdentificationPlan) -> tuple[Transcript, list[BoldRun]]:
     """The story, and every listener's run of it after the per-run steps."""
-    from neurolm.brain.preprocess import detrend_legendre, zscore_run
-    from neurolm.cli.data import open_dataset
+    from neurolm.cli.stimuli import prepared_runs
 
-    dataset, name = open_dataset(config.dataset)
-    if name != config.dataset.name:
-        say(f"NOTE: {config.dataset.name!r} could not be had here. This run analyses SIMULATED data instead.")
-    stories = dataset.stories() if config.dataset.stories == "all" else config.dataset.stories
-    if len(stories) != 1:
-        raise bad("dataset.stories", "name one story", ", ".join(stories), "Windows of one story are told from each other.")
-    subjects = dataset.subjects() if config.dataset.subjects == "all" else config.dataset.subjects
-    runs = []
-    for subject in subjects:
-        if subject not in dataset.subjects():
-            raise bad("dataset.subjects", f"be among {', '.join(dataset.subjects())}", subject)
-        run = dataset.bold(subject, stories[0])
-        if config.preprocess.detrend_degree is not None:
-            run = detrend_legendre(run, config.preprocess.detrend_degree)
-        runs.append(zscore_run(run) if config.preprocess.zscore else run)
-    if len(runs) < 3:
-        raise InputError(f"identification needs at least three listeners; got {len(runs)}. One is left out in turn.")
-    return dataset.transcript(stories[0]), runs
+    if len(plan.stories) != 1:
+        raise bad("dataset.stories", "name one story", ", ".join(plan.stories), "Windows of one story are told from each other.")
+    if len(plan.subjects) < 3:
+        raise InputError(f"identification needs at least three listeners; got {len(plan.subjects)}. One is left out in turn.")
+    (story,) = plan.stories
+    return plan.dataset.transcript(story), list(prepared_runs(plan, story).values())
 
 
 def word_features(config: IdentificationConfig, story: Transcript) -> Features:

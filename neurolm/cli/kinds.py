@@ -65,10 +65,14 @@ def plan_of(path: Path, *, output: Path | None, look: bool = True, **options: An
         from neurolm.cli.timescales_plan import make_timescales_plan
 
         return config, make_timescales_plan(config, output=output)
-    if kind in ("decoding", "identification"):
+    if kind == "decoding":
         from neurolm.cli.decoding_plan import make_decoding_plan
 
         return config, make_decoding_plan(config, output=output)
+    if kind == "identification":
+        from neurolm.cli.decoding_plan import make_identification_plan
+
+        return config, make_identification_plan(config, output=output)
     from neurolm.cli.plan import make_plan
 
     return config, make_plan(config, output=output)

@@ -15,6 +15,7 @@ from neurolm.cli.terminal import progress, say
 
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
+    from neurolm.cli.decoding_plan import IdentificationPlan
     from neurolm.cli.plan import Plan
     from neurolm.cli.timescales_plan import TimescalesPlan
     from neurolm.datasets.alignment_check import AlignmentCheck
@@ -98,7 +99,7 @@ def is_checked(plan: Plan | TimescalesPlan) -> bool:
     return found.is_file() and settings.is_file() and found.stat().st_mtime >= settings.stat().st_mtime
 
 
-def prepared_runs(plan: Plan | TimescalesPlan, story: str) -> dict[str, BoldRun]:
+def prepared_runs(plan: Plan | TimescalesPlan | IdentificationPlan, story: str) -> dict[str, BoldRun]:
     """Every subject's run of one story after the config's per-run steps."""
     from neurolm.brain.preprocess import detrend_legendre, trim_run, zscore_run
 

@@ -103,7 +103,6 @@ class TimescalesConfig(Analysis):
     """How much of the past each region uses; `neurolm timescales map FILE` finds out."""
 
     analysis: Literal["timescales"] = Field("timescales", description="Which workflow.")
-    title: str = Field("", description="What stands above the report.")
     dataset: DatasetConfig
     in_silico: DatasetConfig = Field(DatasetConfig(name="simulated"), description="Stories that fitted models hear perturbed.")
     features: OneLayerConfig = OneLayerConfig()
@@ -120,9 +119,6 @@ class TimescalesConfig(Analysis):
     untrained: bool = Field(True, description="Also the windows of a model of the same architecture that learned nothing.")
     untrained_words: int = Field(300, ge=50, description="Words of the story that the untrained model reads in a context sweep.")
     override: list[str] = Field([], description="Names of failed alignment checks to go on in spite of.")
-    seed: int = Field(0, ge=0, description="Seed of everything random.")
-    device: str = Field("auto", description="auto, cpu or cuda.")
-    threads: int = Field(2, ge=1, description="Threads of each step in a workflow.")
     output: str = Field("derivatives/neurolm-timescales", description="Folder for results.")
 
 
@@ -149,7 +145,6 @@ class ContrastConfig(Analysis):
     """Which regions answer one kind of items more; `neurolm timescales contrast FILE` finds out."""
 
     analysis: Literal["contrast"] = Field("contrast", description="Which workflow.")
-    title: str = Field("", description="What stands above the report.")
     names: tuple[str, str] = Field(("concrete", "abstract"), description="The conditions: high rating, low rating.")
     dataset: DatasetConfig
     features: OneLayerConfig = OneLayerConfig()
@@ -169,9 +164,6 @@ class ContrastConfig(Analysis):
     story_bootstrap: int = Field(200, ge=20, description="Draws of stories, or of blocks of a single run.")
     block_trs: int = Field(20, ge=1, description="TRs in a block where there are fewer than three stories.")
     override: list[str] = Field([], description="Names of failed alignment checks to go on in spite of.")
-    seed: int = Field(0, ge=0, description="Seed of everything random.")
-    device: str = Field("auto", description="auto, cpu or cuda.")
-    threads: int = Field(2, ge=1, description="Threads of each step in a workflow.")
     output: str = Field("derivatives/neurolm-contrast", description="Folder for results.")
 
     @field_validator("sentences")

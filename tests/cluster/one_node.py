@@ -39,7 +39,8 @@ MpiDefault=none
 ReturnToService=2
 MinJobAge=3600
 SchedulerParameters=sched_interval=5
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory_mb}
+GresTypes=gpu
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} RealMemory={memory_mb} Gres=gpu:1
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -60,6 +61,7 @@ class OneNode:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = os.environ | {"SLURM_CONF": str(folder / "slurm.conf")}
+        self.submitted = folder / "submitted.txt"
 
     def start_controller(self) -> None:
         subprocess.run(["slurmctld"], env=self.environment, check=True)
@@ -72,18 +74,27 @@ class OneNode:
         answer = subprocess.run(["squeue", "-h", "-o", "%A"], env=self.environment, capture_output=True, text=True)
         return answer.stdout.split()
 
+    def note_submissions(self) -> None:
+        """From now on every command line of sbatch is a line of `submitted` before it is carried out."""
+        commands = self.folder / "bin"
+        commands.mkdir()
+        (commands / "sbatch").write_text(f'#!/bin/sh\necho "$@" >> {self.submitted}\nexec {shutil.which("sbatch")} "$@"\n')
+        (commands / "sbatch").chmod(0o755)
+        self.environment["PATH"] = f"{commands}:{self.environment['PATH']}"
+
     def cancel(self, job: str) -> None:
         subprocess.run(["scancel", "--signal=KILL", "--full", job], env=self.environment, check=True)
 
 
 @contextlib.contextmanager
-def one_node(folder: Path, cpus: int = 2, memory_mb: int = 8000) -> Iterator[OneNode]:
+def one_node(folder: Path, cpus: int = 2, memory_mb: int = 20_000) -> Iterator[OneNode]:
     """Start munge, the controller and the node daemon; end them whatever happens."""
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)
     host = socket.gethostname().split(".")[0]
     ports = {"port": _free_port(), "node_port": _free_port()}
     (folder / "slurm.conf").write_text(CONF.format(host=host, folder=folder, cpus=cpus, memory_mb=memory_mb, **ports))
+    (folder / "gres.conf").write_text("Name=gpu File=/dev/null\n")  # a GPU in name only, to be asked for
     INSTALLED.parent.mkdir(exist_ok=True)
     INSTALLED.unlink(missing_ok=True)  # a link that leads nowhere, left by a test that was killed
     INSTALLED.symlink_to(folder / "slurm.conf")

@@ -28,6 +28,17 @@ encode: {{permutations: 20, subject_permutations: 5, alphas: {{low: 1, high: 100
 threads: 1
 output: {output}
 """
+TIMESCALES = """\
+analysis: timescales
+dataset: {{name: simulated, options: {{n_subjects: 3}}}}
+features: {{model: {model}, layer: 1, context: {{n: 16, unit: sliding}}}}
+fit: {{alphas: {{low: 1, high: 10000, count: 4}}, folds: 3, inner_folds: 3, permutations: 19, bootstrap: 20}}
+estimators: [bands, isc]
+bands: {{time_constants: [2, 8]}}
+device: cpu
+threads: 1
+output: {output}
+"""
 PROFILE = """\
 executor: slurm
 jobs: 4
@@ -36,9 +47,6 @@ latency-wait: 30
 slurm-status-command: squeue
 slurm-init-seconds-before-status-checks: 2
 default-resources: [slurm_partition=main, slurm_account=none, mem_mb=2000, runtime=30]
-set-resources:
-  features: {mem_mb: 2000}
-  encode: {mem_mb: 2000}
 """
 UNCOMPARED = (".neurolm", ".snakemake", "config.json")  # they name their folder, times and process ids
 
@@ -49,20 +57,16 @@ def test_a_workflow_on_slurm_gives_the_bytes_of_the_local_run_after_kills(tmp_pa
     command = [sys.executable, "-m", "neurolm", "run"]
 
     def config(name):
-        path = tmp_path / f"{name}.yaml"
-        path.write_text(CONFIG.format(model=model, output=tmp_path / name))
-        return str(path)
+        return write_config(tmp_path, CONFIG, name, model)
 
     local = subprocess.run([*command, config("local")], capture_output=True, text=True, env=environment)
     assert local.returncode == 0, local.stderr
 
-    profile = tmp_path / "profile"
-    profile.mkdir()
-    (profile / "config.yaml").write_text(PROFILE)
+    profile = write_profile(tmp_path, PROFILE)
     log = tmp_path / "remote" / ".neurolm" / "snakemake.log"
     with one_node(tmp_path / "slurm") as node:
         environment = node.environment | {"NEUROLM_CACHE": str(tmp_path / "other-cache")}
-        run = [*command, config("remote"), "--profile", str(profile)]
+        run = [*command, config("remote"), "--profile", profile]
 
         first = subprocess.Popen(run, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         job = _wait_for_step("features extract", tmp_path / "remote")
@@ -83,6 +87,58 @@ def test_a_workflow_on_slurm_gives_the_bytes_of_the_local_run_after_kills(tmp_pa
         assert node.jobs() == []
     assert _hashes(tmp_path / "remote") == _hashes(tmp_path / "local")
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_array_jobs_gpus_and_retries_are_asked_of_the_scheduler(tmp_path):
+    model = save_tiny_model(tmp_path / "model")
+    command = [sys.executable, "-m", "neurolm", "run"]
+    cache = {"NEUROLM_CACHE": str(tmp_path / "cache")}
+    config = write_config(tmp_path, TIMESCALES, "local", model)
+    local = subprocess.run([*command, config], capture_output=True, text=True, env=os.environ | cache)
+    assert local.returncode == 0, local.stderr
+
+    profile = write_profile(tmp_path, PROFILE.replace("retries: 2", "retries: 1") + "slurm-array-jobs: map\n")
+    with one_node(tmp_path / "slurm") as node:
+        node.note_submissions()
+
+        def run(text, name):
+            node.submitted.write_text("")
+            path = write_config(tmp_path, text, name, model)
+            done = subprocess.run(
+                [*command, path, "--profile", profile], env=node.environment | cache, capture_output=True, text=True
+            )
+            return done, [line.split() for line in node.submitted.read_text().splitlines()]
+
+        done, (estimators, report) = run(TIMESCALES, "array")
+        assert done.returncode == 0, done.stderr
+        assert "--array=1-2" in estimators
+        assert not [word for word in report if word.startswith("--array")]
+
+        done, jobs = run(CONFIG.replace("threads: 1", "threads: 1\ndevice: cuda"), "gpu")
+        assert done.returncode == 2
+        assert "CUDA" in done.stderr
+        check, *features = jobs
+        assert not [word for word in check if "gpu" in word and word.startswith("--")]
+        assert [job[job.index("--mem") + 1] for job in features] == ["8000", "16000"]
+        for job in features:
+            assert "--gpus=1" in job
+        said = subprocess.run(
+            [sys.executable, "-m", "neurolm", "status", tmp_path / "gpu"], capture_output=True, text=True
+        ).stdout
+        assert "failed    features" in said
+    assert _hashes(tmp_path / "array") == _hashes(tmp_path / "local")
+
+
+def write_config(folder: Path, text: str, name: str, model: Path) -> str:
+    path = folder / f"{name}.yaml"
+    path.write_text(text.format(model=model, output=folder / name))
+    return str(path)
+
+
+def write_profile(folder: Path, text: str) -> str:
+    (folder / "profile").mkdir()
+    (folder / "profile" / "config.yaml").write_text(text)
+    return str(folder / "profile")
 
 
 def _wait_for_step(words: str, output: Path, *, other_than: int = 0, seconds: float = 300) -> psutil.Process:

@@ -9,6 +9,7 @@ import pytest
 from neurolm.brain import BoldRun, Regions
 from neurolm.checks import InputError
 from neurolm.cli.decode_config import read_decode_config
+from neurolm.cli.decoding_plan import make_identification_plan
 from neurolm.cli.identify import open_listeners, word_features
 from neurolm.decoding.held_out_listeners import identify_held_out
 from neurolm.encoding import Design
@@ -19,9 +20,9 @@ CONFIG = Path(__file__).parents[2] / "configs" / "identify_alice.yaml"
 def test_windows_are_identified_in_listeners_held_out_above_chance_and_not_in_rolled_bold():
     if not (Path(os.environ.get("NEUROLM_DATA", "nowhere")) / "alice2016").is_dir():
         pytest.skip("Alice is not in NEUROLM_DATA")
-    config = read_decode_config(CONFIG)
-    story, runs = open_listeners(config)
-    features = word_features(config, story)
+    plan = make_identification_plan(read_decode_config(CONFIG))
+    story, runs = open_listeners(plan)
+    features = word_features(plan.config, story)
     times = runs[0].tr_times
     X = Design.from_training([features], [times]).transform(features, times)
     found = identify_held_out(X, runs, n_permutations=500)
