@@ -109,10 +109,10 @@ def test_array_jobs_gpus_and_retries_are_asked_of_the_scheduler(tmp_path):
             )
             return done, [line.split() for line in node.submitted.read_text().splitlines()]
 
-        done, (estimators, report) = run(TIMESCALES, "array")
+        done, (check, estimators, report) = run(TIMESCALES, "array")
         assert done.returncode == 0, done.stderr
         assert "--array=1-2" in estimators
-        assert not [word for word in report if word.startswith("--array")]
+        assert not [word for word in check + report if word.startswith("--array")]
 
         done, jobs = run(CONFIG.replace("threads: 1", "threads: 1\ndevice: cuda"), "gpu")
         assert done.returncode == 2
