@@ -117,6 +117,7 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             algebra=algebra_for(self.device, X),
             n_targets=Y.shape[1],
             bands=list(self.feature_slices_.values()),
+            n_draws=len(gammas),
         )
         batch = self.n_targets_batch or batch_size(hats)
         found = fit_banded_cv(hats, Y, gammas, scoring=self.scoring, n_targets_batch=batch, progress=progress)

@@ -17,6 +17,7 @@ from neurolm.encoding import solvers
 from neurolm.encoding.cost_model import Cost, cheapest, ridge_costs
 from neurolm.encoding.crossval import Fold
 from neurolm.encoding.linear_algebra import Algebra
+from neurolm.encoding.onednn_algebra import suited_to
 from neurolm.encoding.prepared_design import PreparedDesign
 
 HATS_BYTES = 2 << 30  # hats that are kept at once; more folds than fit are done in groups
@@ -71,6 +72,12 @@ class FoldHats:
         Feature spaces that will be weighed against each other (`design.reweight`).
     method : str, optional
         One of `cost_model.METHODS`, instead of the cheapest.
+    n_draws : int
+        How often the bands will be weighed.
+
+    Attributes
+    ----------
+    algebra : the one that was given, or `OneDnnAlgebra` where it is faster
     """
 
     def __init__(
@@ -86,13 +93,15 @@ class FoldHats:
         n_targets: int,
         bands: Sequence[slice] | None = None,
         method: str | None = None,
+        n_draws: int = 1,
     ) -> None:
         self.folds, self.alphas = list(folds), np.asarray(alphas, dtype=np.float64)
-        self.centred, self.algebra, self.dtype = centred, algebra, dtype
+        self.centred, self.dtype = centred, dtype
         n_trs, n_features = X.shape
         self.costs = ridge_costs(n_trs, n_features, n_targets, len(self.alphas), self.folds)
         self.method = method or choose_method(self.costs, n_features, self.folds, dtype, banded=bands is not None).method
         self.is_primal = self.method.startswith("primal")
+        self.algebra = suited_to(algebra, dtype, self.costs[self.method].total * n_draws)
         self.out = [np.setdiff1d(np.arange(n_trs), train) for train, _ in self.folds]
         self._folds_partition = np.array_equal(np.sort(np.concatenate(self.out)), np.arange(n_trs))
         self.design = PreparedDesign(
@@ -101,7 +110,7 @@ class FoldHats:
             primal=self.is_primal,
             fit_intercept=fit_intercept,
             dtype=dtype,
-            algebra=algebra,
+            algebra=self.algebra,
             principal_axes=self.method == "primal_leave_out",
             bands=bands,
             wide=self.costs[self.method].setup < SMALL_SETUP,
@@ -251,6 +260,5 @@ class FoldHats:
         else:
             whole = self.design.times(Yt)
         for part in held_out:  # in its place: what was held out becomes what was fitted
-            part *= -1
-            part += whole
+            self.algebra.xp.subtract(whole, part, out=part)
         return whole, held_out

@@ -18,7 +18,7 @@ from scipy.linalg import blas, lapack
 
 from neurolm.arrays import is_torch, to_numpy
 from neurolm.checks import bad, check_choice
-from neurolm.encoding.blocked_cholesky import BLOCK, BlockedCholesky
+from neurolm.encoding.blocked_cholesky import BlockedCholesky
 
 _TILE = 256  # tiles of a triangle that are copied at once: two of them fit the L2 cache
 
@@ -28,6 +28,10 @@ class CpuAlgebra:
 
     xp: Any = np
     device = "cpu"
+    blocked_from = 1537  # rows from which matrices are factorised in blocks; smaller ones are better left to LAPACK
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, np.dtype], BlockedCholesky] = {}
 
     def array(self, x: Any, dtype: str) -> np.ndarray:
         """`x` as a C-ordered array of `dtype`; copied only where it must be."""
@@ -84,8 +88,8 @@ class CpuAlgebra:
         return product
 
     def cholesky(self, gram: np.ndarray, penalty: Any) -> np.ndarray | BlockedCholesky:
-        """Factor of gram + diag(penalty), for `divide_right`; a large one is valid until the next is asked for."""
-        if len(gram) > 2 * BLOCK:
+        """Factor of gram + diag(penalty), for `divide_right`; a large one is valid until the next of its size is asked for."""
+        if len(gram) >= self.blocked_from:
             return self._blocked(gram, penalty, 1.0)
         factor = np.array(gram, order="C").T  # symmetric: the transpose is the Fortran-ordered copy
         factor[np.diag_indices(len(factor))] += penalty
@@ -96,7 +100,7 @@ class CpuAlgebra:
 
     def inverse_of(self, gram: np.ndarray, penalty: float, scale: float = 1.0, out: np.ndarray | None = None) -> np.ndarray:
         """(scale * gram + penalty I)^-1, both triangles; a large one is written to `out` where given."""
-        if len(gram) > 2 * BLOCK:
+        if len(gram) >= self.blocked_from:
             return self._blocked(gram, penalty, scale).inverse(np.empty(gram.shape, gram.dtype) if out is None else out)
         factor = self.cholesky(gram if scale == 1 else gram * gram.dtype.type(scale), penalty)
         assert isinstance(factor, np.ndarray)
@@ -105,12 +109,17 @@ class CpuAlgebra:
         return inverse.T
 
     def _blocked(self, gram: np.ndarray, penalty: Any, scale: float) -> BlockedCholesky:
-        kept: BlockedCholesky | None = getattr(self, "_kept", None)
-        if kept is None or (kept.n, kept.dtype) != (len(gram), gram.dtype):
-            kept = self._kept = BlockedCholesky(len(gram), gram.dtype)
-        if not kept.factorise(gram, penalty, scale):
+        size = len(gram), gram.dtype
+        if size not in self._kept:
+            self._kept[size] = BlockedCholesky(*size, self)
+        if not self._kept[size].factorise(gram, penalty, scale):
             raise not_positive()
-        return kept
+        return self._kept[size]
+
+    def inverse_factor(self, a: np.ndarray) -> np.ndarray | None:
+        """L^-1 of a = L L', C-ordered; None if a is not positive definite."""
+        upper, info = _lapack("potrf", a)(a.T, lower=0, clean=1)  # U = L' of the transpose, which is a as well
+        return None if info != 0 else _lapack("trtri", a)(upper, lower=0, overwrite_c=1)[0].T
 
     def divide_right(self, h: np.ndarray, factor: np.ndarray | BlockedCholesky) -> np.ndarray:
         """h (L L')^-1 for a C-ordered h (m, q), in place."""

@@ -116,7 +116,7 @@ class NestedRidge:
             for block in blocks:
                 Yt = self.algebra.columns(tally.read(block).values, train)
                 at = slice(block.start - first, block.stop - first)
-                means.add(self.algebra, hats, inner.statistics(Yt, group)[1], Yt, self.scoring, at)
+                means.add(inner.algebra, hats, inner.statistics(Yt, group)[1], Yt, self.scoring, at)
         mean_scores = means.mean()
         for block in blocks:
             read = tally.read(block)
@@ -124,7 +124,7 @@ class NestedRidge:
             scores[:, read.undefined] = np.nan
             best = best_penalties(scores, self.alphas, per_target=True)
             (statistic,) = outer.statistics(read.values, [0])[1]
-            predicted = self._predict(made[0], statistic, best)
+            predicted = _predict(outer.algebra, made[0], statistic, best)
             tally.add(o, block, scores, best, self.algebra.columns(read.values, test), predicted, read.mean)
 
     def _hats(self, o: int) -> tuple[FoldHats, list[FoldHat], FoldHats]:
@@ -152,14 +152,15 @@ class NestedRidge:
             self._kept_inner[key] = inner.make(group)
         return self._kept_inner[key]
 
-    def _predict(self, fold: FoldHat, statistic: Any, best: np.ndarray) -> Any:
-        """Test rows (n_targets, n_test), each target with its penalty; NaN without one."""
-        predicted = self.algebra.zeros((len(best), len(fold.test)), statistic.dtype) + float("nan")
-        for a in np.unique(best[best >= 0]):
-            targets = np.flatnonzero(best == a)
-            product = self.algebra.multiply(statistic[targets], fold.hats[a].T)
-            predicted[targets] = product if fold.projector is None else self.algebra.multiply(product, fold.projector)
-        return predicted
+
+def _predict(algebra: Algebra, fold: FoldHat, statistic: Any, best: np.ndarray) -> Any:
+    """Test rows (n_targets, n_test), each target with its penalty; NaN without one."""
+    predicted = algebra.zeros((len(best), len(fold.test)), statistic.dtype) + float("nan")
+    for a in np.unique(best[best >= 0]):
+        targets = np.flatnonzero(best == a)
+        product = algebra.multiply(statistic[targets], fold.hats[a].T)
+        predicted[targets] = product if fold.projector is None else algebra.multiply(product, fold.projector)
+    return predicted
 
 
 def nested_cv_scores(

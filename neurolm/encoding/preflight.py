@@ -13,6 +13,8 @@ from neurolm.checks import bad
 from neurolm.encoding.cost_model import Cost, ridge_costs
 from neurolm.encoding.crossval import Fold, contiguous_blocks
 from neurolm.encoding.fold_hats import HATS_BYTES, choose_method
+from neurolm.encoding.linear_algebra import CpuAlgebra
+from neurolm.encoding.onednn_algebra import suited_to
 from neurolm.encoding.ridge_search import REFIT_BYTES, bytes_per_target, targets_batch
 
 # Share of sgemm's speed that each part reaches (benchmarks/results/ridge.md).
@@ -99,7 +101,8 @@ def preflight(
     memory_gb : float, optional
         What may be used; 90 % of what is free now by default.
     gflops : float, optional
-        Speed of a matrix product in `dtype`; measured in a fraction of a second by default.
+        Speed of a matrix product in `dtype`; by default measured in a fraction of a second, by the products
+        that the fit will be made with.
     """
     if min(n_trs, n_features, n_targets, n_alphas, n_draws) < 1:
         raise bad("sizes", "be >= 1", (n_trs, n_features, n_targets, n_alphas, n_draws))
@@ -122,14 +125,18 @@ def preflight(
         len(folds),
         cost,
         sizes | {"batch": batch * each},
-        measure_gflops(dtype) if gflops is None else gflops,
+        measure_gflops(dtype, algebra=suited_to(CpuAlgebra(), dtype, cost.total)) if gflops is None else gflops,
         batch,
         memory_gb,
     )
 
 
 def _gigabytes(n: int, p: int, v: int, A: int, folds: Sequence[Fold], primal: bool, itemsize: int) -> dict[str, float]:
-    """Without the batch; X and its Gram matrix count in float32 and float64, as badly conditioned features need."""
+    """Without the batch; X and its Gram matrix count in float32 and float64, as badly conditioned features need.
+
+    That is more than the copies which fast products want take where float32 will do: one of X while its Gram matrix
+    is made, three halves of a Gram matrix for the blocks of a factor and its inverse.
+    """
     columns = [p if primal else len(train) for train, _ in folds]
     hats = [A * len(test) * q * itemsize for (_, test), q in zip(folds, columns, strict=True)]
     side = p if primal else n
@@ -145,13 +152,14 @@ def _gigabytes(n: int, p: int, v: int, A: int, folds: Sequence[Fold], primal: bo
     return {name: size / 1e9 for name, size in sizes.items()}
 
 
-def measure_gflops(dtype: str = "float32", n: int = 1024) -> float:
-    """Speed of a matrix product on this CPU now: the best of three."""
+def measure_gflops(dtype: str = "float32", n: int = 1024, algebra: CpuAlgebra | None = None) -> float:
+    """Speed of a matrix product on this CPU now, by numpy or by an algebra: the best of three."""
     a: Any = np.ones((n, n), dtype)
+    multiply = np.matmul if algebra is None else algebra.multiply
     best = np.inf
     for _ in range(3):
         start = time.perf_counter()
-        a @ a
+        multiply(a, a)
         best = min(best, time.perf_counter() - start)
     return 2 * n**3 / best / 1e9
 

@@ -8,19 +8,20 @@ from sklearn.linear_model import Ridge
 
 from neurolm.arrays import columnwise_correlation
 from neurolm.checks import InputError
-from neurolm.encoding import blocked_cholesky, linear_algebra
+from neurolm.encoding import blocked_cholesky, onednn_algebra
 from neurolm.encoding.banded_search import fit_banded_cv
 from neurolm.encoding.cost_model import METHODS, cheapest, ridge_costs
 from neurolm.encoding.crossval import contiguous_blocks
 from neurolm.encoding.fold_hats import FoldHats
 from neurolm.encoding.linear_algebra import CpuAlgebra, TorchAlgebra, as_slices, largest_eigenvalue
 from neurolm.encoding.nested import NestedRidge
+from neurolm.encoding.onednn_algebra import MIN_WORK, OneDnnAlgebra, suited_to
 from neurolm.encoding.ridge_search import fit_ridge_cv
 from neurolm.encoding.scores import r2_score
 
 ALPHAS = np.logspace(-1, 4, 6)
 SCORES = {"correlation": columnwise_correlation, "r2": r2_score}
-ALGEBRAS = {"cpu": CpuAlgebra, "torch": lambda: TorchAlgebra("cpu")}
+ALGEBRAS = {"cpu": CpuAlgebra, "torch": lambda: TorchAlgebra("cpu"), "onednn": OneDnnAlgebra}
 
 
 def problem(n, p, v=4):
@@ -149,11 +150,13 @@ def test_factorisations_agree_with_scipy(algebra, dtype):
         a.cholesky(a.array(-gram, dtype), 1.0)
 
 
+@pytest.mark.parametrize("algebra", [CpuAlgebra, OneDnnAlgebra])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_a_large_inverse_in_blocks_is_as_exact_as_one_by_lapack(dtype, monkeypatch):
-    monkeypatch.setattr(linear_algebra, "BLOCK", 50)
-    monkeypatch.setattr(blocked_cholesky, "BLOCK", 50)
-    a, X = CpuAlgebra(), np.random.default_rng(0).standard_normal((330, 320))
+@pytest.mark.parametrize("block", [50, 170])
+def test_a_large_inverse_in_blocks_is_as_exact_as_one_by_lapack(block, dtype, algebra, monkeypatch):
+    monkeypatch.setattr(algebra, "blocked_from", 2)
+    monkeypatch.setattr(blocked_cholesky, "BLOCK", block)
+    a, X = algebra(), np.random.default_rng(0).standard_normal((330, 320))
     gram = X @ X.T
     exact = scipy.linalg.inv(gram + np.eye(330))
     condition = np.linalg.cond(gram + np.eye(330))
@@ -176,9 +179,9 @@ def test_every_method_gives_the_same_in_blocks(method, monkeypatch):
     X, Y = problem(60, 45)
     settings = {"centred": True, "fit_intercept": True, "dtype": "float64", "n_targets": 4, "method": method}
     found = []
-    for block in (linear_algebra.BLOCK, 7):
-        monkeypatch.setattr(linear_algebra, "BLOCK", block)
-        monkeypatch.setattr(blocked_cholesky, "BLOCK", block)
+    for blocked_from in (CpuAlgebra.blocked_from, 2):
+        monkeypatch.setattr(CpuAlgebra, "blocked_from", blocked_from)
+        monkeypatch.setattr(blocked_cholesky, "BLOCK", 7)
         hats = FoldHats(X, contiguous_blocks(60, 4), ALPHAS, algebra=CpuAlgebra(), **settings)
         found.append(fit_ridge_cv(hats, Y, scoring="correlation"))
     np.testing.assert_allclose(found[1].scores, found[0].scores, atol=1e-10)
@@ -257,9 +260,10 @@ def test_precision_of_each_penalty_follows_the_condition():
     assert [hats.design.setup_dtype(a) for a in range(4)] == ["float64", "float64", "float32", "float32"]
 
 
+@pytest.mark.parametrize("algebra", [CpuAlgebra, OneDnnAlgebra])
 @pytest.mark.parametrize("decay", [0.5, 1.0])
 @pytest.mark.parametrize(("n", "p"), [(900, 350), (500, 800)])
-def test_float32_keeps_its_promise_where_factors_are_float32_too(n, p, decay):
+def test_float32_keeps_its_promise_where_factors_are_float32_too(n, p, decay, algebra):
     """Smooth features with power-law spectra, penalties on both sides of the limit."""
     rng = np.random.default_rng(0)
     A = scipy.signal.lfilter([1], [1, -0.7], rng.standard_normal((n, p)), axis=0)
@@ -270,9 +274,35 @@ def test_float32_keeps_its_promise_where_factors_are_float32_too(n, p, decay):
     found = []
     for dtype in ("float32", "float64"):
         hats = FoldHats(
-            X, contiguous_blocks(n, 5), alphas, centred=True, fit_intercept=True, dtype=dtype, algebra=CpuAlgebra(), n_targets=60
+            X, contiguous_blocks(n, 5), alphas, centred=True, fit_intercept=True, dtype=dtype, algebra=algebra(), n_targets=60
         )
         found.append(fit_ridge_cv(hats, Y, scoring="correlation"))
         assert dtype == "float64" or 0 < hats.design.wide.sum() < 6  # some of either kind
     np.testing.assert_allclose(found[0].scores, found[1].scores, rtol=0, atol=5e-5)
     assert (found[0].chosen == found[1].chosen).mean() > 0.98
+
+
+def test_only_large_fits_in_float32_go_to_onednn_and_only_where_it_is_faster(monkeypatch):
+    cpu, gpu = CpuAlgebra(), TorchAlgebra("cpu")
+    monkeypatch.setattr("neurolm.products._enabled", True)
+    assert isinstance(suited_to(cpu, "float32", MIN_WORK), OneDnnAlgebra)
+    assert suited_to(cpu, "float32", MIN_WORK * 0.99) is cpu
+    assert suited_to(cpu, "float64", MIN_WORK) is cpu
+    assert suited_to(gpu, "float32", MIN_WORK) is gpu
+    monkeypatch.setattr("neurolm.products._enabled", False)
+    assert suited_to(cpu, "float32", MIN_WORK) is cpu
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_gives_the_same_scores_by_onednn(method, monkeypatch):
+    """Sizes at which factors are float32 and go in blocks; a design that may not be written to."""
+    X, Y = (a.astype(np.float32) for a in problem(700, 300))
+    X.flags.writeable = False
+    settings = {"centred": True, "fit_intercept": True, "dtype": "float32", "n_targets": 4, "method": method}
+    alphas, found = np.logspace(2, 5, 4), []
+    for least in (MIN_WORK, 0.0):
+        monkeypatch.setattr(onednn_algebra, "MIN_WORK", least)
+        hats = FoldHats(X, contiguous_blocks(700, 2), alphas, algebra=CpuAlgebra(), **settings)
+        found.append(fit_ridge_cv(hats, Y, scoring="correlation"))
+    np.testing.assert_allclose(found[1].scores, found[0].scores, atol=2e-6)
+    np.testing.assert_allclose(found[1].weights, found[0].weights, atol=2e-6)

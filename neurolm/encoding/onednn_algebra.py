@@ -1,0 +1,93 @@
+"""The algebra of float32 ridge on a CPU whose fastest products are oneDNN's: `neurolm.products`.
+
+Arrays stay numpy's; torch sees the same memory. OpenBLAS and torch have threads of their own, and
+those of either go on spinning for a while after each call: here everything large goes to torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+
+from neurolm.encoding.linear_algebra import CpuAlgebra
+from neurolm.products import has_onednn, onednn_linear
+
+MIN_WORK = 1e10  # operations of a whole fit: a twentieth of a second with other products, below which nothing is gained
+_ROWS = 512  # of a Gram matrix at a time
+_SMALL = 128  # rows up to which a triangle is inverted without products
+
+
+class OneDnnAlgebra(CpuAlgebra):
+    """numpy arrays; float32 products, factors and inverses by oneDNN, everything else as in `CpuAlgebra`."""
+
+    blocked_from = 257
+
+    def array(self, x: Any, dtype: str) -> np.ndarray:
+        array = super().array(x, dtype)
+        return array if array.flags.writeable else array.copy()  # torch wants memory that may be written
+
+    def multiply(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        if not (a.dtype == b.dtype == np.float32 and a.size and b.size):
+            return super().multiply(a, b, out)
+        product = onednn_linear(_tensor(a), _tensor(b).T, None)
+        if out is None:
+            return product.numpy()
+        _tensor(out).copy_(product)
+        return out
+
+    def gram(self, x: np.ndarray) -> np.ndarray:
+        if x.dtype != np.float32:
+            return super().gram(x)
+        edges = np.linspace(0, x.shape[1], -(-x.shape[1] // _ROWS) + 1).astype(int)
+        blocks = [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+        columns = [x[:, block] if x.flags.f_contiguous else np.ascontiguousarray(x[:, block]) for block in blocks]
+        gram = np.empty((x.shape[1], x.shape[1]), x.dtype)
+        for i, rows in enumerate(blocks):
+            transposed = np.ascontiguousarray(columns[i].T)
+            for j in range(i + 1):
+                product = self.multiply(transposed, columns[j])
+                gram[blocks[j], rows] = product.T
+                gram[rows, blocks[j]] = (product + product.T) / 2 if i == j else product  # rounding is not symmetric
+        return gram
+
+    def inverse_factor(self, a: np.ndarray) -> np.ndarray | None:
+        """L^-1 of a = L L', by halves; None if a is not positive definite."""
+        if a.dtype != np.float32:
+            return super().inverse_factor(a)
+        if len(a) <= _SMALL:
+            return _small_inverse_factor(a)
+        half = len(a) // 2
+        first = self.inverse_factor(a[:half, :half])
+        if first is None:
+            return None
+        below = self.multiply(a[half:, :half], first.T)
+        second = self.inverse_factor(a[half:, half:] - self.multiply(below, below.T))
+        if second is None:
+            return None
+        inverse = np.zeros_like(a)
+        inverse[:half, :half], inverse[half:, half:] = first, second
+        inverse[half:, :half] = -self.multiply(self.multiply(second, below), first)
+        return inverse
+
+
+def suited_to(algebra: Any, dtype: str, work: float) -> Any:
+    """`algebra`, or oneDNN's for a fit in float32 on the CPU of at least MIN_WORK operations, on a processor that gains by it.
+
+    Decided by the machine and the sizes alone, so that the same input gives the same bytes.
+    """
+    fits = type(algebra) is CpuAlgebra and dtype == "float32" and work >= MIN_WORK
+    return OneDnnAlgebra() if fits and has_onednn() else algebra
+
+
+def _tensor(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(x)
+
+
+def _small_inverse_factor(a: np.ndarray) -> np.ndarray | None:
+    factor, info = torch.linalg.cholesky_ex(_tensor(a))
+    if int(info) != 0:
+        return None
+    return torch.linalg.solve_triangular(factor, torch.eye(len(a)), upper=False).numpy()
