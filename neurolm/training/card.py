@@ -65,7 +65,7 @@ def model_card(config: TrainConfig, report: TrainReport) -> str:
         "",
         "## Limits",
         "",
-        "A few megabytes of old books and speeches: enough to learn from, to test with and to compare architectures, not "
+        _beside_the_baseline(report) + "A few megabytes of old books and speeches: enough to learn from, to test with and to compare architectures, not "
         "to be taken for a model of present-day English. What it writes reflects its sources.",
         "",
     ]
@@ -85,6 +85,11 @@ def _context(longest: int | None) -> str:
     if longest is None:
         return "every document read from its beginning"
     return f"each predicted from the {longest - longest // 2} to {longest} tokens before it (fewer at a document's beginning)"
+
+
+def _beside_the_baseline(report: TrainReport) -> str:
+    better = report.baseline is not None and report.baseline.nats < report.test.nats
+    return "The n-gram baseline above predicts these texts better. " if better else ""
 
 
 def _names(documents: Sequence[Document]) -> str:
