@@ -2,7 +2,8 @@
 
 Floating point operations per token, forward: 24 L d^2 + 4 L d T + 2 d V for a transformer of L layers, d wide,
 T tokens, V words (attention counted in full, as if it were not causal); 8 H (I + H) a layer + 2 H V for an LSTM.
-Training is three times that. The peak is the best of the square products of 1,024 and 2,048, measured before, between and after.
+Training is three times that. A peak is the best of the square products of 1,024 and 2,048, measured before and after: of
+torch.mm, and of oneDNN, to which neurolm sends large products where it is the faster one (`neurolm.products`).
 
     python benchmarks/peak_fraction.py
     python benchmarks/peak_fraction.py --threads 1 --clock cpu --cases "0.8 M"
@@ -20,6 +21,7 @@ from collections.abc import Callable
 import torch
 from torch.nn import functional as F
 
+from neurolm import products
 from neurolm.lm import LSTM, Transformer, WordTokenizer
 
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -29,6 +31,7 @@ TRANSFORMERS = {
     "10.7 M": (384, 6, 6, 65, 256, 8, True),
     "GPT-2 small": (768, 12, 12, 50257, 256, 8, False),
 }
+PRODUCTS = {"torch.mm": torch.mm} | ({"oneDNN": products.matmul} if products.has_onednn() else {})
 LSTMS = {"LSTM 2 x 650": (650, 2, 10_000, 35, 20, True)}  # width, layers, vocabulary, tokens, rows
 
 
@@ -44,12 +47,13 @@ def main() -> None:
     print(f"torch {torch.__version__}, {options.threads} threads, {options.clock} time, {options.rounds} rounds", flush=True)
     for name in options.cases:
         for what, flops, work in cases(name):
-            peak = matmul_peak(clock)
+            before = matmul_peaks(clock)
             work()
             seconds = statistics.median(timed(work, clock) for _ in range(options.rounds))
-            peak = max(peak, matmul_peak(clock))
+            peaks = [max(pair) for pair in zip(before, matmul_peaks(clock))]
             rate = flops / seconds
-            print(f"{name:14} {what:9} {rate / 1e9:7.1f} GFLOP/s of {peak / 1e9:7.1f}: {rate / peak:4.0%}", flush=True)
+            shares = ", ".join(f"{rate / peak:4.0%} of {peak / 1e9:.1f} ({label})" for label, peak in zip(PRODUCTS, peaks))
+            print(f"{name:14} {what:9} {rate / 1e9:7.1f} GFLOP/s: {shares}", flush=True)
 
 
 def cases(name: str) -> list[tuple[str, float, Callable[[], None]]]:
@@ -82,13 +86,14 @@ def words(n: int) -> WordTokenizer:
     return WordTokenizer([f"w{i}" for i in range(n)], unknown=None, eos=None)
 
 
-def matmul_peak(clock: Callable[[], float]) -> float:
-    """Floating point operations per second of the best square product."""
-    best = 0.0
+def matmul_peaks(clock: Callable[[], float]) -> list[float]:
+    """Floating point operations per second of the best square product, for each of PRODUCTS."""
+    best = [0.0] * len(PRODUCTS)
     for n in (1024, 2048):
         a, b = torch.rand(n, n), torch.rand(n, n)
-        a @ b
-        best = max(best, *(2 * n**3 / timed(functools.partial(torch.mm, a, b), clock) for _ in range(3)))
+        for i, product in enumerate(PRODUCTS.values()):
+            product(a, b)
+            best[i] = max(best[i], *(2 * n**3 / timed(functools.partial(product, a, b), clock) for _ in range(3)))
     return best
 
 

@@ -1,10 +1,12 @@
 """nanoGPT's recipe for a processor: tiny Shakespeare, 4 layers, 4 heads, 128 wide, 2,000 steps of 12 x 64 characters.
 
-Published validation loss: 1.88. It is the mean over windows of 64 characters, each read on its own, of
-the last tenth of the text; here over all of them without overlap. NEUROLM_DATA names the folder of data.
+Published validation loss: 1.88, nanoGPT's estimate from 20 batches of 12 windows drawn from the last tenth of the text.
+Here each model is measured in both ways, by such an estimate and over every window of that text without overlap, and
+with several seeds; `--nanogpt` trains nanoGPT's own model in the loop of its train.py, to be measured alike.
+NEUROLM_DATA names the folder of data.
 
-    python benchmarks/shakespeare_cpu.py [FOLDER]
-    python benchmarks/shakespeare_cpu.py [FOLDER] --nanogpt nanoGPT     # its model in its loop on the same windows, too
+    python benchmarks/shakespeare_cpu.py
+    python benchmarks/shakespeare_cpu.py --nanogpt nanoGPT --seeds 1337 1 2 --json shakespeare.json   # a killed run goes on
 """
 
 from __future__ import annotations
@@ -15,81 +17,104 @@ import math
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
+from torch.nn import functional as F
 
 from neurolm.training.config import TrainConfig
-from neurolm.training.corpus import encode_documents
-from neurolm.training.evaluate import token_nats
-from neurolm.training.recipe import train
+from neurolm.training.recipe import build_tokenizer, read_split, train
 
 CONFIG = Path(__file__).parents[1] / "configs" / "train" / "shakespeare-char-cpu.yaml"
-PUBLISHED = 1.88
+PUBLISHED, LENGTH, ROWS, N_BATCHES = 1.88, 64, 12, 20
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # inputs, targets (B, T) -> nats per character
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", help="where the model goes; a run that is there goes on")
-    parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to be measured in the same way")
-    parser.add_argument("--json", type=Path, help="write the result to this file")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1337])
+    parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to be trained and measured too")
+    parser.add_argument("--json", type=Path, help="write the results to this file, run by run; runs that it holds are not repeated")
     options = parser.parse_args()
     config = TrainConfig.from_dict(yaml.safe_load(CONFIG.read_text()))
-    began = time.perf_counter()
-
-    def say(done: float, total: float, unit: str = "", note: str = "") -> None:
-        print(f"{time.perf_counter() - began:6.0f} s  {done:.0f}/{total:.0f} {unit}  {note}", flush=True)
-
-    report = train(config, options.folder or tempfile.mkdtemp(), say)
-    assert report is not None
-    held_out = encode_documents([*report.split.validation, *report.split.test], report.lm.tokenizer)
-    nats = np.concatenate(token_nats(report.lm, held_out, context=64, stride=64))
-    result = {
-        "validation_loss": float(nats.mean()),
-        "published": PUBLISHED,
-        "n_characters": len(nats),
-        "n_parameters": report.n_parameters,
-        "seconds": time.perf_counter() - began,
-        "best_step": report.result.best_step,
-    }
-    print(f"validation loss {result['validation_loss']:.4f} (published {PUBLISHED}) over {len(nats):,} characters")
+    split = read_split(config.corpus)
+    tokenizer = build_tokenizer(config.tokenizer, split.train)
+    parts = split.train, [*split.validation, *split.test]
+    train_ids, held_out = (torch.tensor(np.concatenate([tokenizer.encode(d.text) for d in part])) for part in parts)
+    runs: dict[str, Callable[[int], Loss]] = {"neurolm": lambda seed: our_loss(config, seed)}
     if options.nanogpt is not None:
-        tokenizer = report.lm.tokenizer
-        train_ids, held_out_ids = (
-            np.concatenate([tokenizer.encode(document.text) for document in part])
-            for part in (report.split.train, [*report.split.validation, *report.split.test])
+        runs["nanoGPT"] = lambda seed: nanogpt_loss(options.nanogpt, train_ids, tokenizer.vocab_size, seed)
+    found = json.loads(options.json.read_text()) if options.json and options.json.exists() else []
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {(len(held_out) - 1) // LENGTH} held-out windows")
+    for seed in options.seeds:
+        for name, run in runs.items():
+            row = next((row for row in found if (row["model"], row["seed"]) == (name, seed)), None)
+            if row is None:
+                began = time.perf_counter()
+                loss = run(seed)
+                seconds = time.perf_counter() - began
+                row = {"model": name, "seed": seed, "seconds": seconds, **measure(loss, held_out, seed)}
+                found.append(row)
+            print(f"{name:8} seed {seed:4}: all windows {row['all']:.4f}, 20 batches {row['estimate']:.4f}, {row['seconds']:.0f} s")
+            if options.json:
+                options.json.write_text(json.dumps(found, indent=1) + "\n")
+    for name in runs:
+        every, estimates = ([row[key] for row in found if row["model"] == name] for key in ("all", "estimate"))
+        print(
+            f"{name:8} mean of {len(every)}: all windows {np.mean(every):.4f}, 20 batches {np.mean(estimates):.4f}; "
+            f"published {PUBLISHED}"
         )
-        result["nanogpt_validation_loss"] = nanogpt_loss(options.nanogpt, train_ids, held_out_ids, tokenizer.vocab_size)
-        print(f"nanoGPT's own model and loop, same windows: {result['nanogpt_validation_loss']:.4f}")
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def nanogpt_loss(path: Path, train_ids: np.ndarray, held_out_ids: np.ndarray, vocab_size: int) -> float:
-    """Validation loss of nanoGPT's model after the loop of its train.py with the settings of its README."""
-    sys.path.insert(0, str(path))
+def measure(loss: Loss, held_out: torch.Tensor, seed: int) -> dict[str, float]:
+    """Over every window, each from a blank start; and from random windows, as nanoGPT estimates it."""
+    n = (len(held_out) - 1) // LENGTH
+    x, y = (held_out[j : j + n * LENGTH].view(n, LENGTH) for j in (0, 1))
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [windows(held_out, torch.randint(len(held_out) - LENGTH, (ROWS,), generator=generator)) for _ in range(N_BATCHES)]
+    with torch.no_grad():
+        total = sum(float(loss(x[i : i + 64], y[i : i + 64])) * len(x[i : i + 64]) for i in range(0, n, 64))
+        return {"all": total / n, "estimate": float(np.mean([float(loss(*batch)) for batch in drawn]))}
+
+
+def windows(text: torch.Tensor, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    x, y = (torch.stack([text[i + j : i + j + LENGTH] for i in starts]) for j in (0, 1))
+    return x, y
+
+
+def our_loss(config: TrainConfig, seed: int) -> Loss:
+    """Our model after our trainer."""
+    config = replace(config, batches=replace(config.batches, seed=seed), trainer=replace(config.trainer, seed=seed))
+    with tempfile.TemporaryDirectory() as folder:
+        report = train(config, folder)
+    assert report is not None
+    return lambda x, y: F.cross_entropy(report.lm.step(x, None, []).logits.flatten(0, 1), y.flatten())
+
+
+def nanogpt_loss(path: Path, train_ids: torch.Tensor, vocab_size: int, seed: int) -> Loss:
+    """nanoGPT's model after the loop of its train.py with the settings of its README."""
+    if str(path) not in sys.path:
+        sys.path.insert(0, str(path))
     from model import GPT, GPTConfig
 
-    torch.manual_seed(1337)
-    model = GPT(GPTConfig(64, vocab_size, 4, 4, 128, dropout=0.0, bias=False))
+    torch.manual_seed(seed)
+    model = GPT(GPTConfig(LENGTH, vocab_size, 4, 4, 128, dropout=0.0, bias=False))
     optimizer = model.configure_optimizers(0.1, 1e-3, (0.9, 0.99), "cpu")
-    text = torch.from_numpy(train_ids)
     for step in range(2001):
         lr = 1e-3 * (step + 1) / 101 if step < 100 else 1e-4 + 9e-4 * (1 + math.cos(math.pi * (step - 100) / 1900)) / 2
         for group in optimizer.param_groups:
             group["lr"] = lr
-        starts = torch.randint(len(text) - 64, (12,))
-        x, y = (torch.stack([text[i + j : i + j + 64] for i in starts]) for j in (0, 1))
+        x, y = windows(train_ids, torch.randint(len(train_ids) - LENGTH, (ROWS,)))
         model(x, y)[1].backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    n = (len(held_out_ids) - 1) // 64
-    x, y = (torch.from_numpy(held_out_ids[j : j + n * 64]).view(n, 64) for j in (0, 1))
-    with torch.no_grad():
-        return sum(float(model(x[i : i + 64], y[i : i + 64])[1]) * len(x[i : i + 64]) for i in range(0, n, 64)) / n
+    model.eval()
+    return lambda x, y: model(x, y)[1]
 
 
 if __name__ == "__main__":

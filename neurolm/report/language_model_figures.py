@@ -37,7 +37,13 @@ def recall_by_lag(
     chance : float
     interval : mapping of str to array of shape (2, n_lags), optional
     """
-    return _curves(lags, accuracy, x="lag", y="accuracy", x_label="steps to remember", chance=chance, interval=interval or {})
+    picture = _curves(lags, accuracy, x="lag", y="accuracy", x_label="steps to remember", chance=chance, interval=interval or {})
+    if min(lags) > 0:  # models part at short lags: there the axis needs room
+        axes = picture.figure.axes[0]
+        axes.set_xscale("log")
+        axes.minorticks_off()
+        axes.set_xticks(lags, [f"{lag:g}" for lag in lags])
+    return picture
 
 
 def attention_map(weights: np.ndarray, tokens: Sequence[str], *, title: str = "") -> Picture:
