@@ -133,6 +133,8 @@ def transfer(
     corpora: Annotated[Path, typer.Option(help="Folder with masc_tagged.zip and movie_reviews.zip of NLTK.")],
     seeds: Annotated[int, typer.Option(min=2, help="How many seeds.")] = 5,
     documents: Annotated[tuple[int, int], typer.Option(help="Training and test documents.")] = (40, 30),
+    validation: Annotated[int, typer.Option(min=0, help="Documents on which learning rates are chosen.")] = 0,
+    lr: Annotated[list[float] | None, typer.Option(help="Learning rate, 0.001 by default; give several to choose.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="Training steps.")] = 150,
     max_tokens: Annotated[int, typer.Option(min=2, help="Longest example.")] = 128,
     how: Annotated[str, typer.Option(help="full, head or lora.")] = "full",
@@ -142,26 +144,31 @@ def transfer(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained.")] = False,
 ) -> None:
-    """Fine-tune pretrained and fresh weights with the same data, steps and seeds, and compare."""
+    """Fine-tune pretrained and fresh weights with the same data, steps and seeds, and compare.
+
+    Of several learning rates each of the two gets its best on the validation documents.
+    """
     from neurolm.cli.features import open_model
     from neurolm.training.corpus import read_documents
     from neurolm.training.transfer_study import ARCHIVES, transfer_study
 
     check_choice("task", task, ARCHIVES)
+    lrs = tuple(lr or [1e-3])
     if dry_run:
-        say(f"{model}, {task}: 2 x {seeds} runs of {steps} steps, {documents[0]} documents to learn, {documents[1]} to test")
+        n_runs = f"2 x {seeds} runs" if len(lrs) == 1 else f"2 x {len(lrs)} learning rates x {seeds} runs"
+        say(f"{model}, {task}: {n_runs} of {steps} steps, {documents[0]} documents to learn, {documents[1]} to test")
         return
     text = None if remember is None else read_documents([str(remember)], form="spoken")
     with progress("transfer") as report:
         study = transfer_study(
-            open_model(model, device), task, corpora, n_train=documents[0], n_test=documents[1], seeds=range(seeds),
-            remember=text, progress=report, how=how, n_steps=steps, max_tokens=max_tokens,
+            open_model(model, device), task, corpora, n_train=documents[0], n_test=documents[1], n_validation=validation,
+            seeds=range(seeds), lrs=lrs, remember=text, progress=report, how=how, n_steps=steps, max_tokens=max_tokens,
         )  # fmt: skip
     gain, (low, high) = study.gain, study.gain.interval()
     say(f"{task}: {study.n_train:,} examples to learn from, {study.n_test:,} to test, {seeds} seeds, {steps} steps, {how}")
     say(f"commonest class  {study.baseline:.3f}")
-    for name, accuracy in (("from scratch", gain.scratch), ("pretrained", gain.pretrained)):
-        say(f"{name:<15}  {accuracy.mean():.3f}   {accuracy.min():.3f} to {accuracy.max():.3f}")
+    for name, accuracy, rate in (("from scratch", gain.scratch, gain.lrs[1]), ("pretrained", gain.pretrained, gain.lrs[0])):
+        say(f"{name:<15}  {accuracy.mean():.3f}   {accuracy.min():.3f} to {accuracy.max():.3f}   learning rate {rate:g}")
     say(f"gain             {gain.gain:.3f}   95 % interval {low:.3f} to {high:.3f}")
     if gain.forgetting:
         before = gain.forgetting[0].before.per_word

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from neurolm.checks import bad, check_choice
 from neurolm.lm.language_model import check_layers
@@ -82,6 +83,7 @@ class SequenceClassifier(nn.Module):
         else:
             real = torch.arange(h.shape[1], device=h.device) < lengths.to(h.device)[:, None]  # (B, T)
             pooled = (h * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+        pooled = F.layer_norm(pooled, pooled.shape[1:])  # means of many states are small: a head would learn slowly
         return self.head(self.dropout(pooled))
 
 

@@ -66,6 +66,7 @@ class FineTuned:
     classifier : the network on top of it, or None for completion
     result : how the training went
     forgetting : perplexity of the text to remember, before and after; None where none was given
+    max_tokens : longest example, in training and when accuracy is measured
     adapters : peft's model where `how` was "lora", else None
     """
 
@@ -73,6 +74,7 @@ class FineTuned:
     classifier: nn.Module | None
     result: TrainResult
     forgetting: Forgetting | None
+    max_tokens: int
     adapters: Any = None
 
     def accuracy(self, task: TokenTask | SequenceTask, *, batch_size: int = 32) -> float:
@@ -80,7 +82,7 @@ class FineTuned:
         if self.classifier is None:
             raise bad("task", "be a TokenTask or SequenceTask for a model tuned to classify", type(task).__name__)
         self.classifier.eval()
-        examples = task.examples(self.lm.tokenizer, 1, max_tokens=self.lm.max_context)
+        examples = task.examples(self.lm.tokenizer, 1, max_tokens=self.max_tokens)
         right = count = 0
         with torch.no_grad():
             for first in range(0, len(task), batch_size):
@@ -177,7 +179,7 @@ def fine_tune(
     result = Trainer(objective, examples, settings).fit(progress)
     objective.module.eval()
     forgetting = None if remember is None else Forgetting(perplexity(base, remember), perplexity(tuned, remember))
-    return FineTuned(tuned, classifier, result, forgetting, adapters)
+    return FineTuned(tuned, classifier, result, forgetting, limit, adapters)
 
 
 def add_lora(
@@ -213,11 +215,13 @@ class PretrainingGain:
     """Accuracy with pretrained and with fresh weights, at equal budget, seed by seed.
 
     pretrained, scratch : (n_seeds,)
+    lrs : learning rate of each of the two
     forgetting : of the pretrained model, one for each seed; empty where there was no text to remember
     """
 
     pretrained: np.ndarray
     scratch: np.ndarray
+    lrs: tuple[float, float]
     forgetting: tuple[Forgetting, ...] = ()
 
     @property
@@ -242,6 +246,8 @@ def pretraining_gain(
     test: TokenTask | SequenceTask,
     seeds: Sequence[int] = (0, 1, 2),
     *,
+    lrs: Sequence[float] = (1e-3,),
+    validation: TokenTask | SequenceTask | None = None,
     remember: Text | Sequence[Text] | None = None,
     progress: Progress = silent,
     **settings: Any,
@@ -255,20 +261,50 @@ def pretraining_gain(
     train, test : TokenTask or SequenceTask
     seeds : sequence of int
         Each draws the order of examples, the head and the fresh weights.
+    lrs : sequence of float
+        Learning rates to try. Pretrained and fresh weights each get the one with the highest mean accuracy
+        over seeds on `validation`: what suits the one is often too much or too little for the other.
+    validation : TokenTask or SequenceTask, optional
+        Needed to choose between learning rates; the test part has no say.
     remember : text, optional
         What the pretrained model should still predict afterwards; see `Forgetting`.
     **settings
         Of `fine_tune`.
     """
-    found = np.zeros((2, len(seeds)))
-    forgetting = []
-    for i, seed in enumerate(seeds):
-        tuned = fine_tune(lm, train, seed=seed, remember=remember, **settings)
-        fresh = fine_tune(untrained(lm, seed=seed), train, seed=seed, **settings)
-        found[:, i] = tuned.accuracy(test), fresh.accuracy(test)
-        forgetting += [] if tuned.forgetting is None else [tuned.forgetting]
-        progress(i + 1, len(seeds), "seeds", f"pretrained {found[0, i]:.3f}, from scratch {found[1, i]:.3f}")
-    return PretrainingGain(found[0], found[1], tuple(forgetting))
+    if not lrs or (len(lrs) > 1 and validation is None):
+        raise bad("lrs", "hold one learning rate, or come with a validation part to choose on", tuple(lrs))
+    starts = {"pretrained": lambda seed: lm, "from scratch": lambda seed: untrained(lm, seed=seed)}
+    best, n_done = [], 0
+    for name, start in starts.items():
+        tried = []
+        for lr in lrs:
+            run = _Runs(lr, [], [], [])
+            for seed in seeds:
+                text = remember if name == "pretrained" else None
+                run.add(fine_tune(start(seed), train, seed=seed, lr=lr, remember=text, **settings), validation, test)
+                n_done += 1
+                note = f"{name}, learning rate {lr:g}: {run.accuracy[-1]:.3f}"
+                progress(n_done, len(starts) * len(lrs) * len(seeds), "runs", note)
+            tried.append(run)
+        best.append(max(tried, key=lambda run: float(np.mean(run.validation))))
+    pretrained, scratch = best
+    forgetting = tuple(each for each in pretrained.forgetting if each is not None)
+    return PretrainingGain(np.array(pretrained.accuracy), np.array(scratch.accuracy), (pretrained.lr, scratch.lr), forgetting)
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """What one learning rate gave, seed by seed."""
+
+    lr: float
+    validation: list[float]
+    accuracy: list[float]
+    forgetting: list[Forgetting | None]
+
+    def add(self, tuned: FineTuned, validation: TokenTask | SequenceTask | None, test: TokenTask | SequenceTask) -> None:
+        self.validation.append(0.0 if validation is None else tuned.accuracy(validation))
+        self.accuracy.append(tuned.accuracy(test))
+        self.forgetting.append(tuned.forgetting)
 
 
 def _objective(

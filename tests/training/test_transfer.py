@@ -162,6 +162,28 @@ def test_pretraining_beats_scratch_where_it_taught_the_task():
     assert nothing.interval()[0] < 0 < nothing.interval()[1]
 
 
+def test_each_start_gets_the_learning_rate_that_is_best_on_the_validation_part():
+    lm = LSTM(WORDS, 24, 1)
+    parts = {"train": tags(60), "test": tags(40, seed=1), "seeds": (0, 1), "n_steps": 20}
+    gain = pretraining_gain(lm, **parts, lrs=(1e-6, 1e-2), validation=tags(20, seed=2))
+    assert gain.lrs == (1e-2, 1e-2)
+    alone = pretraining_gain(lm, **parts, lrs=(1e-2,))
+    assert np.array_equal(gain.pretrained, alone.pretrained)
+    assert np.array_equal(gain.scratch, alone.scratch)
+    taught = fine_tune(lm, tags(60), n_steps=60, lr=0.01).lm
+    gain = pretraining_gain(taught, **parts, lrs=(0.01, 1.0), validation=tags(20, seed=2))
+    assert gain.pretrained.mean() > 0.9, "a rate that destroys what was learned is not taken"
+    with pytest.raises(InputError, match="lrs must hold one learning rate, or come with a validation part"):
+        pretraining_gain(lm, **parts, lrs=(1e-3, 1e-2))
+
+
+def test_a_long_text_is_cut_when_it_is_judged_as_it_was_when_it_was_learned():
+    tuned = fine_tune(LSTM(WORDS, 24, 1), moods(60), n_steps=80, lr=0.01, max_tokens=7)
+    texts = moods(40, seed=1)
+    longer = SequenceTask(tuple("likes hears " * 50 + text for text in texts.texts), texts.labels, texts.classes)
+    assert tuned.accuracy(longer) == tuned.accuracy(texts) > 0.95
+
+
 def test_impossible_requests_are_refused():
     lm = LSTM(WORDS, 8, 1)
     with pytest.raises(InputError, match="LoRA is for models of transformers"):
@@ -193,8 +215,10 @@ def zipped(folder):
 
 @pytest.mark.parametrize(("task", "n_examples"), [("parts-of-speech", 12 * 10), ("sentiment", 10)])
 def test_a_study_compares_on_documents_that_were_not_learned_from(tmp_path, task, n_examples):
-    train, test = read_study(task, zipped(tmp_path), n_train=10, n_test=5)
-    assert (len(train), len(test)) == (n_examples, n_examples // 2)
+    train, validation, test = read_study(task, zipped(tmp_path), n_train=10, n_validation=2, n_test=5)
+    assert (len(train), len(validation), len(test)) == (n_examples, n_examples // 5, n_examples // 2)
+    train, nothing, test = read_study(task, tmp_path, n_train=10, n_test=5)
+    assert len(nothing) == 0
     study = transfer_study(
         LSTM(WORDS, 16, 1), task, tmp_path, n_train=10, n_test=5, seeds=(0, 1), n_steps=30, lr=0.02, remember="the cat sees"
     )
@@ -204,7 +228,7 @@ def test_a_study_compares_on_documents_that_were_not_learned_from(tmp_path, task
 
 
 def test_a_study_of_more_documents_than_there_are_is_refused(tmp_path):
-    with pytest.raises(InputError, match="share 20 documents"):
+    with pytest.raises(InputError, match="share 20 documents, with some"):
         read_study("parts-of-speech", zipped(tmp_path), n_train=15, n_test=6)
     with pytest.raises(InputError, match="task must be one of"):
         read_study("tagging", tmp_path, n_train=1, n_test=1)
