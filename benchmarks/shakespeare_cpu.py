@@ -38,7 +38,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1337])
     parser.add_argument("--nanogpt", type=Path, help="a checkout of nanoGPT, to be trained and measured too")
-    parser.add_argument("--json", type=Path, help="write the results to this file, run by run; runs that it holds are not repeated")
+    parser.add_argument(
+        "--json", type=Path, help="write the results to this file, run by run; runs that it holds are not repeated"
+    )
     options = parser.parse_args()
     config = TrainConfig.from_dict(yaml.safe_load(CONFIG.read_text()))
     split = read_split(config.corpus)
@@ -59,7 +61,9 @@ def main() -> None:
                 seconds = time.perf_counter() - began
                 row = {"model": name, "seed": seed, "seconds": seconds, **measure(loss, held_out, seed)}
                 found.append(row)
-            print(f"{name:8} seed {seed:4}: all windows {row['all']:.4f}, 20 batches {row['estimate']:.4f}, {row['seconds']:.0f} s")
+            print(
+                f"{name:8} seed {seed:4}: all windows {row['all']:.4f}, 20 batches {row['estimate']:.4f}, {row['seconds']:.0f} s"
+            )
             if options.json:
                 options.json.write_text(json.dumps(found, indent=1) + "\n")
     for name in runs:

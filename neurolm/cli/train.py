@@ -162,7 +162,7 @@ def transfer(
     with progress("transfer") as report:
         study = transfer_study(
             open_model(model, device), task, corpora, n_train=documents[0], n_test=documents[1], n_validation=validation,
-            seeds=range(seeds), lrs=lrs, remember=text, progress=report, how=how, n_steps=steps, max_tokens=max_tokens,
+            seeds=range(seeds), lr=lrs, remember=text, progress=report, how=how, n_steps=steps, max_tokens=max_tokens,
         )  # fmt: skip
     gain, (low, high) = study.gain, study.gain.interval()
     say(f"{task}: {study.n_train:,} examples to learn from, {study.n_test:,} to test, {seeds} seeds, {steps} steps, {how}")

@@ -65,7 +65,8 @@ def model_card(config: TrainConfig, report: TrainReport) -> str:
         "",
         "## Limits",
         "",
-        _beside_the_baseline(report) + "A few megabytes of old books and speeches: enough to learn from, to test with and to compare architectures, not "
+        _beside_the_baseline(report)
+        + "A few megabytes of old books and speeches: enough to learn from, to test with and to compare architectures, not "
         "to be taken for a model of present-day English. What it writes reflects its sources.",
         "",
     ]

@@ -246,7 +246,7 @@ def pretraining_gain(
     test: TokenTask | SequenceTask,
     seeds: Sequence[int] = (0, 1, 2),
     *,
-    lrs: Sequence[float] = (1e-3,),
+    lr: float | Sequence[float] = 1e-3,
     validation: TokenTask | SequenceTask | None = None,
     remember: Text | Sequence[Text] | None = None,
     progress: Progress = silent,
@@ -261,8 +261,8 @@ def pretraining_gain(
     train, test : TokenTask or SequenceTask
     seeds : sequence of int
         Each draws the order of examples, the head and the fresh weights.
-    lrs : sequence of float
-        Learning rates to try. Pretrained and fresh weights each get the one with the highest mean accuracy
+    lr : float or sequence of float
+        The learning rate, or several to try. Pretrained and fresh weights each get the one with the highest mean accuracy
         over seeds on `validation`: what suits the one is often too much or too little for the other.
     validation : TokenTask or SequenceTask, optional
         Needed to choose between learning rates; the test part has no say.
@@ -271,20 +271,21 @@ def pretraining_gain(
     **settings
         Of `fine_tune`.
     """
-    if not lrs or (len(lrs) > 1 and validation is None):
-        raise bad("lrs", "hold one learning rate, or come with a validation part to choose on", tuple(lrs))
+    rates = (lr,) if isinstance(lr, int | float) else tuple(lr)
+    if not rates or (len(rates) > 1 and validation is None):
+        raise bad("lr", "be one learning rate, or come with a validation part to choose on", rates)
     starts = {"pretrained": lambda seed: lm, "from scratch": lambda seed: untrained(lm, seed=seed)}
     best, n_done = [], 0
     for name, start in starts.items():
         tried = []
-        for lr in lrs:
-            run = _Runs(lr, [], [], [])
+        for rate in rates:
+            run = _Runs(rate, [], [], [])
             for seed in seeds:
                 text = remember if name == "pretrained" else None
-                run.add(fine_tune(start(seed), train, seed=seed, lr=lr, remember=text, **settings), validation, test)
+                run.add(fine_tune(start(seed), train, seed=seed, lr=rate, remember=text, **settings), validation, test)
                 n_done += 1
-                note = f"{name}, learning rate {lr:g}: {run.accuracy[-1]:.3f}"
-                progress(n_done, len(starts) * len(lrs) * len(seeds), "runs", note)
+                note = f"{name}, learning rate {rate:g}: {run.accuracy[-1]:.3f}"
+                progress(n_done, len(starts) * len(rates) * len(seeds), "runs", note)
             tried.append(run)
         best.append(max(tried, key=lambda run: float(np.mean(run.validation))))
     pretrained, scratch = best

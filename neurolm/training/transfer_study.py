@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def read_study(
         raise bad("n_train, n_validation and n_test", problem, (n_train, n_validation, n_test))
     order = np.random.default_rng(seed).permutation(len(documents)).tolist()
     ends = np.cumsum([0, n_train, n_validation, n_test]).tolist()
-    parts = [order[first:last] for first, last in zip(ends, ends[1:])]
+    parts = [order[first:last] for first, last in pairwise(ends)]
     if isinstance(documents, SequenceTask):
         return tuple(documents.part(part) for part in parts)
     return tuple(_join([documents[i] for i in part], documents[0].classes) for part in parts)

@@ -165,16 +165,16 @@ def test_pretraining_beats_scratch_where_it_taught_the_task():
 def test_each_start_gets_the_learning_rate_that_is_best_on_the_validation_part():
     lm = LSTM(WORDS, 24, 1)
     parts = {"train": tags(60), "test": tags(40, seed=1), "seeds": (0, 1), "n_steps": 20}
-    gain = pretraining_gain(lm, **parts, lrs=(1e-6, 1e-2), validation=tags(20, seed=2))
+    gain = pretraining_gain(lm, **parts, lr=(1e-6, 1e-2), validation=tags(20, seed=2))
     assert gain.lrs == (1e-2, 1e-2)
-    alone = pretraining_gain(lm, **parts, lrs=(1e-2,))
+    alone = pretraining_gain(lm, **parts, lr=1e-2)
     assert np.array_equal(gain.pretrained, alone.pretrained)
     assert np.array_equal(gain.scratch, alone.scratch)
     taught = fine_tune(lm, tags(60), n_steps=60, lr=0.01).lm
-    gain = pretraining_gain(taught, **parts, lrs=(0.01, 1.0), validation=tags(20, seed=2))
+    gain = pretraining_gain(taught, **parts, lr=(0.01, 1.0), validation=tags(20, seed=2))
     assert gain.pretrained.mean() > 0.9, "a rate that destroys what was learned is not taken"
-    with pytest.raises(InputError, match="lrs must hold one learning rate, or come with a validation part"):
-        pretraining_gain(lm, **parts, lrs=(1e-3, 1e-2))
+    with pytest.raises(InputError, match="lr must be one learning rate, or come with a validation part"):
+        pretraining_gain(lm, **parts, lr=(1e-3, 1e-2))
 
 
 def test_a_long_text_is_cut_when_it_is_judged_as_it_was_when_it_was_learned():
