@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--windows", type=int, nargs=2, default=(450, 60), help="how many of 20 and of 100 words")
-    parser.add_argument("--words", type=int, default=600, help="how much of the story is swept")
+    parser.add_argument("--words", type=int, default=2174, help="how much of the story is swept; the default is all of it")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="cpu: CPU time, for a machine that others use too")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", help="write the results to this file")
@@ -221,17 +221,10 @@ class Bench:
         from neurolm.stimuli import ContextWindow
 
         longest, every = (10, 3) if self.quick else (100, 10)
-        layers, story = [self.lm.n_layers // 2], self.part(self.options.words)
+        middle, story = self.lm.n_layers // 2, self.part(self.options.words)
+        rows = {f"layer {layer}": self.sweep_of(layer, longest, story) for layer in (middle, self.lm.n_layers)}
+        layers, part = [middle], self.part(60 if self.quick else min(200, self.options.words))
         space = LMStates(self.lm, layers, ContextWindow(longest), lowercase=True)
-        with tempfile.TemporaryDirectory() as folder:
-            cpu = [time.process_time()]
-            alone, expected = self.timed(space.extract, story)
-            cpu.append(time.process_time())
-            swept, result = self.timed(self.cached(space, folder).sweep, story, range(1, longest + 1))
-            cpu.append(time.process_time())
-            difference = _difference(result[longest].values, expected.values)
-            n_bytes = sum(path.stat().st_size for path in Path(folder).glob("*.h5"))
-        part = self.part(60 if self.quick else min(200, self.options.words))
         with tempfile.TemporaryDirectory() as folder:
             swept_part, _ = self.timed(self.cached(space, folder).sweep, part, range(1, longest + 1))
         measured = range((every + 1) // 2, longest + 1, every)
@@ -240,18 +233,31 @@ class Bench:
         return {
             "n_words": len(story),
             "contexts": f"1..{longest}",
-            "seconds_longest_alone": alone,
-            "seconds_sweep": swept,
-            "sweep_over_longest_alone": swept / alone,
-            "sweep_over_longest_alone_in_cpu_time": (cpu[2] - cpu[1]) / (cpu[1] - cpu[0]),
-            "largest_difference_of_scale": difference,
-            "bytes_on_disk_over_values": n_bytes / (longest * expected.values.nbytes),
+            **rows,
             "n_words_of_part": len(part),
             "seconds_sweep_of_part": swept_part,
             "seconds_separate_of_part": separate,
             "separate_contexts_measured": f"every {every}th, times {every}",
             "separate_over_sweep": separate / swept_part,
         }
+
+    def sweep_of(self, layer: int, longest: int, story: Any) -> dict[str, float]:
+        """Every context up to `longest` words, into a cache, against the longest alone, which is not kept."""
+        from neurolm.features import LMStates
+        from neurolm.stimuli import ContextWindow
+
+        space = LMStates(self.lm, [layer], ContextWindow(longest), lowercase=True)
+        with tempfile.TemporaryDirectory() as folder:
+            alone, expected = self.timed(space.extract, story)
+            swept, result = self.timed(self.cached(space, folder).sweep, story, range(1, longest + 1))
+            n_bytes = sum(path.stat().st_size for path in Path(folder).glob("*.h5"))
+            return {
+                "seconds_longest_alone": alone,
+                "seconds_sweep": swept,
+                "sweep_over_longest_alone": swept / alone,
+                "largest_difference_of_scale": _difference(result[longest].values, expected.values),
+                "bytes_on_disk_over_values": n_bytes / (longest * expected.values.nbytes),
+            }
 
     def recurrent(self) -> dict[str, Any]:
         """The same for an LSTM of 2 x 650 units, and its stream."""
@@ -260,7 +266,7 @@ class Bench:
         from neurolm.stimuli import ContextWindow
 
         lm = LSTM(self.tokenizer, width=64 if self.quick else 650, n_layers=2).to(self.lm.device).eval()
-        story = self.part(self.options.words)
+        story = self.part(min(600, self.options.words))
         space = LMStates(lm, [1, 2], ContextWindow(100), lowercase=True)
         alone, expected = self.timed(space.extract, story)
         swept, result = self.timed(space.sweep, story, range(1, 101))

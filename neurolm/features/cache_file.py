@@ -131,11 +131,14 @@ class FileSink:
     def write(self, reads: Reads, values: Mapping[str, np.ndarray]) -> None:
         if self._descriptor < 0:
             self._create(values)
-        for name, rows in values.items():
-            rows = np.ascontiguousarray(rows, dtype=np.float32)
-            for context, word, row in zip(reads.contexts, reads.words, rows):
-                place, size = self._offsets[self.groups[context] + name]
-                _write_at(self._descriptor, row, place + int(word) * size)
+        order = np.lexsort((reads.words, reads.contexts))
+        contexts, words = reads.contexts[order], reads.words[order]
+        ends = np.flatnonzero((np.diff(contexts) != 0) | (np.diff(words) != 1)) + 1  # of words that lie one after another
+        for run in np.split(np.arange(len(order)), ends):
+            group, word = self.groups[contexts[run[0]]], int(words[run[0]])
+            for name, rows in values.items():
+                place, size = self._offsets[group + name]
+                _write_at(self._descriptor, rows[order[run]].astype(np.float32, copy=False), place + word * size)
 
     def done(self, n_passes: int) -> None:
         if time.monotonic() - self._synced_at >= self.sync_every_s:

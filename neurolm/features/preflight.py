@@ -15,7 +15,7 @@ from neurolm.features.lm_states import LMStates
 from neurolm.features.memory import layer_widths
 from neurolm.features.reading_plan import check_contexts
 from neurolm.features.surprisal import Surprisal
-from neurolm.lm.language_model import LanguageModel
+from neurolm.lm.language_model import LanguageModel, Predicts
 from neurolm.products import matmul, without_onednn
 from neurolm.stimuli.context_window import ContextWindow
 from neurolm.stimuli.transcript import Transcript
@@ -81,6 +81,8 @@ def plan_extraction(
     budget = space.choose_batch(plan)
     rate = matmul_rate(space.lm.device, measure_s)
     flops = _flops(space.lm, plan.lengths, depth, with_scores)
+    if isinstance(space, Surprisal) and not with_scores:  # the head at the places only
+        flops += 2.0 * space.lm.tokenizer.vocab_size * layer_widths(space.lm)[-1] * float((plan.lasts - plan.firsts).sum())
     is_stream = len(plan.starts) == 1 and plan.lengths[0] > budget and space.lm.max_context is None
     return ExtractionPlan(
         n_words=len(transcript),
@@ -145,9 +147,9 @@ def _lstm_flops(x: Any, state: Any, weights: Any, *rest: Any, out_shape: Any = N
 
 
 def _what_is_read(space: LMStates | Surprisal) -> tuple[int, bool, int]:
-    """(deepest layer, whether the output head is computed, columns of a row)."""
+    """(deepest layer, whether the output head is computed for every token, columns of a row)."""
     if isinstance(space, Surprisal):
-        return space.lm.n_layers, True, 2
+        return space.lm.n_layers, not isinstance(space.lm, Predicts), 2
     widths = layer_widths(space.lm)
     return max(space.layers), False, sum(widths[layer] for layer in space.layers)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from neurolm.features.memory import bytes_per_token, choose_budget
 from neurolm.features.reading import Reads, Sink, run_plan
 from neurolm.features.reading_plan import ReadingPlan, check_context, check_contexts, plan_reading
 from neurolm.features.text_rules import StoryTokens, TextRules
-from neurolm.lm.language_model import LanguageModel, State
+from neurolm.lm.language_model import LanguageModel, Predicts, State
 from neurolm.lm.tokenizer import WordTokens
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.context_window import ContextWindow
@@ -124,7 +124,7 @@ class Surprisal:
 
     def bytes_per_token(self) -> int:
         """What one token of a batch takes, roughly."""
-        return bytes_per_token(self.lm, 1, self.lm.tokenizer.vocab_size)
+        return bytes_per_token(self.lm, 1, 0 if isinstance(self.lm, Predicts) else self.lm.tokenizer.vocab_size)
 
     def prepare(
         self, transcript: Transcript, contexts: Sequence[ContextWindow]
@@ -165,23 +165,36 @@ def _read_predictions(
     rows, positions = np.repeat(reads.rows, n_pieces), np.repeat(reads.firsts, n_pieces) + piece
     targets = tokens.ids[np.repeat(tokens.spans[reads.words, 0], n_pieces) + piece]
     with torch.inference_mode():
-        output = lm.step(ids, state, [], logits=True)
-        assert output.logits is not None
-        surprisal, entropy = _score(output.logits, rows, positions, targets)
+        from_states = isinstance(lm, Predicts)  # then the head is computed at the places only
+        output = lm.step(ids, state, [lm.n_layers] if from_states else [], logits=not from_states)
+        scores = output.hidden[-1] if from_states else output.logits
+        assert scores is not None
+        predict = lm.predict if isinstance(lm, Predicts) else _as_is
+        surprisal, entropy = _score(scores, predict, rows, positions, targets)
     if not (np.isfinite(surprisal).all() and np.isfinite(entropy).all()):
         raise InputError(f"predictions of {lm.name} hold NaN or infinity; check its weights and number format.")
     sums = {"surprisal": np.add.reduceat(surprisal, begins), "entropy": np.add.reduceat(entropy, begins)}
     return {name: total[:, None].astype(np.float32) for name, total in sums.items()}, output.state
 
 
-def _score(logits: torch.Tensor, rows: np.ndarray, positions: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Surprisal of the targets and entropy of the predictions at these places of (B, T, V), in nats, float64."""
-    device = logits.device
+def _as_is(logits: torch.Tensor) -> torch.Tensor:
+    return logits
+
+
+def _score(
+    x: torch.Tensor,
+    predict: Callable[[torch.Tensor], torch.Tensor],
+    rows: np.ndarray,
+    positions: np.ndarray,
+    targets: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Surprisal of the targets and entropy of the predictions at these places of x (B, T, D), in nats, float64."""
+    device = x.device
     surprisal, entropy = np.empty(len(rows)), np.empty(len(rows))
     for start in range(0, len(rows), _BLOCK):
         part = slice(start, start + _BLOCK)
         at = [torch.from_numpy(index[part]).to(device) for index in (rows, positions, targets)]
-        log_p = torch.log_softmax(logits[at[0], at[1]].float(), dim=-1)  # (block, V)
+        log_p = torch.log_softmax(predict(x[at[0], at[1]]).float(), dim=-1)  # (block, V)
         surprisal[part] = -log_p.gather(1, at[2][:, None])[:, 0].double().cpu().numpy()
         entropy[part] = torch.special.entr(log_p.exp()).sum(-1).double().cpu().numpy()
     return surprisal, entropy

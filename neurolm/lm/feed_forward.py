@@ -102,8 +102,12 @@ class FeedForward(nn.Module):
             hidden.append(x if index + 1 in wanted else None)
             x = self.dropout(x)
         hidden += [None] * (self.n_layers - n_run)
-        scores = linear(x, self.embedding.weight[1:], self.head_bias) if logits else None
+        scores = self.predict(x) if logits else None
         return LMOutput(scores, tuple(hidden), tokens[:, ids.shape[1] :])
+
+    def predict(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See `Predicts.predict`."""
+        return linear(hidden, self.embedding.weight[1:], self.head_bias)
 
     def weights_hash(self) -> str:
         return hash_weights(self.state_dict(), self.config)

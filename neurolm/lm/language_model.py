@@ -102,6 +102,15 @@ class HiddenAt(Protocol):
         ...
 
 
+@runtime_checkable
+class Predicts(Protocol):
+    """What a model may offer where only some places of a text are predicted from."""
+
+    def predict(self, hidden: torch.Tensor) -> torch.Tensor:
+        """States of the last layer, as `step` returns them, (..., D) -> logits (..., V)."""
+        ...
+
+
 def map_state(function: Callable[[torch.Tensor], torch.Tensor], state: State) -> State:
     """Apply `function` to every tensor of a state."""
     if isinstance(state, torch.Tensor):

@@ -102,10 +102,10 @@ class RecurrentModel(nn.Module):
         x = embed_with_dropout(ids, self.embedding.weight, self.dropout.embedding, self.training)
         return locked_dropout(x, self.dropout.inputs, self.training)
 
-    def predict(self, h: torch.Tensor) -> torch.Tensor:
-        """States of the last layer (B, T, H) -> logits (B, T, V)."""
+    def predict(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See `Predicts.predict`; with dropout while training, where the states are (B, T, H)."""
         weight = self.embedding.weight if self.head is None else self.head.weight
-        return linear(locked_dropout(h, self.dropout.outputs, self.training), weight, self.head_bias)
+        return linear(locked_dropout(hidden, self.dropout.outputs, self.training), weight, self.head_bias)
 
     def weights_hash(self) -> str:
         return hash_weights(self.state_dict(), self.config)

@@ -156,8 +156,12 @@ class Transformer(nn.Module):
             x = self.norm(x)
             hidden[-1] = x if self.n_layers in wanted else None
         hidden += [None] * (self.n_layers - n_run)
-        scores = linear(x, self.embedding.weight) if logits else None
+        scores = self.predict(x) if logits else None
         return LMOutput(scores, tuple(hidden), (seen + ids.shape[1], tuple(kept)))
+
+    def predict(self, hidden: torch.Tensor) -> torch.Tensor:
+        """See `Predicts.predict`."""
+        return linear(hidden, self.embedding.weight)
 
     def hidden_at(
         self, ids: torch.Tensor, rows: torch.Tensor, places: torch.Tensor, layers: Sequence[int]
