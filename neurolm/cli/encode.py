@@ -14,6 +14,7 @@ from neurolm.checks import bad
 from neurolm.cli.features import read_layer, read_manifest
 from neurolm.cli.main import app
 from neurolm.cli.terminal import progress, say
+from neurolm.storage import exclusive_lock, write_text
 
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
@@ -37,13 +38,8 @@ def encode(
     from neurolm.cli.config import read_config
     from neurolm.cli.kinds import with_options
     from neurolm.cli.plan import make_plan
-    from neurolm.cli.recovery import write_recovery
     from neurolm.cli.run import find_config
     from neurolm.cli.stimuli import prepared_runs
-    from neurolm.cli.subjects import write_subjects
-    from neurolm.encoding.evaluate import evaluate
-    from neurolm.features import WordRate
-    from neurolm.storage import write_text
 
     plan = make_plan(with_options(read_config(find_config(config)), device=device, seed=seed))
     chosen = settings(plan)  # what cannot work is refused before anything is read
@@ -52,6 +48,17 @@ def encode(
     if dry_run:
         _say_sizes(plan, subjects)
         return
+    with exclusive_lock(plan.output / ".neurolm" / "encode.lock"):  # who comes second finds no half of what the first one keeps
+        _carry_out(plan, chosen, subjects)
+
+
+def _carry_out(plan: Plan, chosen: EvaluationSettings, subjects: Mapping[str, Sequence[BoldRun]]) -> None:
+    """Everything is scored, then written."""
+    from neurolm.cli.recovery import write_recovery
+    from neurolm.cli.subjects import write_subjects
+    from neurolm.encoding.evaluate import evaluate
+    from neurolm.features import WordRate
+
     baselines = {"word rate": [WordRate().extract(plan.dataset.transcript(story)) for story in plan.stories]}
     null = plan.output / "encoding" / "null"  # blocks that are scored, for a run that goes on after a kill
     with progress("encode") as report:

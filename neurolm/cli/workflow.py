@@ -95,10 +95,10 @@ def snakemake_command(name: str, output: Path, *, cores: int, profile: str | Non
         *("--rerun-triggers", "mtime"),
         *("--rerun-incomplete", "--nolock", "--nocolor"),
     ]
-    if profile:
-        folder = shipped("pipelines") / "profiles" / profile
-        command += ["--profile", str(folder if folder.is_dir() else profile)]
-    return command
+    if profile is None:
+        return [*command, "--resources", "gpu=1"]  # steps that ask for the GPU take it in turn
+    folder = shipped("pipelines") / "profiles" / profile
+    return [*command, "--profile", str(folder if folder.is_dir() else profile)]
 
 
 def shipped(kind: str) -> Path:
