@@ -94,3 +94,10 @@ def test_paths_in_a_config_are_relative_to_where_the_run_was_started(tmp_path, m
         run("my.yaml", output=None, cores=1, profile=None, device="cpu", seed=None, dry_run=False, list_configs=False)
         assert said in capsys.readouterr().out
     assert (tmp_path / "models" / "tiny" / "model.safetensors").is_file()
+
+
+def test_on_one_machine_steps_take_turns_on_its_gpu_and_on_a_cluster_they_do_not(tmp_path):
+    assert snakemake_command("comparison", tmp_path, cores=16)[-2:] == ["--resources", "gpu=1"]
+    on_cluster = snakemake_command("comparison", tmp_path, cores=16, profile="slurm")
+    assert "--resources" not in on_cluster
+    assert on_cluster[-1] == str(shipped("pipelines") / "profiles" / "slurm")
