@@ -66,7 +66,11 @@ class OneNode:
     def start_controller(self) -> None:
         subprocess.run(["slurmctld"], env=self.environment, check=True)
 
-    def kill_controller(self) -> None:
+    def kill_controller(self, saved_since: float = 0.0) -> None:
+        """Not before it has saved its jobs (it does so every few seconds): it would start again what runs, and drain the node."""
+        jobs = self.folder / "state" / "job_state"
+        while saved_since and not (jobs.exists() and jobs.stat().st_mtime > saved_since):
+            time.sleep(0.1)
         _kill(self.folder / "slurmctld.pid")
 
     def jobs(self) -> list[str]:
@@ -87,7 +91,7 @@ class OneNode:
 
 
 @contextlib.contextmanager
-def one_node(folder: Path, cpus: int = 2, memory_mb: int = 20_000) -> Iterator[OneNode]:
+def one_node(folder: Path, cpus: int = 2, memory_mb: int = 8000) -> Iterator[OneNode]:
     """Start munge, the controller and the node daemon; end them whatever happens."""
     for name in ("state", "spool"):
         (folder / name).mkdir(parents=True)

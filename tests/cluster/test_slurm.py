@@ -48,6 +48,11 @@ slurm-status-command: squeue
 slurm-init-seconds-before-status-checks: 2
 default-resources: [slurm_partition=main, slurm_account=none, mem_mb=2000, runtime=30]
 """
+SMALL = """\
+set-resources:
+  features: {mem_mb: 2000}
+  encode: {mem_mb: 2000}
+"""
 UNCOMPARED = (".neurolm", ".snakemake", "config.json")  # they name their folder, times and process ids
 
 
@@ -62,7 +67,7 @@ def test_a_workflow_on_slurm_gives_the_bytes_of_the_local_run_after_kills(tmp_pa
     local = subprocess.run([*command, config("local")], capture_output=True, text=True, env=environment)
     assert local.returncode == 0, local.stderr
 
-    profile = write_profile(tmp_path, PROFILE)
+    profile = write_profile(tmp_path, PROFILE + SMALL)
     log = tmp_path / "remote" / ".neurolm" / "snakemake.log"
     with one_node(tmp_path / "slurm") as node:
         environment = node.environment | {"NEUROLM_CACHE": str(tmp_path / "other-cache")}
@@ -71,8 +76,8 @@ def test_a_workflow_on_slurm_gives_the_bytes_of_the_local_run_after_kills(tmp_pa
         first = subprocess.Popen(run, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         job = _wait_for_step("features extract", tmp_path / "remote")
         job.kill()  # the job dies; the scheduler's retry does it again
-        _wait_for_step("features extract", tmp_path / "remote", other_than=job.pid)
-        node.kill_controller()  # the head node goes down and comes back
+        retried = _wait_for_step("features extract", tmp_path / "remote", other_than=job.pid)
+        node.kill_controller(retried.create_time())  # the head node goes down and comes back
         time.sleep(5)
         node.start_controller()
         step = _wait_for_step("encode", tmp_path / "remote")
@@ -98,7 +103,7 @@ def test_array_jobs_gpus_and_retries_are_asked_of_the_scheduler(tmp_path):
     assert local.returncode == 0, local.stderr
 
     profile = write_profile(tmp_path, PROFILE.replace("retries: 2", "retries: 1") + "slurm-array-jobs: map\n")
-    with one_node(tmp_path / "slurm") as node:
+    with one_node(tmp_path / "slurm", memory_mb=16_500) as node:
         node.note_submissions()
 
         def run(text, name):
