@@ -155,18 +155,19 @@ def structure_yoking(changes: np.ndarray, crossed: np.ndarray) -> np.ndarray:
     Returns
     -------
     ratio : array of shape (n_voxels,)
-        Influence at each lag relative to that of the same swaps at lag 0, summed over the lags
-        that have swaps on either side.
+        Influence at each lag relative to that of the same swaps at lag 0, averaged over the lags that
+        have swaps on either side; a lag with few on one of them counts little.
     """
     n_across, n_within = crossed.sum(0), (~crossed).sum(0)
     both = (n_across > 0) & (n_within > 0)
+    weight = (n_across * n_within / len(crossed))[both]  # inverse variance of a difference of two means
     if not both.any():
         return np.full(changes.shape[2], np.nan)
     part, at_once = changes[:, both], changes[:, 0]
     sides = []
     for side in (crossed[:, both], ~crossed[:, both]):
         with np.errstate(invalid="ignore", divide="ignore"):
-            sides.append((np.einsum("sl,slv->lv", side, part) / np.einsum("sl,sv->lv", side, at_once)).sum(0))
+            sides.append(weight @ (np.einsum("sl,slv->lv", side, part) / np.einsum("sl,sv->lv", side, at_once)))
     across, within = sides
     with np.errstate(invalid="ignore", divide="ignore"):
         return across / within

@@ -65,6 +65,16 @@ def test_yoking_is_unknown_where_no_lag_is_on_both_sides():
     assert np.isnan(structure_yoking(np.ones((2, 2, 3)), crossed)).all()
 
 
+def test_a_lag_with_a_single_swap_on_one_side_hardly_moves_the_yoking():
+    rng = np.random.default_rng(0)
+    changes = np.exp(-np.arange(30) / 8)[None, :, None] * rng.exponential(size=(200, 1, 1)) * rng.uniform(0.8, 1.2, (200, 30, 1))
+    crossed = np.arange(30) >= rng.integers(5, 15, 200)[:, None]
+    crossed[0] = False  # one sentence is long, and a single odd swap is all that stays within
+    changes[0, 1:] *= 20  # it changed little at once
+    changes[0] /= 20
+    assert structure_yoking(changes, crossed)[0] == pytest.approx(1, abs=0.3)  # .2 where every lag counts alike
+
+
 def test_power_law_and_exponential_are_told_apart():
     lags = np.arange(21)
     planted = np.array([[1.0, 0.5, 2.0], [0.3, 1.0, 0.05], [0.2, 0.9, 0.5]])  # a, b, c of three voxels
