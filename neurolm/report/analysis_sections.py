@@ -100,8 +100,9 @@ def timescale_pictures(
 
 
 def _model_windows(result: WindowResult) -> dict[str, np.ndarray]:
+    """Those of the language model's units, of which at least half have one."""
     beside = (("units of the language model", result.model), ("of an untrained one", result.untrained))
-    return {name: one.index for name, one in beside if one is not None}
+    return {name: one.index for name, one in beside if one is not None and np.isfinite(one.index).mean() >= 0.5}
 
 
 def _model_lines(result: WindowResult, window: str) -> list[str]:
@@ -117,7 +118,7 @@ def _model_lines(result: WindowResult, window: str) -> list[str]:
             lines.append(f"None of {who} own {len(one.index):,} units has a {window} within the scales asked for.")
             continue
         if len(one.index) == 1:
-            lines.append(f"The same of {who} own value: {number(one.index[0], 1)} {one.units}.")
+            lines.append(f"{window.capitalize()} of {who} own single value: {number(one.index[0], 1)} {one.units}.")
             continue
         low, median, high = np.nanquantile(one.index, [0.25, 0.5, 0.75])
         unknown = int((~np.isfinite(one.index)).sum())

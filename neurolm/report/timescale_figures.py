@@ -131,8 +131,9 @@ def timescale_map(
         axes.plot(index[order][known], y[known], "o", color=BLUE, ms=7)
         for row in y[~known]:
             axes.annotate(
-                "n/a", (0, row), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center", color=SOFT
-            )
+                "n/a", (0, row), (4, 0), xycoords=("axes fraction", "data"), textcoords="offset points", va="center", color=SOFT,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            )  # fmt: skip
         axes.set(
             yticks=y, yticklabels=[short(regions[i]) for i in order], ylim=(len(order) - 0.4, -0.6), xlabel=f"{label} ({units})"
         )
@@ -184,8 +185,12 @@ def timescale_histogram(index: np.ndarray, *, units: str, label: str = "window")
 
 
 def _ticks(scales: np.ndarray, n_most: int = 6) -> tuple[list[float], list[str]]:
-    step = -(-len(scales) // n_most)
-    shown = [float(s) for s in scales[::step]]
+    """Some of the scales for a logarithmic axis: evenly picked, those in equal steps (lags) evenly by their logarithm."""
+    picked = np.arange(0, len(scales), -(-len(scales) // n_most))
+    if len(scales) > n_most and np.allclose(np.diff(scales), scales[1] - scales[0]):
+        wanted = np.geomspace(scales[0], scales[-1], n_most)
+        picked = np.unique(np.abs(scales[:, None] - wanted).argmin(axis=0))
+    shown = [float(scales[i]) for i in picked]
     return shown, [f"{s:.3g}" for s in shown]
 
 
