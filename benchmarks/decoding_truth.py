@@ -1,14 +1,14 @@
 """What the decoder finds in listeners whose truth is known: from no signal to plenty, with intervals over seeds.
 
-    python benchmarks/decoding_truth.py --json results.json
+    python benchmarks/decoding_truth.py --json results.json      # goes on where it was stopped; more seeds are added
     python benchmarks/decoding_truth.py --quick
 
 Real Moth stories (NEUROLM_DATA), a language model of neurolm for features and proposals, planted weights,
 planted noise covariance with AR(1) in time; every decoder is learned from six training stories, the test story
 is held out. At each signal-to-noise ratio: decodes at the true word times with and without the true words among
-the candidates, search error and model error, ranks under teacher forcing with and without the noise covariance,
-identification of windows from BOLD, and how well the word rate is recovered. Without signal: story scores against
-both nulls.
+the candidates, search error and model error, ranks under teacher forcing and decodes with and without the noise
+covariance, identification of windows from BOLD, and how well the word rate is recovered. Without signal and with most:
+story scores against both nulls.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -46,7 +47,7 @@ from neurolm.storage import read_json, write_json
 
 TRAINING = ("souls", "avatar", "legacy", "odetostepfather", "undertheinfluence", "howtodraw")
 TEST = "wheretheressmoke"
-SNRS = (0.1, 10.0, 1.0, 0.0)  # the last takes longest: its null decodes
+SNRS = (0.1, 1.0, 10.0, 0.0, 0.3, 3.0)
 SETTINGS = {"n_voxels": 200, "n_bootstraps": 5, "alphas": tuple(np.logspace(0, 7, 8).tolist())}
 
 
@@ -55,10 +56,11 @@ def main() -> None:
     parser.add_argument("--model", default="neurolm/lstm-small")
     parser.add_argument("--layer", type=int, default=2)
     parser.add_argument("--beam", type=int, default=10)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--snrs", type=float, nargs="+", default=SNRS)
     parser.add_argument("--nulls", type=int, default=19)
-    parser.add_argument("--test-s", type=float, default=45.0, help="seconds of the test story")
+    parser.add_argument("--nulls-at", type=float, nargs="*", default=[0.0, 10.0], help="ratios with null decodes")
+    parser.add_argument("--test-s", type=float, default=60.0, help="seconds of the test story")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, help="write the results to this file as they come; what it holds already is kept")
     parser.add_argument("--join", type=Path, nargs="+", help="only print the table of these files together")
@@ -73,7 +75,7 @@ def main() -> None:
     stories[-1] = stories[-1][: int(np.searchsorted(stories[-1].mid_times, options.test_s))]
     lm = load(options.model)
     space = LMStates(lm, options.layer, ContextWindow(6), lowercase=True, cache=FeatureCache())
-    asked = {name: value for name, value in vars(options).items() if name != "json"}
+    asked = {name: getattr(options, name) for name in ("model", "layer", "beam", "nulls", "nulls_at", "test_s")}
     rows: list[dict[str, Any]] = read_rows(options.json, asked)
     for seed in options.seeds:
         for snr in (0.0, 1.0) if options.quick else options.snrs:
@@ -120,8 +122,9 @@ def one_listener(
     helped = search.search(story.mid_times, extra_words=comparable_words(story)).transcript
     ranks = teacher_forced_ranks(search, story)
     decoder.noise_ = NoiseModel.from_covariance(np.eye(len(decoder.voxels_)))
-    white = decoder.likelihood(space, run)
-    ranks_white = teacher_forced_ranks(search.with_likelihood(white), story)
+    white = search.with_likelihood(decoder.likelihood(space, run))
+    ranks_white = teacher_forced_ranks(white, story)
+    helped_white = white.search(story.mid_times, extra_words=comparable_words(story)).transcript
     X = decoder.design_.transform(space.extract(story), run.tr_times).astype(np.float64)
     predicted, measured = X @ decoder.coef_, run.data[:, decoder.voxels_]
     found = identify(measured, predicted, window_trs=4, n_permutations=500)
@@ -135,16 +138,19 @@ def one_listener(
         "true_words_in_vocabulary": float(np.mean([w in vocabulary for w in story.words])),
         "teacher_forced_rank": ranks.percentile_rank,
         "teacher_forced_rank_white_noise": ranks_white.percentile_rank,
+        "rank_gained_by_covariance": ranks.percentile_rank - ranks_white.percentile_rank,
         "identification": found.mean_percentile_rank,
         "identification_p": found.p_value,
         "free": judged(free, story, likelihood),
         "true_words_at_hand": judged(helped, story, likelihood),
+        "true_words_at_hand_white_noise": judged(helped_white, story, white.likelihood),
     }
-    if snr == 0 and options.nulls:
+    if snr in options.nulls_at and options.nulls:
         for kind in ("circular_shift", "random_likelihood"):
             nulls = null_decodes(search, story.mid_times, options.nulls, kind=kind, min_shift_s=10, rng=seed)
             scores = score_windows(free, story, 10, null=nulls)
             row[kind] = {name: {"z": scores.story_z(name), "p": scores.story_p(name)} for name in scores.scores}
+            print(f"  snr {snr:g}, seed {seed}, {kind}: {row[kind]}", file=sys.stderr, flush=True)
     return row | {"cpu_s": time.process_time() - begun}
 
 
@@ -154,6 +160,7 @@ def judged(decoded: Transcript, story: Transcript, likelihood: Any) -> dict[str,
     return {name: scores.story_score(name) for name in scores.scores} | {
         "word_accuracy": word_accuracy(decoded, story),
         "heard_minus_decoded": error.gain,
+        "model_error": float(error.kind == "model error"),
     }
 
 
@@ -170,16 +177,25 @@ SHOWN = {
     "identification": ("identification",),
     "true word's rank": ("teacher_forced_rank",),
     "the same, white noise": ("teacher_forced_rank_white_noise",),
+    "gained by the covariance": ("rank_gained_by_covariance",),
     "proposed": ("coverage",),
     "WER": ("free", "wer"),
     "BLEU-1": ("free", "bleu1"),
     "METEOR": ("free", "meteor"),
-    "true words at hand: exact": ("true_words_at_hand", "word_accuracy"),
-    "WER with them": ("true_words_at_hand", "wer"),
+    "exact words": ("free", "word_accuracy"),
+    "true words at hand: WER": ("true_words_at_hand", "wer"),
+    "BLEU-1 with them": ("true_words_at_hand", "bleu1"),
+    "METEOR with them": ("true_words_at_hand", "meteor"),
+    "exact words with them": ("true_words_at_hand", "word_accuracy"),
+    "exact words with them, white noise": ("true_words_at_hand_white_noise", "word_accuracy"),
     "log L heard - decoded": ("free", "heard_minus_decoded"),
-    "the same with them": ("true_words_at_hand", "heard_minus_decoded"),
+    "share with model error": ("free", "model_error"),
+    "log L heard - decoded, with them": ("true_words_at_hand", "heard_minus_decoded"),
+    "share with model error, with them": ("true_words_at_hand", "model_error"),
+    "WER z, shifted BOLD": ("circular_shift", "wer", "z"),
     "BLEU-1 z, shifted BOLD": ("circular_shift", "bleu1", "z"),
     "METEOR z, shifted BOLD": ("circular_shift", "meteor", "z"),
+    "WER z, random": ("random_likelihood", "wer", "z"),
     "BLEU-1 z, random": ("random_likelihood", "bleu1", "z"),
     "METEOR z, random": ("random_likelihood", "meteor", "z"),
 }
