@@ -10,7 +10,9 @@ Parts
 -----
 scoring   one word's candidates: the published computation in voxel space (whole stimulus, delays, predictions,
           residuals times precision, for each hypothesis in turn; written here from the equations) over ours.
-          The published one is timed on some hypotheses and multiplied up; both sides' scores are compared.
+          The published one is timed on some hypotheses and multiplied up, because its loop calls it once for
+          each and shares nothing between calls (`linearity` measures that at a small size); all candidates
+          of these hypotheses are ranked by both sides and compared.
 search    the whole decoder with the same tiny language model; the same beams.
 model     words per second and real-time factor with SmolLM2-135M at beams of 10, 50 and 200.
 memory    bytes per hypothesis; time per word along a story.
@@ -115,31 +117,26 @@ class Problem:
 
 
 class VoxelSpaceScorer:
-    """The published computation, float32 as there: for the candidates of one hypothesis at a time.
+    """The published computation for the candidates of one hypothesis at a time, in float32 as there, or in float64.
 
     The stimulus of the whole story is built for every candidate, low-passed to TRs, z-scored by a product
     with a diagonal matrix, delayed, and multiplied by the weights on the affected TRs; residuals are
     multiplied by the precision.
     """
 
-    def __init__(self, problem: Problem) -> None:
-        self.weights_in_time = torch.from_numpy(self._lanczos(problem)).float()  # (T, N)
-        self.mean = torch.from_numpy(problem.design.mean).float()
-        self.scale = torch.from_numpy(np.diag(1 / problem.design.std)).float()
-        self.coef = torch.from_numpy(problem.coef)
-        self.data = torch.from_numpy(problem.run.data)
-        self.precision = torch.from_numpy(problem.precision).float()
-        self.blank = torch.from_numpy(problem.blank).float()
+    def __init__(self, problem: Problem, dtype: torch.dtype = torch.float32) -> None:
+        def tensor(array: np.ndarray) -> torch.Tensor:
+            return torch.from_numpy(array).to(dtype)
+
+        self.weights_in_time = tensor(self._lanczos(problem))  # (T, N)
+        self.mean, self.scale = tensor(problem.design.mean), tensor(np.diag(1 / problem.design.std))
+        self.coef, self.data = tensor(problem.coef), tensor(problem.run.data)
+        self.precision, self.blank = tensor(problem.precision), tensor(problem.blank)
         self.delays = problem.design.delays
 
     def _lanczos(self, problem: Problem) -> np.ndarray:
         first = problem.design.matrix(problem.word_times, problem.tr_times)[0]  # delay 1
         return np.vstack([first[1:], np.zeros((1, first.shape[1]))])  # words lie far from both ends of the run
-
-    def to_float64(self) -> None:
-        for name, value in vars(self).items():
-            if isinstance(value, torch.Tensor):
-                setattr(self, name, value.double())
 
     def affected(self, first_different: int, word: int) -> np.ndarray:
         begin = np.flatnonzero(self.weights_in_time[:, first_different])[0] + min(self.delays)
@@ -167,101 +164,152 @@ class VoxelSpaceScorer:
 
 def measure_scoring(options: argparse.Namespace) -> dict[str, Any]:
     """Time of one word-step: 200 hypotheses, 30 candidates each."""
-    sizes = [(500, 60, 120, 32)] if options.quick else [(2_000, 300, 1_500, 768), (10_000, 300, 1_500, 768)]
-    out = {}
-    for n_voxels, n_trs, n_words, n_features in sizes:
-        problem = Problem(n_voxels, n_trs, n_words, n_features, device=options.device)
-        out[f"{n_voxels} voxels"] = _one_step(problem, options, n_hypotheses=20 if options.quick else 200, n_candidates=30)
+    small = _Step(Problem(500, 60, 120, 32, device=options.device), options, n_hypotheses=20)
+    out: dict[str, Any] = {"linearity": small.linearity(), "500 voxels": small.compare()}
+    for n_voxels in () if options.quick else (2_000, 10_000):
+        problem = Problem(n_voxels, 300, 1_500, 768, device=options.device)
+        out[f"{n_voxels} voxels"] = _Step(problem, options, n_hypotheses=200).compare()
         print(f"  {n_voxels} voxels: {json.dumps(out[f'{n_voxels} voxels'])}", flush=True)
     return out
 
 
-def _one_step(problem: Problem, options: argparse.Namespace, n_hypotheses: int, n_candidates: int) -> dict[str, Any]:
-    rng, word = problem.rng, len(problem.word_times) // 2
-    n_features, n_differ = problem.design.n_features, 12
-    shared = rng.normal(size=(word, n_features)).astype(np.float32)
-    texts = np.repeat(shared[None], n_hypotheses, axis=0)
-    texts[:, word - n_differ :] = rng.normal(size=(n_hypotheses, n_differ, n_features))
-    candidates = rng.normal(size=(n_hypotheses * n_candidates, n_features)).astype(np.float32)
-    parents = np.repeat(np.arange(n_hypotheses), n_candidates)
+class _Step:
+    """One word's candidates, all distinct: hypotheses that differ in their last words, 30 candidates each."""
 
-    running = problem.likelihood.start(problem.word_times)
-    needed = range(running.oldest_needed(word), word)
-    vectors = {w: torch.from_numpy(texts[:, w]) for w in needed}
-    which, parent_rows = torch.arange(len(candidates)), torch.from_numpy(parents)
-    device = problem.likelihood.device
-    rows, moved = torch.from_numpy(candidates).to(device), [t.to(device) for t in (which, parent_rows)]
+    def __init__(self, problem: Problem, options: argparse.Namespace, n_hypotheses: int, n_candidates: int = 30) -> None:
+        rng, word = problem.rng, len(problem.word_times) // 2
+        n_features, n_differ = problem.design.n_features, 12
+        shared = rng.normal(size=(word, n_features)).astype(np.float32)
+        self.problem, self.word, self.n_hypotheses = problem, word, n_hypotheses
+        self.texts = np.repeat(shared[None], n_hypotheses, axis=0)
+        self.texts[:, word - n_differ :] = rng.normal(size=(n_hypotheses, n_differ, n_features))
+        self.candidates = rng.normal(size=(n_hypotheses * n_candidates, n_features)).astype(np.float32)
+        self.parents = np.repeat(np.arange(n_hypotheses), n_candidates)
+        scorer = VoxelSpaceScorer(problem)
+        self.trs = scorer.affected(word - n_differ, word)
+        self.theirs = {"voxel_space": self._voxel_space(scorer)}
+        if options.reference:
+            self.theirs["published"] = self._published(options.reference, scorer)
 
-    def ours() -> torch.Tensor:
-        scores = running.score(rows, *moved)
-        best = torch.argsort(scores, descending=True)[:n_hypotheses]
-        running.commit(scores[best], rows, moved[0][best], moved[1][best])
-        return scores
+    def compare(self, n_rounds: int = 3, n_timed: int = 2) -> dict[str, Any]:
+        """Both sides in turn: all hypotheses of ours, `n_timed` others of each of theirs in every round."""
+        compared = n_rounds * n_timed
+        ours, our_s = self._ours(compared)
+        seconds: dict[str, list[float]] = {name: [] for name in self.theirs}
+        found: dict[str, list[torch.Tensor]] = {name: [] for name in self.theirs}
+        ours_found: list[torch.Tensor] = []
+        for round_ in range(n_rounds):
+            ours_found.append(ours())
+            for name, score in self.theirs.items():
+                for hypothesis in range(round_ * n_timed, (round_ + 1) * n_timed):
+                    got: list[Any] = []
+                    seconds[name].append(_timed(lambda h=hypothesis, s=score, into=got: into.append(s(h)), torch.device("cpu")))
+                    found[name].append(torch.as_tensor(got[0]))
+        own = ours_found[0].cpu()[: compared * len(self.parents) // self.n_hypotheses]
+        exact = self._voxel_space(VoxelSpaceScorer(self.problem, torch.float64))
+        result: dict[str, Any] = {
+            "sizes": {
+                "voxels": self.problem.run.n_voxels,
+                "trs": len(self.problem.tr_times),
+                "words": len(self.problem.word_times),
+                "features": self.problem.design.n_features,
+                "hypotheses": self.n_hypotheses,
+                "candidates": len(self.candidates),
+                "affected_trs": len(self.trs),
+            },
+            "ours_s": [round(s, 4) for s in our_s],
+            "precompute_s": self.problem.precompute_s,
+            "voxel_space_in_float64": _same_ranking(own, torch.cat([exact(h) for h in range(compared)]), compared),
+        }
+        for name, scores in found.items():
+            one = float(np.median(seconds[name]))
+            result[name] = {
+                "s_per_hypothesis": [round(s, 3) for s in seconds[name]],
+                "s_per_step": one * self.n_hypotheses,
+                "ratio": one * self.n_hypotheses / float(np.median(our_s)),
+                **_same_ranking(own, torch.cat(scores).double(), compared),
+            }
+        return result
 
-    def take_up() -> None:
-        running.resume(word, torch.zeros(n_hypotheses, dtype=torch.float64), vectors)
+    def linearity(self) -> dict[str, float]:
+        """All hypotheses in turn, over their number times the median of one: 1 where multiplying up is right."""
+        out = {}
+        for name, score in self.theirs.items():
+            singles = [_timed(lambda h=h, s=score: s(h), torch.device("cpu")) for h in range(self.n_hypotheses)]
+            whole = _timed(lambda s=score: [s(h) for h in range(self.n_hypotheses)], torch.device("cpu"))
+            out[name] = whole / (self.n_hypotheses * float(np.median(singles)))
+        return out
 
-    def theirs(hypothesis: int) -> torch.Tensor:
-        own = torch.from_numpy(candidates[parents == hypothesis])
-        return scorer.score(torch.from_numpy(texts[hypothesis]), own, word, trs)
+    def _ours(self, compared: int) -> tuple[Callable[[], torch.Tensor], list[float]]:
+        """A call that scores all candidates and commits the best, and the times of its calls."""
+        likelihood, n = self.problem.likelihood, self.n_hypotheses
+        running = likelihood.start(self.problem.word_times)
+        blank = running.blank.cpu().numpy()
+        so_far = torch.zeros(n, dtype=torch.float64)
+        for h in range(compared):  # so that candidates of different hypotheses can be compared
+            text = np.repeat(blank[None], len(self.problem.word_times), axis=0)
+            text[: self.word] = self.texts[h]
+            so_far[h] = likelihood.log_likelihood(text, self.problem.word_times) - running.base
+        vectors = {w: torch.from_numpy(self.texts[:, w]) for w in range(running.oldest_needed(self.word), self.word)}
+        device = likelihood.device
+        rows, parents = (torch.from_numpy(array).to(device) for array in (self.candidates, self.parents))
+        which = torch.arange(len(rows), device=device)
+        seconds: list[float] = []
 
-    scorer = VoxelSpaceScorer(problem)
-    trs = scorer.affected(word - n_differ, word)
-    n_timed = 4 if not options.quick else 2
-    our_s, their_s, reference_s, worst, same_order = [], [], [], 0.0, True
-    published = _published_scorer(options, problem, texts, candidates, parents, word, trs) if options.reference else None
-    for round_ in range(3):
-        take_up()
-        scores = []
-        our_s.append(_timed(lambda into=scores: into.append(ours()), device))
-        for hypothesis in range(round_ * n_timed, (round_ + 1) * n_timed):
-            got: list[torch.Tensor] = []
-            their_s.append(_timed(lambda h=hypothesis, into=got: into.append(theirs(h)), torch.device("cpu")))
-            own = scores[0].cpu()[torch.from_numpy(parents == hypothesis)]
-            offset = (own - got[0]).mean()
-            worst = max(worst, float((own - got[0] - offset).abs().max() / got[0].abs().max()))
-            same_order &= bool((torch.argsort(own) == torch.argsort(got[0])).all())
-        if published is not None:
-            reference_s.append(_timed(lambda r=round_: published(r), torch.device("cpu")))
-    voxel_space = float(np.median(their_s)) * n_hypotheses
-    result = {
-        "sizes": {
-            "voxels": problem.run.n_voxels,
-            "trs": len(problem.tr_times),
-            "words": len(problem.word_times),
-            "features": n_features,
-            "hypotheses": n_hypotheses,
-            "candidates": len(candidates),
-            "affected_trs": len(trs),
-        },
-        "ours_s": [round(s, 4) for s in our_s],
-        "voxel_space_s_per_hypothesis": [round(s, 3) for s in their_s],
-        "ratio": voxel_space / float(np.median(our_s)),
-        "same_order_within_hypotheses": same_order,
-        "largest_difference_of_scale": worst,
-        "precompute_s": problem.precompute_s,
+        def step(into: list[torch.Tensor]) -> None:
+            scores = running.score(rows, which, parents)
+            best = torch.argsort(scores, descending=True)[:n]
+            running.commit(scores[best], rows, which[best], parents[best])
+            into.append(scores)
+
+        def call() -> torch.Tensor:
+            running.resume(self.word, so_far, vectors)
+            scores: list[torch.Tensor] = []
+            seconds.append(_timed(lambda: step(scores), device))
+            return scores[0]
+
+        return call, seconds
+
+    def _voxel_space(self, scorer: VoxelSpaceScorer) -> Callable[[int], torch.Tensor]:
+        def score(hypothesis: int) -> torch.Tensor:
+            own = torch.from_numpy(self.candidates[self.parents == hypothesis])
+            return scorer.score(torch.from_numpy(self.texts[hypothesis]), own, self.word, self.trs)
+
+        return score
+
+    def _published(self, folder: Path, scorer: VoxelSpaceScorer) -> Callable[[int], Any]:
+        """One hypothesis's candidates through the published classes."""
+        problem = self.problem
+        stimulus_model, encoding_model = (_import_published(folder, name) for name in ("StimulusModel", "EncodingModel"))
+        statistics = (problem.design.mean, problem.design.std)
+        sm = stimulus_model.StimulusModel(scorer.weights_in_time.double().numpy(), statistics, problem.blank)
+        em = encoding_model.EncodingModel(problem.run.data, problem.coef, np.arange(problem.run.n_voxels), None)
+        em.precision = scorer.precision  # as set_shrinkage would make it, by a slower inverse
+
+        def score(hypothesis: int) -> Any:
+            own = self.candidates[self.parents == hypothesis]
+            variants = sm.make_variants(self.word, list(self.texts[hypothesis]), list(own), self.trs)
+            return em.prs(variants, self.trs)
+
+        return score
+
+
+def _same_ranking(ours: torch.Tensor, theirs: torch.Tensor, n_hypotheses: int) -> dict[str, Any]:
+    """How well scores agree up to a constant: orders within each hypothesis and over all candidates together."""
+    difference = ours - theirs
+    order, other = torch.argsort(ours), torch.argsort(theirs)
+    within = [
+        torch.equal(torch.argsort(a), torch.argsort(b)) for a, b in zip(ours.chunk(n_hypotheses), theirs.chunk(n_hypotheses))
+    ]
+    return {
+        "compared_hypotheses": n_hypotheses,
+        "compared_candidates": len(ours),
+        "same_order_within_hypotheses": all(within),
+        "same_order_over_all": torch.equal(order, other),
+        "largest_difference": float((difference - difference.median()).abs().max()),
+        "smallest_gap": float(ours.sort().values.diff().min()),
+        "largest_score": float(theirs.abs().max()),
     }
-    if reference_s:
-        result["published_s_per_hypothesis"] = [round(s, 3) for s in reference_s]
-        result["ratio_to_published"] = float(np.median(reference_s)) * n_hypotheses / float(np.median(our_s))
-    return result
-
-
-def _published_scorer(
-    options: argparse.Namespace, problem: Problem, texts: Any, candidates: Any, parents: Any, word: int, trs: Any
-) -> Callable[[int], Any]:
-    """One hypothesis's candidates through the published classes."""
-    stimulus_model, encoding_model = (_import_published(options.reference, name) for name in ("StimulusModel", "EncodingModel"))
-    lanczos = VoxelSpaceScorer(problem).weights_in_time.double().numpy()
-    sm = stimulus_model.StimulusModel(lanczos, (problem.design.mean, problem.design.std), problem.blank)
-    em = encoding_model.EncodingModel(problem.run.data, problem.coef, np.arange(problem.run.n_voxels), None)
-    em.precision = torch.from_numpy(problem.precision).float()  # as set_shrinkage would make it, by a slower inverse
-
-    def score(hypothesis: int) -> Any:
-        own = candidates[parents == hypothesis]
-        return em.prs(sm.make_variants(word, list(texts[hypothesis]), list(own), trs), trs)
-
-    return score
 
 
 # ---------------------------------------------------------------- the whole decoder
@@ -312,7 +360,7 @@ def _same_beams(lm: Any, space: Any, vocabulary: list[str]) -> bool:
     """Whether every beam, in its order, is that of voxel space in float64 (float32 rounds near ties): a small problem."""
     problem = Problem(200, 60, 120, 64)
     search, plain = _decoders(lm, space, vocabulary, problem, 20)
-    plain.scorer.to_float64()
+    plain.scorer = VoxelSpaceScorer(problem, torch.float64)
     state, same = _Search(search, problem.word_times, None), True
     for _ in range(20):
         state.step()

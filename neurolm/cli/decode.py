@@ -11,6 +11,7 @@ finished word, null decodes after the last finished text, with the same bytes in
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -158,6 +159,9 @@ class Decoding:
         shutil.rmtree(journal)
         rate = f", {len(times) / found.seconds:.1f} words/s" if found.seconds > 1 else ""
         say(f"search: {len(times)} words in {seconds_text(found.seconds)}{rate}: {' '.join(found.transcript.words[:12])} ...")
+        if found.relaxed:
+            rules = ", ".join(f"{rule} ({n})" for rule, n in sorted(Counter(found.relaxed.values()).items()))
+            say(f"NOTE: at {len(found.relaxed)} words no hypothesis had a candidate, so a rule was eased: {rules}.")
         return result
 
     def evaluate(self) -> dict[str, Any]:

@@ -246,6 +246,7 @@ class WordDecoder:
         noise = NoiseModel(self.settings.shrinkage, self.settings.n_factors)
         noise.fit(data.X, data.Y[:, self.voxels_], run_onsets=data.run_onsets, alphas=alphas)
         noise.factors_ = noise.factors_.astype(np.float32)  # as it is kept: a saved decoder gives the same numbers
+        noise.check_positive_definite()
         return noise
 
     def _check_fitted(self) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,6 +24,7 @@ import torch
 from neurolm.checks import bad
 from neurolm.features.static_embeddings import StaticEmbeddings
 from neurolm.lm.language_model import LanguageModel
+from neurolm.lm.pretrained import hub_folder
 from neurolm.stimuli.transcript import Transcript
 
 Unit = int | str
@@ -205,10 +207,11 @@ class TransformersEncoder:
         from transformers import AutoModel, AutoTokenizer
 
         try:
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(name_or_path)
-            self._model: Any = AutoModel.from_pretrained(name_or_path, use_safetensors=True).to(device).eval()
+            folder = name_or_path if Path(name_or_path).is_dir() else hub_folder(name_or_path)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self._model: Any = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True).to(device).eval()
         except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = str(error).strip().splitlines()[0].split("; got ")[0]
             raise bad("encoder", "be at hand", f"{name_or_path} ({reason})", "Give a local folder or another encoder.") from None
         self.layer, self.name = layer, f"{name_or_path}, layer {layer}"
         self.is_bertscore = (str(name_or_path).split("/")[-1], layer) == BERTSCORE_ENCODER

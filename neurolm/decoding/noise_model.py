@@ -127,6 +127,11 @@ class NoiseModel:
         base = rows / self.diagonal_
         return base - linalg.cho_solve((lower, True), (base @ self.factors_.T).T).T @ scaled
 
+    def check_positive_definite(self) -> None:
+        """Refuse a covariance that has no inverse; one with `shrinkage` has."""
+        if not self.diagonal_.min() > 0:
+            self.multiply_precision(np.zeros((1, self.n_voxels)))
+
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """As (arrays, attributes) for HDF5; `from_arrays` puts it together again."""
         settings = {"shrinkage": self.shrinkage, "n_factors": self.n_factors, "variance": self.variance_}

@@ -47,10 +47,6 @@ class WordPieces:
     def begin_ids(self) -> np.ndarray:
         return np.flatnonzero(self.begins)
 
-    @cached_property
-    def continue_ids(self) -> np.ndarray:
-        return np.flatnonzero(self.continues)
-
     def _anchor(self) -> int:
         """A token after which another shows whether it brings a space along: of letters where there is one."""
         try:

@@ -83,10 +83,8 @@ class WordSearch:
         self.pieces = WordPieces(lm.tokenizer)
         self.fold, self.ratio = fold, ratio
         self.max_pieces, self.rows_at_once = max_pieces, rows_at_once
-        self._begins, self._continues, self._ends = (
-            torch.as_tensor(np.flatnonzero(which), device=lm.device)
-            for which in (self.pieces.begins, self.pieces.continues, ~self.pieces.continues)
-        )
+        self._begins = torch.as_tensor(np.flatnonzero(self.pieces.begins), device=lm.device)
+        self._continues = torch.as_tensor(self.pieces.continues, device=lm.device)
         self._folded: dict[Tokens, int] = {}
 
     def next_words(self, contexts: Sequence[Tokens], ratio: float | None = None) -> NextWords:
@@ -112,7 +110,7 @@ class WordSearch:
             log_p += float(scores[token] - torch.logsumexp(scores, 0))
             logits, state = self.reader.step(state, np.zeros(1, dtype=np.int64), np.array([[token]]))
         assert logits is not None
-        return log_p + (0.0 if self.pieces.are_whole_words else float(self._end_or_go_on(logits.double())[0][0]))
+        return log_p + (0.0 if self.pieces.are_whole_words else float(self._end(logits.double())[0][0]))
 
     def _whole_words(self, group: ReadGroup, margin: float, found: _Found) -> None:
         assert group.logits is not None
@@ -149,7 +147,8 @@ class WordSearch:
         asked[rows] = bounds[rows] + margin
         owners, places, log_p = _above(first, torch.as_tensor(asked).to(first))
         reached = np.full(len(bounds), -np.inf)
-        order = np.argsort(-log_p, kind="stable")  # likely ones first: they raise the bound for the others
+        below_best = first.amax(1).cpu().numpy()[owners] - log_p
+        order = np.argsort(below_best, kind="stable")  # each context's likeliest first: they raise the bound for its others
         stack = []
         for part in list(batches(len(order), self.rows_at_once))[::-1]:
             some = order[part]
@@ -162,16 +161,17 @@ class WordSearch:
                 continue
             owners, spellings, log_p = owners[alive], spellings[alive], log_p[alive]
             logits, state = self.reader.step(state, sources[alive], spellings[:, -1:])
-            end, going_on = self._end_or_go_on(logits)
+            end, total = self._end(logits)
             words, ended = self._words(spellings), log_p + end.double().cpu().numpy()
             found.add(group.rows[owners], words, ended)
             np.maximum.at(reached, owners[words >= 0], ended[words >= 0])
             if spellings.shape[1] < self.max_pieces:
-                bar = np.maximum(bounds, reached)[owners] + margin - log_p
-                more, places, onward = _above(going_on, torch.as_tensor(bar).to(logits))
+                bar = torch.as_tensor(np.maximum(bounds, reached)[owners] + margin - log_p).to(logits) + total
+                more, tokens, onward = _above(logits, bar, self._continues)
+                onward = onward - total.double().cpu().numpy()[more]
                 for part in batches(len(more), self.rows_at_once):
                     row = more[part]
-                    longer = np.concatenate([spellings[row], self.pieces.continue_ids[places[part]][:, None]], axis=1)
+                    longer = np.concatenate([spellings[row], tokens[part][:, None]], axis=1)
                     stack.append((state, row, owners[row], longer, log_p[row] + onward[part]))
         return reached
 
@@ -180,12 +180,12 @@ class WordSearch:
         assert logits is not None
         return torch.log_softmax(logits[:, self._begins].double(), dim=1)
 
-    def _end_or_go_on(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Log-probabilities that the word ends here (R,), and of each token that goes on with it (R, n_continues)."""
-        going_on, ending = logits[:, self._continues], logits[:, self._ends]
-        end = torch.logsumexp(ending, dim=1)
-        total = torch.logaddexp(torch.logsumexp(going_on, dim=1), end)
-        return end - total, going_on - total[:, None]
+    def _end(self, logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probability that the word ends here (R,), and the logarithm of what `exp(logits)` sums to (R,)."""
+        top = logits.amax(dim=1, keepdim=True)
+        p = torch.exp(logits - top)
+        total = p.sum(dim=1)
+        return torch.log(p @ (~self._continues).to(p) / total), torch.log(total) + top[:, 0]
 
     def _words(self, spellings: np.ndarray) -> np.ndarray:
         """The word of each spelling (n, n_pieces)."""
@@ -236,7 +236,10 @@ class _Found:
         return words.take(words.log_probabilities >= best[words.contexts] + margin)
 
 
-def _above(log_p: torch.Tensor, bounds: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(rows, columns, values) of entries at or above their row's bound."""
-    rows, columns = torch.nonzero(log_p >= bounds[:, None], as_tuple=True)
-    return rows.cpu().numpy(), columns.cpu().numpy(), log_p[rows, columns].double().cpu().numpy()
+def _above(
+    log_p: torch.Tensor, bounds: torch.Tensor, columns: torch.Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(rows, columns, values) of entries at or above their row's bound; `columns` is a mask of those that count."""
+    is_above = log_p >= bounds[:, None]
+    rows, places = torch.nonzero(is_above if columns is None else is_above & columns, as_tuple=True)
+    return rows.cpu().numpy(), places.cpu().numpy(), log_p[rows, places].double().cpu().numpy()

@@ -136,7 +136,7 @@ def find_model(name: str, progress: Progress = silent) -> Path:
     if path.is_file() or name.startswith((".", "/", "~")) or name.count("/") > 1:
         problem = "is a file, not a model folder" if path.is_file() else "no such folder"
         raise bad_file(path, problem, "Give a folder with config.json and model.safetensors, or a model's name.")
-    return _hub_folder(HUB_NAMES.get(name, name), progress)
+    return hub_folder(HUB_NAMES.get(name, name), progress)
 
 
 def _shipped_folder(name: str) -> Path:
@@ -207,7 +207,7 @@ def _load_tokenizer(folder: Path) -> Tokenizer:
         ) from error
 
 
-def _hub_folder(repository: str, progress: Progress) -> Path:
+def hub_folder(repository: str, progress: Progress = silent) -> Path:
     """The snapshot of a hub model: from the local cache, else downloaded."""
     from huggingface_hub import constants, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -1,7 +1,7 @@
 """The whole chain on a planted listener, the decoder's file, and the study's layout."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import h5py
@@ -101,6 +101,14 @@ def test_what_does_not_fit_is_refused(study, decoder):
         decoder.likelihood(LMStates(study.lm, 1, ContextWindow(3, "words")), study.runs[2])
     with pytest.raises(InputError, match="be fitted first"):
         WordDecoder().word_times(study.runs[2])
+
+
+def test_a_covariance_that_cannot_be_inverted_is_refused_by_the_fit(study):
+    twice = [run.with_data(np.tile(run.data[:, :20], 2)) for run in study.runs[:2]]
+    with pytest.raises(InputError, match=r"noise covariance must be positive definite.*Give shrinkage > 0"):
+        WordDecoder(replace(QUICK, n_voxels=40, shrinkage=0)).fit(study.space, twice, study.stories[:2])
+    again = WordDecoder(replace(QUICK, n_voxels=40)).fit(study.space, twice, study.stories[:2])
+    assert again.noise_.n_voxels == 40
 
 
 def test_a_damaged_file_is_named(tmp_path):

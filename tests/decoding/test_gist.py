@@ -76,5 +76,8 @@ def test_without_an_encoder_there_is_no_gist_and_the_rule_says_so(tmp_path, rng)
     assert [w.start_s for w in result.windows] == [0, 20]
     assert result.share("exact") == 1
     assert "no encoder was given" in result.rule
+    alone = compare_texts(text, text, encoder=vectors(tmp_path, rng, ["a", "b"]), null=[text])
+    assert "null decodes hold no content words" in alone.rule
+    assert alone.share("exact") == 1
     with pytest.raises(InputError, match="hold null decodes when an encoder is given"):
         compare_texts(text, text, encoder=vectors(tmp_path, rng, ["a", "b"]))
