@@ -524,7 +524,7 @@ def measure_model(options: argparse.Namespace) -> dict[str, Any]:
     for name, hop in (("8 s of context", 0.0), ("8 to 16 s of context, growing", 8.0)):
         proposals = WordProposals(lm, hop_s=hop, **costs)
         state = _Search(BeamSearch(proposals, problem.likelihood, 10, **costs), problem.word_times, None)
-        plan = ((2, 3, 2),) if options.quick else ((10, 20, 6), (50, 3, 3), (200, 4, 2))
+        plan = ((2, 3, 2),) if options.quick else ((10, 16, 24), (50, 3, 12), (200, 3, 10))
         for beam, n_warm, n_steps in plan:  # the beam widens: the words before are those of the narrower one
             state.settings.beam_width = beam
             for _ in range(n_warm):
