@@ -20,6 +20,7 @@ from neurolm.arrays import is_torch, to_numpy
 from neurolm.checks import bad, check_choice
 from neurolm.encoding.blocked_cholesky import BlockedCholesky
 
+_ROWS_AT_A_TIME = 16  # of a transposed copy: their cache lines stay until all of each is used
 _TILE = 256  # tiles of a triangle that are copied at once: two of them fit the L2 cache
 
 
@@ -40,7 +41,7 @@ class CpuAlgebra:
     def transposed(self, x: Any) -> np.ndarray:
         """A C-ordered copy of x.T, in float32 if x is, else in float64."""
         x = to_numpy(x)
-        return np.array(x.T, dtype=np.float32 if x.dtype == np.float32 else np.float64, order="C")
+        return transposed_copy(x, np.float32 if x.dtype == np.float32 else np.float64)
 
     def empty(self, shape: tuple[int, ...], dtype: str) -> np.ndarray:
         return np.empty(shape, dtype)
@@ -202,6 +203,19 @@ class TorchAlgebra:
 
 
 Algebra = CpuAlgebra | TorchAlgebra
+
+
+def transposed_copy(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """x.T, C-ordered."""
+    copy = np.empty(x.shape[::-1], dtype)
+    transpose_into(copy, x)
+    return copy
+
+
+def transpose_into(out: np.ndarray, x: np.ndarray) -> None:
+    """out = x.T, a few rows of x at a time: up to ten times as fast as numpy where rows lie a power of two apart."""
+    for start in range(0, len(x), _ROWS_AT_A_TIME):
+        out[:, start : start + _ROWS_AT_A_TIME] = x[start : start + _ROWS_AT_A_TIME].T
 
 
 def algebra_for(device: str, X: Any) -> Algebra:

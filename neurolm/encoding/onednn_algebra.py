@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from neurolm.encoding.linear_algebra import CpuAlgebra
+from neurolm.encoding.linear_algebra import CpuAlgebra, transpose_into, transposed_copy
 from neurolm.products import has_onednn, onednn_linear
 
 MIN_WORK = 1e10  # operations of a whole fit: a twentieth of a second with other products, below which nothing is gained
@@ -32,6 +32,8 @@ class OneDnnAlgebra(CpuAlgebra):
     def multiply(self, a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         if not (a.dtype == b.dtype == np.float32 and a.size and b.size):
             return super().multiply(a, b, out)
+        if a.strides[0] < a.strides[1]:
+            a = transposed_copy(a.T, a.dtype)
         product = onednn_linear(_tensor(a), _tensor(b).T, None)
         if out is None:
             return product.numpy()
@@ -46,11 +48,14 @@ class OneDnnAlgebra(CpuAlgebra):
         columns = [x[:, block] if x.flags.f_contiguous else np.ascontiguousarray(x[:, block]) for block in blocks]
         gram = np.empty((x.shape[1], x.shape[1]), x.dtype)
         for i, rows in enumerate(blocks):
-            transposed = np.ascontiguousarray(columns[i].T)
+            transposed = columns[i].T if x.flags.f_contiguous else transposed_copy(columns[i], x.dtype)
             for j in range(i + 1):
                 product = self.multiply(transposed, columns[j])
-                gram[blocks[j], rows] = product.T
-                gram[rows, blocks[j]] = (product + product.T) / 2 if i == j else product  # rounding is not symmetric
+                if i == j:
+                    product = (product + transposed_copy(product, x.dtype)) / 2  # rounding is not symmetric
+                else:
+                    transpose_into(gram[blocks[j], rows], product)
+                gram[rows, blocks[j]] = product
         return gram
 
     def inverse_factor(self, a: np.ndarray) -> np.ndarray | None:
