@@ -236,7 +236,8 @@ class FoldHats:
 
     def _scale(self, a: int) -> float:
         """What keeps centred hats near one: penalties beyond all eigenvalues are as good as infinite."""
-        return max(1.0, self.alphas[a] / self.design.d_max) if self.centred and self.design.d_max > 0 else 1.0
+        far = self.centred and self.design.d_max > 0
+        return max(1.0, float(self.alphas[a] / self.design.d_max)) if far else 1.0  # a numpy number would widen float32
 
     def _varies(self, k: int) -> bool:
         X_test = self.design.rows(self.folds[k][1])[:, : self.design.n_features]

@@ -17,7 +17,7 @@ from neurolm.products import has_onednn, onednn_linear
 
 MIN_WORK = 1e10  # operations of a whole fit: a twentieth of a second with other products, below which nothing is gained
 _ROWS = 512  # of a Gram matrix at a time
-_SMALL = 128  # rows up to which a triangle is inverted without products
+_SMALL = 128  # rows up to which LAPACK inverts a triangle, on one thread
 
 
 class OneDnnAlgebra(CpuAlgebra):
@@ -60,10 +60,8 @@ class OneDnnAlgebra(CpuAlgebra):
 
     def inverse_factor(self, a: np.ndarray) -> np.ndarray | None:
         """L^-1 of a = L L', by halves; None if a is not positive definite."""
-        if a.dtype != np.float32:
+        if a.dtype != np.float32 or len(a) <= _SMALL:
             return super().inverse_factor(a)
-        if len(a) <= _SMALL:
-            return _small_inverse_factor(a)
         half = len(a) // 2
         first = self.inverse_factor(a[:half, :half])
         if first is None:
@@ -89,10 +87,3 @@ def suited_to(algebra: Any, dtype: str, work: float) -> Any:
 
 def _tensor(x: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(x)
-
-
-def _small_inverse_factor(a: np.ndarray) -> np.ndarray | None:
-    factor, info = torch.linalg.cholesky_ex(_tensor(a))
-    if int(info) != 0:
-        return None
-    return torch.linalg.solve_triangular(factor, torch.eye(len(a)), upper=False).numpy()
