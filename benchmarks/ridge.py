@@ -29,6 +29,7 @@ import tempfile
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,13 @@ def fit(system: str, X: np.ndarray, Y: np.ndarray, settings: dict[str, Any]) -> 
         model = RidgeCV(alphas, cv=folds, scoring="correlation", device=settings["device"]).fit(X, Y)
         return nearest(alphas, model.best_alphas_), np.asarray(model.cv_scores_).max(0)
     if name.startswith("himalaya"):
-        return fit_himalaya(name, backend, X, Y, alphas, folds)
+        timed = TimedFolds(folds)
+        began = time.perf_counter()
+        result = fit_himalaya(name, backend, X, Y, alphas, timed)
+        if settings["first_folds"]:
+            rest = time.perf_counter() - began - sum(timed.seconds)
+            print(f"  {name}: {', '.join(f'{s:.1f}' for s in timed.seconds)} s a fold, {rest:.1f} s for everything else")
+        return result
     if name == "sklearn.RidgeCV":
         from sklearn.linear_model import RidgeCV as LeaveOneOut
 
@@ -116,6 +123,22 @@ def some_folds(n: int, settings: dict[str, Any]) -> list[tuple[np.ndarray, np.nd
     from neurolm.encoding import contiguous_blocks
 
     return contiguous_blocks(n, settings["n_folds"])[: settings["first_folds"]]
+
+
+class TimedFolds:
+    """Folds as a splitter that measures what is done with each."""
+
+    def __init__(self, folds: list[tuple[np.ndarray, np.ndarray]]) -> None:
+        self.folds, self.seconds = folds, list[float]()
+
+    def get_n_splits(self, *_: Any) -> int:
+        return len(self.folds)
+
+    def split(self, *_: Any) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for fold in self.folds:
+            start = time.perf_counter()
+            yield fold
+            self.seconds.append(time.perf_counter() - start)
 
 
 def fit_himalaya(name: str, backend: str, X: Any, Y: Any, alphas: Any, folds: Any) -> tuple[np.ndarray, np.ndarray]:

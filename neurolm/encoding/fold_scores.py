@@ -19,7 +19,7 @@ SCORINGS = ("r2", "correlation")
 
 _FLAT = {"float32": 1e-10, "float64": 1e-20}  # variance over mean square, below which a target does not vary
 
-_PREDICTIONS_BYTES = 8 << 20  # of one product: large enough for sgemm's full speed, small enough for the cache
+_PREDICTIONS_BYTES = 4 << 20  # of one product: large enough for full speed, small enough for the cache
 
 
 def score_fold(algebra: Algebra, fold: FoldHat, statistic: Any, y_test: Any, scoring: str) -> Any:
