@@ -32,7 +32,7 @@ class WindowResult:
         Lower and upper end of the index's 95 % interval; NaN like the index.
     p : array of shape (n_voxels,)
         Of the voxel's held-out prediction, under a null that keeps autocorrelation; NaN for the
-        units of a language model, which are not measured but known.
+        units of a language model, which are not measured but known (only their forecasts are tested).
     valid : bool array of shape (n_voxels,)
         q <= level of the false discovery rate over voxels; True for units.
     units : {"words", "s"}
