@@ -2,6 +2,7 @@
 
     python benchmarks/decoding_truth.py --json results.json      # goes on where it was stopped; more seeds are added
     python benchmarks/decoding_truth.py --quick
+    python benchmarks/decoding_truth.py --seeds 0 --snrs 10 --wider 10 40 160      # only: what a wider beam finds
 
 Real Moth stories (NEUROLM_DATA), a language model of neurolm for features and proposals, planted weights,
 planted noise covariance with AR(1) in time; every decoder is learned from six training stories, the test story
@@ -19,6 +20,7 @@ import os
 import sys
 import time
 import warnings
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,7 @@ def main() -> None:
     parser.add_argument("--nulls", type=int, default=12)
     parser.add_argument("--nulls-at", type=float, nargs="*", default=[0.0], help="ratios with null decodes")
     parser.add_argument("--test-s", type=float, default=45.0, help="seconds of the test story")
+    parser.add_argument("--wider", type=int, nargs="+", help="only decode at these beams with true words at hand, and swap words")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, help="write the results to this file as they come; what it holds already is kept")
     parser.add_argument("--join", type=Path, nargs="+", help="only print the table of these files together")
@@ -75,6 +78,10 @@ def main() -> None:
     stories[-1] = stories[-1][: int(np.searchsorted(stories[-1].mid_times, options.test_s))]
     lm = load(options.model)
     space = LMStates(lm, options.layer, ContextWindow(6), lowercase=True, cache=FeatureCache())
+    if options.wider:
+        for seed, snr in product(options.seeds, options.snrs):
+            print(json.dumps(wider_beams(lm, space, stories, snr, seed, options.wider)), flush=True)
+        return
     asked = {name: getattr(options, name) for name in ("model", "layer", "beam", "nulls", "nulls_at", "test_s")}
     rows: list[dict[str, Any]] = read_rows(options.json, asked)
     for seed in options.seeds:
@@ -109,10 +116,7 @@ def one_listener(
 ) -> dict[str, Any]:
     """Everything that is measured on one simulated listener."""
     begun = time.process_time()
-    listener = simulate_listener(space, stories, n_training=len(TRAINING), snr=snr, seed=seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*of the targets chose the")  # voxels without signal do
-        decoder = WordDecoder(DecoderSettings(**SETTINGS)).fit(space, listener.runs[:-1], stories[:-1])
+    listener, decoder = fitted(space, stories, snr, seed)
     run, story = listener.runs[-1], stories[-1]
     likelihood = decoder.likelihood(space, run)
     vocabulary = decoder.vocabulary_ | set(FIRST_WORDS)
@@ -152,6 +156,34 @@ def one_listener(
             row[kind] = {name: {"z": scores.story_z(name), "p": scores.story_p(name)} for name in scores.scores}
             print(f"  snr {snr:g}, seed {seed}, {kind}: {row[kind]}", file=sys.stderr, flush=True)
     return row | {"cpu_s": time.process_time() - begun}
+
+
+def fitted(space: Any, stories: list[Transcript], snr: float, seed: int) -> tuple[Any, WordDecoder]:
+    listener = simulate_listener(space, stories, n_training=len(TRAINING), snr=snr, seed=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*of the targets chose the")  # voxels without signal do
+        return listener, WordDecoder(DecoderSettings(**SETTINGS)).fit(space, listener.runs[:-1], stories[:-1])
+
+
+def wider_beams(lm: Any, space: Any, stories: list[Transcript], snr: float, seed: int, beams: list[int]) -> dict[str, Any]:
+    """Whether one swapped word makes the true text less likely, and what wider beams find with true words at hand."""
+    listener, decoder = fitted(space, stories, snr, seed)
+    story, likelihood, rng = stories[-1], decoder.likelihood(space, listener.runs[-1]), np.random.default_rng(0)
+    values = space.extract(story).values
+    heard = likelihood.log_likelihood(values, story.mid_times)
+    below = []
+    for i in np.repeat(np.arange(len(values)), 10):
+        j = int(rng.integers(len(values)))
+        if story.words[i] != story.words[j]:
+            swapped = values.copy()
+            swapped[i] = values[j]
+            below.append(likelihood.log_likelihood(swapped, story.mid_times) < heard)
+    out: dict[str, Any] = {"snr": snr, "seed": seed, "swaps": len(below), "swaps_less_likely": float(np.mean(below))}
+    for beam in beams:
+        search = BeamSearch(decoder.proposals(lm), likelihood, beam)
+        decoded = search.decode(story.mid_times, extra_words=comparable_words(story))
+        out[f"beam {beam}"] = judged(decoded, story, likelihood)
+    return out
 
 
 def judged(decoded: Transcript, story: Transcript, likelihood: Any) -> dict[str, float]:
