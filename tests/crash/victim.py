@@ -75,7 +75,10 @@ class Victim:
 
     def kill(self) -> None:
         """kill -9 of its whole process group."""
-        os.killpg(self.pid, signal.SIGKILL)
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:  # killed before it had a group of its own, and so before it could have a child
+            os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
 
     @property
