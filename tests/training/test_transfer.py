@@ -237,13 +237,18 @@ def test_a_study_of_more_documents_than_there_are_is_refused(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif("NEUROLM_DATA" not in os.environ, reason="NEUROLM_DATA names no folder of data")
 @pytest.mark.parametrize(
-    ("task", "documents", "max_tokens"), [("parts-of-speech", (40, 30), 128), ("sentiment", (1600, 400), 256)]
+    ("model", "task", "documents", "settings"),
+    [
+        ("lstm-small", "parts-of-speech", (40, 0, 30), {}),
+        ("transformer-small", "sentiment", (1400, 200, 400), {"lr": (3e-4, 1e-3)}),
+    ],
 )
-def test_pretraining_beats_scratch_on_real_text(task, documents, max_tokens):
+def test_pretraining_beats_scratch_on_real_text(model, task, documents, settings):
     from neurolm.lm import load
 
-    corpora = Path(os.environ["NEUROLM_DATA"]) / "corpora"
+    n_train, n_validation, n_test = documents
     study = transfer_study(
-        load("neurolm/lstm-small"), task, corpora, n_train=documents[0], n_test=documents[1], n_steps=150, max_tokens=max_tokens
-    )
+        load(f"neurolm/{model}"), task, Path(os.environ["NEUROLM_DATA"]) / "corpora",
+        n_train=n_train, n_validation=n_validation, n_test=n_test, n_steps=150, max_tokens=128, **settings,
+    )  # fmt: skip
     assert study.gain.interval()[0] > 0, f"pretrained {study.gain.pretrained}, from scratch {study.gain.scratch}"
