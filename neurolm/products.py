@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 _SMALL = 2_000_000  # multiplications below which the call costs more than it saves
+_SMALL_ROW = 300_000  # the same where x is a single row, as in generation: there reading the weights is all the work
 
 
 def has_onednn() -> bool:
@@ -65,7 +66,7 @@ def uses_onednn(x: torch.Tensor, weight: torch.Tensor) -> bool:
     return (
         x.dtype == weight.dtype == torch.float32
         and x.device.type == "cpu"
-        and x.numel() * weight.shape[0] >= _SMALL
+        and x.numel() * weight.shape[0] >= (_SMALL_ROW if x.numel() == x.shape[-1] else _SMALL)
         and has_onednn()
         and not torch.is_autocast_enabled("cpu")
     )
