@@ -98,6 +98,14 @@ def test_forecasts_are_compared_beside_the_noise_floor(neurolm):
     assert errors["LSTM"] < 1.25 * errors["AR(2)"] < errors["persistence"]
 
 
+def test_a_transfer_says_how_many_runs_it_makes(neurolm):
+    code, said, _ = neurolm(
+        "train", "transfer", "neurolm/lstm-small", "sentiment", "--corpora", ".", "--lr", 3e-4, "--lr", 1e-3, "--dry-run"
+    )
+    assert code == 0
+    assert "2 x 2 learning rates x 5 runs" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
