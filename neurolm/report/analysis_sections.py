@@ -27,6 +27,7 @@ def timescale_section(
     score: str = "score",
     window: str = "window",
     scale: str = "context",
+    tested: str = "prediction",
     more: Mapping[str, np.ndarray] | None = None,
 ) -> Section:
     """The window of every region, the curves behind it, and a table; for many voxels how the windows are distributed.
@@ -37,14 +38,16 @@ def timescale_section(
         How it was estimated, in a sentence or two.
     score, window, scale : str
         What the curve, the index and the curve's axis are called.
+    tested : str
+        What p and validity are of.
     more : mapping of str to array of shape (n_regions,), optional
         Further columns of the table.
     """
     pictures = timescale_pictures(result, regions, name=name, score=score, window=window, scale=scale)
     found = int(np.isfinite(result.index).sum())
     text = (
-        f"Estimated by {result.estimator.replace('_', ' ')}. {int(result.valid.sum()):,} of {len(regions):,} regions are predicted "
-        f"above chance; in {found:,} of these a {window} was found. Elsewhere it is n/a."
+        f"Estimated by {result.estimator.replace('_', ' ')}. In {int(result.valid.sum()):,} of {len(regions):,} regions the "
+        f"{tested} is significant; in {found:,} of these a {window} was found. Elsewhere it is n/a."
     )
     more = more or {}
     rows = (
@@ -59,7 +62,7 @@ def timescale_section(
     )
     header = ("Region", f"{window.capitalize()} ({result.units})", "95% interval", "p", *more)
     over = result.details.get("interval_over", "blocks of time or words")
-    caption = f"The {window} of each region with its interval over {over}, and the p value of its prediction."
+    caption = f"The {window} of each region with its interval over {over}, and the p value of its {tested}."
     few = len(regions) <= MOST_PANELS
     children = (
         element("p", intro) if intro else None,

@@ -135,8 +135,8 @@ def _selectivity_section(
         (
             region,
             LABELS.get(context, context),
-            number(one.difference[i], 3),
-            interval(one.interval[0, i], one.interval[1, i], 3),
+            number(one.difference[i], 4),
+            interval(one.interval[0, i], one.interval[1, i], 4),
             probability(one.p[i]),
             probability(one.p_max[i]),
             probability(one.q[i]),

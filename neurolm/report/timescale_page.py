@@ -28,6 +28,7 @@ class _Told:
     score: str
     window: str = "window"
     scale: str = "context"
+    tested: str = "prediction"
 
 
 TOLD = {
@@ -81,6 +82,7 @@ TOLD = {
         "gain of held-out r",
         "distance of the largest gain",
         "distance",
+        "gain",
     ),
 }
 
@@ -132,9 +134,8 @@ def timescale_sections(results: Mapping[str, Mapping[str, WindowResult]]) -> tup
             assert result.space is not None
             regions = place_names(result.space)
             words = {"score": told.score, "window": told.window, "scale": told.scale}
-            sections.append(
-                timescale_section(result, regions, name=key, title=heading, intro=told.intro, more=_more(result), **words)
-            )
+            text = {"title": heading, "intro": told.intro, "tested": told.tested}
+            sections.append(timescale_section(result, regions, name=key, more=_more(result), **text, **words))
             pictures |= timescale_pictures(result, regions, name=key, **words)
     return sections, pictures
 
