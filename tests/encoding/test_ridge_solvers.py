@@ -127,8 +127,9 @@ def test_torch_algebra_serves_banded_and_nested_too(monkeypatch):
         monkeypatch.setattr("neurolm.encoding.nested.algebra_for", lambda device, X, algebra=algebra: algebra())
         nested = NestedRidge(X, ALPHAS, 4, 3, dtype="float64").score(Y)
         found.append((banded.scores, hats_numpy(banded.weights), banded.intercept, nested.scores, nested.best_alphas))
-    for cpu, torch in zip(*found):
-        np.testing.assert_allclose(cpu, torch, atol=1e-9)
+    for cpu, *others in zip(*found):
+        for other in others:
+            np.testing.assert_allclose(other, cpu, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
