@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from neurolm.encoding.blocked_cholesky import BlockedCholesky
 from neurolm.encoding.linear_algebra import CpuAlgebra, transpose_into, transposed_copy
 from neurolm.products import has_onednn, onednn_linear
 
 MIN_WORK = 1e10  # operations of a whole fit: a twentieth of a second with other products, below which nothing is gained
 _ROWS = 512  # of a Gram matrix at a time
+_FULL_ROWS = 128  # how many targets share a penalty differs from block to block
 _SMALL = 128  # rows up to which LAPACK inverts a triangle, on one thread
 
 
@@ -57,6 +59,15 @@ class OneDnnAlgebra(CpuAlgebra):
                     transpose_into(gram[blocks[j], rows], product)
                 gram[rows, blocks[j]] = product
         return gram
+
+    def divide_right(self, h: np.ndarray, factor: np.ndarray | BlockedCholesky) -> np.ndarray:
+        """h (L L')^-1 in place. Rows are filled up to round numbers: oneDNN keeps the code that it makes for every new shape."""
+        if not len(h) % _FULL_ROWS or not isinstance(factor, BlockedCholesky):
+            return super().divide_right(h, factor)
+        filled = np.zeros((-(-len(h) // _FULL_ROWS) * _FULL_ROWS, h.shape[1]), h.dtype)
+        filled[: len(h)] = h
+        h[...] = super().divide_right(filled, factor)[: len(h)]
+        return h
 
     def inverse_factor(self, a: np.ndarray) -> np.ndarray | None:
         """L^-1 of a = L L', by halves; None if a is not positive definite."""
