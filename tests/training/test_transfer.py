@@ -239,8 +239,8 @@ def test_a_study_of_more_documents_than_there_are_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("model", "task", "documents", "settings"),
     [
-        ("lstm-small", "parts-of-speech", (40, 0, 30), {}),
-        ("transformer-small", "sentiment", (1400, 200, 400), {"lr": (3e-4, 1e-3)}),
+        ("lstm-small", "parts-of-speech", (40, 0, 30), {"n_steps": 150}),
+        ("transformer-small", "sentiment", (1400, 200, 400), {"n_steps": 100, "lr": (3e-4, 1e-3)}),
     ],
 )
 def test_pretraining_beats_scratch_on_real_text(model, task, documents, settings):
@@ -249,6 +249,6 @@ def test_pretraining_beats_scratch_on_real_text(model, task, documents, settings
     n_train, n_validation, n_test = documents
     study = transfer_study(
         load(f"neurolm/{model}"), task, Path(os.environ["NEUROLM_DATA"]) / "corpora",
-        n_train=n_train, n_validation=n_validation, n_test=n_test, n_steps=150, max_tokens=128, **settings,
+        n_train=n_train, n_validation=n_validation, n_test=n_test, max_tokens=128, **settings,
     )  # fmt: skip
     assert study.gain.interval()[0] > 0, f"pretrained {study.gain.pretrained}, from scratch {study.gain.scratch}"
