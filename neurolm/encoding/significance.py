@@ -14,7 +14,8 @@ Sizes of `refit_test` on that noise (AR(1), .7 from TR to TR; one run of 342 TRs
 randomisation, .053 +- .008 for blocks of 30 TRs, .062 +- .007 for blocks of 15. Shifts are a little
 liberal on one short run because the lags next to the measured one, which chance lifts together
 with it, are left out of the null. So it is with `permutation_test` on one run of 342 TRs (40,000 voxels):
-.057 +- .002 for shifts of 10 TRs and more, .049 +- .002 for all shifts, which have hardly any power.
+.057 +- .002 for shifts of 10 TRs and more, .049 +- .002 for all shifts, its default. All shifts find as many true
+effects: at r = .14 48 % of 800 voxels are significant either way, at r = .28 93 %.
 
 Every p is (1 + #{null >= score}) / (1 + n_permutations): never 0, one-sided.
 """
@@ -88,7 +89,7 @@ def permutation_test(
     null: str = "circular_shift",
     n_permutations: int = 1000,
     run_onsets: Sequence[int] = (0,),
-    min_shift: int = 10,
+    min_shift: int = 1,
     block_trs: int = 30,
     rng: np.random.Generator | int = 0,
     progress: Progress = silent,
@@ -106,7 +107,8 @@ def permutation_test(
         One run has only n_trs - 2 * min_shift + 1 circular shifts; no more are used.
     run_onsets : sequence of int
     min_shift, block_trs : int
-        In TRs, longer than the memory of BOLD and delays; blocks need three times as much as shifts.
+        In TRs. 1 takes every shift but none at all: with the measured one they are a group, and the size is exact.
+        Blocks must be longer than the memory of BOLD and delays, by three times.
 
     Returns
     -------
@@ -152,6 +154,8 @@ def refit_test(
         The whole procedure, penalties included: for example nested cross-validation.
     Y : array of shape (n_trs, n_voxels)
         The measured BOLD, scored first.
+    min_shift : int
+        In TRs, longer than the memory of BOLD and delays.
     n_targets_batch : int
         Most targets that go into one call of `score`.
 

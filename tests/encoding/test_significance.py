@@ -46,7 +46,8 @@ def test_a_planted_relation_is_found_in_every_voxel(null, settings, run_onsets):
 def test_null_scores_are_those_of_the_surrogates():
     rng = np.random.default_rng(0)
     Y, pred = slow(rng, 100, 3), slow(rng, 100, 3)
-    result = permutation_test(Y, pred, n_permutations=500, rng=3)
+    assert permutation_test(Y, pred, n_permutations=500).n_permutations == 99  # every shift but none at all
+    result = permutation_test(Y, pred, n_permutations=500, min_shift=10, rng=3)
     assert result.n_permutations == 81  # as many as one run of 100 has, 10 to 90
     expected = {tuple(np.round([np.corrcoef(Y[:, v], np.roll(pred[:, v], k))[0, 1] for v in range(3)], 9)) for k in range(10, 91)}
     assert {tuple(row) for row in np.round(result.null, 9)} == expected
