@@ -285,6 +285,8 @@ class EncodingReport:
         Shown under what was analysed.
     columns : str
         What the regions are, in the plural: "regions", "voxels", "vertices".
+    override : tuple of str
+        Alignment checks that may fail, as the config asks: the scores are told in spite of them.
     """
 
     title: str
@@ -302,6 +304,7 @@ class EncodingReport:
     pictures: Mapping[str, Picture] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     columns: str = "regions"
+    override: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.scores:

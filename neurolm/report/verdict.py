@@ -57,8 +57,14 @@ def shown(scores: LayerScores) -> Shown:
 
 def verdict(report: EncodingReport) -> str:
     """What was found, in one or two plain sentences."""
-    if any(story.status == "failed" for story in report.alignment):
+    failed = {finding.name for story in report.alignment for finding in story.findings if finding.status == "failed"}
+    if failed - set(report.override):
         return "Words and BOLD do not fit together: the alignment check failed, so the scores below mean nothing yet."
+    in_spite = f"In spite of a failed alignment check ({', '.join(sorted(failed))}), as the config asks: " if failed else ""
+    return in_spite + _what_was_found(report)
+
+
+def _what_was_found(report: EncodingReport) -> str:
     scores = report.scores[0]
     now, level, n_regions = shown(scores), report.methods.fdr, len(report.regions)
     if np.isnan(now.r).all():

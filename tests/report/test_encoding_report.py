@@ -55,6 +55,8 @@ def test_a_failed_alignment_outranks_every_score(build):
     report = replace(report, alignment=(failed,))
     assert "mean nothing yet" in verdict(report)
     assert lights(report)[0].status == "failed"
+    overridden = verdict(replace(report, override=("lag",)))
+    assert overridden.startswith("In spite of a failed alignment check (lag), as the config asks: SmolLM2-135M predicts")
 
 
 def test_regions_without_a_score_stay_unknown(build):
