@@ -165,12 +165,15 @@ def _read_predictions(
     rows, positions = np.repeat(reads.rows, n_pieces), np.repeat(reads.firsts, n_pieces) + piece
     targets = tokens.ids[np.repeat(tokens.spans[reads.words, 0], n_pieces) + piece]
     with torch.inference_mode():
-        from_states = isinstance(lm, Predicts)  # then the head is computed at the places only
-        output = lm.step(ids, state, [lm.n_layers] if from_states else [], logits=not from_states)
-        scores = output.hidden[-1] if from_states else output.logits
-        assert scores is not None
-        predict = lm.predict if isinstance(lm, Predicts) else _as_is
-        surprisal, entropy = _score(scores, predict, rows, positions, targets)
+        predict: Callable[[torch.Tensor], torch.Tensor]
+        if isinstance(lm, Predicts):  # the head is computed at the places only
+            output = lm.step(ids, state, [lm.n_layers], logits=False)
+            x, predict = output.hidden[-1], lm.predict
+        else:
+            output = lm.step(ids, state, [], logits=True)
+            x, predict = output.logits, _as_is
+        assert x is not None
+        surprisal, entropy = _score(x, predict, rows, positions, targets)
     if not (np.isfinite(surprisal).all() and np.isfinite(entropy).all()):
         raise InputError(f"predictions of {lm.name} hold NaN or infinity; check its weights and number format.")
     sums = {"surprisal": np.add.reduceat(surprisal, begins), "entropy": np.add.reduceat(entropy, begins)}

@@ -32,11 +32,11 @@ def gelu(x: torch.Tensor) -> torch.Tensor:
     return _Gelu.apply(x)
 
 
-def linear_gelu(x: torch.Tensor, map: nn.Linear) -> torch.Tensor:
-    """`gelu(map(x))`; without gradients in one pass over memory, where oneDNN has it."""
-    if torch.is_grad_enabled() or not uses_onednn(x, map.weight):
-        return gelu(map(x))
-    return onednn_linear(x, map.weight, map.bias, "gelu")
+def linear_gelu(x: torch.Tensor, layer: nn.Linear) -> torch.Tensor:
+    """`gelu(layer(x))`; without gradients in one pass over memory, where oneDNN has it."""
+    if torch.is_grad_enabled() or not uses_onednn(x, layer.weight):
+        return gelu(layer(x))
+    return onednn_linear(x, layer.weight, layer.bias, "gelu")
 
 
 class _Gelu(torch.autograd.Function):
