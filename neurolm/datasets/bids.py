@@ -24,21 +24,21 @@ from neurolm.brain import (
 from neurolm.brain.images import check_grid
 from neurolm.checks import FileError, InputError, bad, bad_file, check_choice
 from neurolm.datasets.bids_files import BidsFile, find_files, preprocessed_runs
-from neurolm.datasets.bids_times import run_tr, start_time, story_onset
+from neurolm.datasets.bids_stories import StoryRun, other_recordings, refuse, story_runs
+from neurolm.datasets.bids_times import run_tr, start_time
 from neurolm.datasets.dataset import DatasetInfo, DatasetNotFound, Finding
 from neurolm.progress import Progress, silent
 from neurolm.stimuli import Mismatch, Transcript, mark_sentences, read_transcript
 from neurolm.stimuli.text_file import read_annotation
 from neurolm.storage import read_json
 
-TRANSCRIPTS = (".TextGrid", ".tsv", ".csv", ".json")
 MASKS = ("common", "subject")
 SMALL_COMMON_MASK = 0.8  # of the median subject's: below it some subject's mask is odd
 
 INFO = DatasetInfo(
     name="bids",
     description="Any BIDS data set that fMRIPrep has preprocessed: your own, or one of OpenNeuro's.",
-    design="As the data set says; every run is a story, named after its task: pieman, pieman_run-2.",
+    design="As the data set says; every run is a story: the one that its events.tsv names, else its task: pieman, pieman_run-2.",
     format="sub-*/[ses-*/]func below the fMRIPrep folder: *_desc-preproc_bold.nii.gz with *_desc-brain_mask.nii.gz, "
     "*_hemi-L/R_space-fsaverage5_bold.func.gii, or *_bold.dtseries.nii; events.tsv and words beside them.",
     licence="as the data set says",
@@ -47,7 +47,8 @@ INFO = DatasetInfo(
     facts=(
         "Words come from <words>/<story>.TextGrid (.tsv, .csv, .json), else from the runs' own events.tsv; sentences and paragraphs "
         "from the punctuation of <words>/<story>.txt, where that plain text lies beside them.",
-        "Rows lie on the clock of the story: it starts where events.tsv names the story's stim_file, or at the option onset_s.",
+        "A run is the story whose words file has the name of a stim_file in its events.tsv, or of a trial_type; else of its file.",
+        "Rows lie on the clock of the story: it starts where events.tsv names the story, or at the option onset_s.",
         "Where fMRIPrep corrected for slice times, the sidecar's StartTime says to which moment of the TR.",
         "Volumes of several subjects are read in the mask that all of them have (mask: common), or each in its own (mask: subject).",
         "Confounds are removed only where the option confounds names a strategy; no volume is ever dropped.",
@@ -69,7 +70,8 @@ class Bids:
     res : str, optional
         Where a run is there in several resolutions: "2".
     words : path, optional
-        Folder with <story>.TextGrid (.tsv, .csv, .json), or <task>.TextGrid where runs share one; default stimuli/.
+        Folder with <story>.TextGrid (.tsv, .csv, .json), named as stim_file or trial_type in events.tsv, or as the run or
+        its task; default stimuli/.
         A plain text beside it, <story>.txt, gives sentences and paragraphs.
     onset_s : float, optional
         Scan time (s) at which the clock of the words began; by default as events.tsv says.
@@ -152,18 +154,26 @@ class Bids:
         return self._runs.subjects
 
     def stories(self, subject: str | None = None) -> list[str]:
-        """Runs by name: the task, and session and run where the file names have them."""
-        return self._runs.stories(subject)
+        """Stories as events.tsv names them, else the task, and session and run where the file names have them."""
+        return sorted({story for who, story in self._heard if subject in (None, who)})
+
+    @cached_property
+    def _heard(self) -> dict[tuple[str, str], StoryRun]:
+        """The run of every subject and story."""
+        events = {key: self._events(*key) for key in self._runs.images}
+        return story_runs(self._runs.images, events, self.words)
 
     def transcript(self, story: str) -> Transcript:
         """The words of a run, from the words folder or from events.tsv."""
         check_choice("story", story, self.stories())
-        path = self._words_file(story)
+        run = self._run_of(story)
+        refuse(run)
+        path = run.words_file()
         if path is not None:
             return replace(self._marked(path)[0], name=story)
-        events = next((p for subject in self.subjects() if (p := self._events(subject, story)) is not None), None)
+        events = next((one.events.path for one in self._all_runs_of(story) if one.events is not None), None)
         if events is None:
-            names = " or ".join(dict.fromkeys(f"{name}.TextGrid" for name in _word_names(story)))
+            names = " or ".join(dict.fromkeys(f"{name}.TextGrid" for name in (run.run, run.task)))
             raise bad_file(self.words, f"holds no words of {story!r}, and no events.tsv does", f"Put {names} there.")
         try:
             return replace(read_transcript(events), name=story)
@@ -185,7 +195,8 @@ class Bids:
     def bold(self, subject: str, story: str) -> BoldRun:
         """One run in the option's space, its rows on the clock of the words; confounds removed where asked for."""
         images = self._images(subject, story)
-        tr = run_tr(images, self._raw(subject, story), self._root, self._preprocessed, self.tr)
+        refuse(self._heard[subject, story])
+        tr = run_tr(images, self._raw(subject, self._heard[subject, story].run), self._root, self._preprocessed, self.tr)
         first = start_time(images, tr) - self._onset(subject, story)
         names = {"subject": subject, "story": story}
         path = images[0].path
@@ -208,13 +219,13 @@ class Bids:
         for story in self.stories():
             try:
                 findings.append(Finding("ok", f"{len(self.transcript(story)):,} words", story))
-                path = self._words_file(story)
+                path = self._run_of(story).words_file()
                 if path is not None and (differ := self._marked(path)[1]):
                     shown = "; ".join(str(one) for one in differ[:3])
                     findings.append(Finding("note", f"text and words differ in {len(differ)} places: {shown}", story))
             except InputError as error:
                 findings.append(Finding("problem", str(error), story))
-        keys = sorted(self._runs.images)
+        keys = sorted(self._heard)
         for i, (subject, story) in enumerate(keys):
             where = f"sub-{subject} {story}"
             try:
@@ -222,6 +233,11 @@ class Bids:
                 note = f"; {n} constant or NaN" if (n := int(run.bad_voxels.sum())) else ""
                 what = f"{run.n_trs} volumes, TR {run.tr:g} s, from {run.tr_times[0]:g} s; {run.n_voxels:,} columns{note}"
                 findings.append(Finding("ok", what, where))
+                heard = self._heard[subject, story]
+                if other := ", ".join(sorted(other_recordings(heard))):
+                    words = heard.words[0].name
+                    note = f"its words come from {words} by its file name, its events.tsv names {other}"
+                    findings.append(Finding("note", note, where))
             except InputError as error:
                 findings.append(Finding("problem", str(error), where))
             progress(i + 1, len(keys), "runs", where)
@@ -241,7 +257,8 @@ class Bids:
 
     def _images(self, subject: str, story: str) -> tuple[BidsFile, ...]:
         check_choice("subject", subject, self.subjects())
-        return self._runs.images[subject, check_choice(f"story of sub-{subject}", story, self.stories(subject))]
+        check_choice(f"story of sub-{subject}", story, self.stories(subject))
+        return self._runs.images[subject, self._heard[subject, story].run]
 
     def _has_volumes(self) -> bool:
         images = next(iter(self._runs.images.values()))
@@ -281,34 +298,32 @@ class Bids:
             files.setdefault((file.subject, file.run), []).append(file)
         return files
 
-    def _raw(self, subject: str, story: str) -> list[BidsFile]:
-        return self._raw_files.get((subject, story), [])
+    def _raw(self, subject: str, run: str) -> list[BidsFile]:
+        return self._raw_files.get((subject, run), [])
 
-    def _events(self, subject: str, story: str) -> Path | None:
-        return next((file.path for file in self._raw(subject, story) if file.suffix == "events"), None)
+    def _events(self, subject: str, run: str) -> Path | None:
+        return next((file.path for file in self._raw(subject, run) if file.suffix == "events"), None)
 
-    def _words_file(self, story: str) -> Path | None:
-        for name in _word_names(story):
-            there = [path for ending in TRANSCRIPTS if (path := self.words / f"{name}{ending}").is_file()]
-            if len(there) > 1:
-                listed = ", ".join(path.name for path in there)
-                raise bad_file(self.words, f"holds the words of {name!r} more than once: {listed}", "Keep one.")
-            if there:
-                return there[0]
-        return None
+    def _all_runs_of(self, story: str) -> list[StoryRun]:
+        return [run for (_, name), run in self._heard.items() if name == story]
+
+    def _run_of(self, story: str) -> StoryRun:
+        """The first run of a story; one that can be read, where there is one."""
+        return min(self._all_runs_of(story), key=lambda run: bool(run.problem))
 
     def _onset(self, subject: str, story: str) -> float:
         """Scan time at which the clock of the words began."""
         if self.onset_s is not None:
             return self.onset_s
-        words, events = self._words_file(story), self._events(subject, story)
-        if words is not None:
-            return story_onset(events, words.stem, subject, story)
-        if events is None:
+        run = self._heard[subject, story]
+        if run.words:
+            return run.onset()
+        if run.events is None:
             raise bad_file(self._root, f"holds no events.tsv of sub-{subject}, {story}", "Or set the option onset_s.")
-        own, first = read_transcript(events), self.transcript(story)
+        own, first = read_transcript(run.events.path), self.transcript(story)
         if own.words != first.words or np.ptp(own.onsets - first.onsets) > 0.1:
-            raise bad_file(events, f"has other words, or other times, than the first subject's {story}", "Give them own tasks.")
+            problem = f"has other words, or other times, than the first subject's {story}"
+            raise bad_file(run.events.path, problem, "Name each recording in a column stim_file, or give them own tasks.")
         return float(own.onsets[0] - first.onsets[0])
 
 
@@ -324,11 +339,6 @@ def _derivatives(root: Path, named: str | Path | None) -> Path:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _word_names(story: str) -> list[str]:
-    """A run's own words come first, then those of its task."""
-    return list(dict.fromkeys([story, story.split("_")[0]]))
 
 
 def _intersection(paths: Sequence[Path], root: Path) -> VolumeMask:

@@ -10,7 +10,6 @@ from neurolm.brain.cifti import cifti_tr
 from neurolm.brain.images import header_tr
 from neurolm.checks import FileError, bad_file
 from neurolm.datasets.bids_files import BidsFile
-from neurolm.stimuli.text_file import read_annotation
 from neurolm.storage import read_json
 
 SAME_TR_S = 1e-3  # headers keep float32
@@ -72,43 +71,6 @@ def start_time(images: Sequence[BidsFile], tr: float) -> float:
             if moment is not None:
                 return moment - tr / 2
     return 0.0
-
-
-def story_onset(events: Path | None, stem: str, subject: str, story: str) -> float:
-    """Scan time (s) at which the stimulus file of a story began, as events.tsv says.
-
-    Parameters
-    ----------
-    events : path or None
-    stem : str
-        Of the words' file: "pieman" for pieman.TextGrid. The event's stim_file has the same stem, or it
-        with _audio behind it.
-
-    Raises
-    ------
-    FileError
-        If there is no such row, or several.
-    """
-    hint = "Or set the option onset_s: the scan time at which the clock of the words began."
-    if events is None:
-        raise bad_file(f"sub-{subject} {story}", "has no events.tsv that says when the story began", hint)
-    lines = read_annotation(events).strip().split("\n")
-    header = lines[0].split("\t")
-    rows = [dict(zip(header, line.split("\t"), strict=False)) for line in lines[1:]]
-    names = {stem, f"{stem}_audio", story, f"{story}_audio"}
-    onsets = [(i, row.get("onset", "")) for i, row in enumerate(rows) if _stem(row.get("stim_file", "")) in names]
-    if len(onsets) != 1:
-        said = "names no stim_file" if not onsets else "names the stim_file more than once, as if"
-        raise bad_file(events, f"{said} {stem!r} began", hint) if onsets else bad_file(events, f"{said} {stem}.*", hint)
-    line, onset = onsets[0]
-    try:
-        return float(onset)
-    except ValueError:
-        raise bad_file(events, f"{onset!r} is not a time in seconds", hint, line=line + 2) from None
-
-
-def _stem(name: str) -> str:
-    return name.replace("\\", "/").rsplit("/", 1)[-1].split(".")[0]
 
 
 def _sidecars(images: Sequence[BidsFile], raw: Iterable[BidsFile], root: Path, preprocessed: Path) -> list[Path]:
