@@ -41,8 +41,8 @@ def main() -> None:
 
 def held_out(encoder: str, X: np.ndarray, Y: np.ndarray, options: Any) -> np.ndarray:
     """(n_regions,) correlation of out-of-fold predictions, averaged over folds as Fisher z."""
-    from neurolm.arrays import columnwise_correlation
     from neurolm.encoding import contiguous_blocks
+    from neurolm.statistics import columnwise_correlation
 
     scores = []
     for train, test in contiguous_blocks(len(X), 5, gap=5):

@@ -58,21 +58,6 @@ def zscore(x: Any) -> Any:
     return (x - mean) / std
 
 
-def columnwise_correlation(a: Any, b: Any) -> Any:
-    """Pearson correlation of a[:, j] with b[:, j]: (n_columns,).
-
-    NaN where either column is constant or not finite, never 0: nothing was measured there.
-    """
-    undefined = constant_columns(a) | constant_columns(b)
-    if not is_torch(a):
-        a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    a, b = a - a.mean(0), b - b.mean(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        r = (a * b).sum(0) / ((a * a).sum(0) * (b * b).sum(0)) ** 0.5
-    r[undefined] = float("nan")
-    return r.clip(-1, 1)
-
-
 def batches(n: int, size: int) -> Iterator[slice]:
     """Slices of at most `size` that cover range(n) in order."""
     for start in range(0, n, size):

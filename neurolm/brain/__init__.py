@@ -14,7 +14,7 @@ from neurolm.brain.bold_run import BoldRun
 from neurolm.brain.cifti import read_cifti_bold
 from neurolm.brain.confounds import read_confounds, regress_out
 from neurolm.brain.images import read_bold, read_mask, read_surface_bold
-from neurolm.brain.intersubject import intersubject_correlation, isc_bootstrap, isc_test, mean_pairwise_isc
+from neurolm.brain.intersubject import intersubject_correlation, isc_bootstrap, isc_interval, isc_test, mean_pairwise_isc
 from neurolm.brain.noise_ceiling import cc_max, cc_norm, explainable_variance, noise_ceiling, signal_power
 from neurolm.brain.region_table import read_region_table
 from neurolm.brain.space import Grayordinates, Regions, Space, Surface, Unplaced, VolumeMask
@@ -34,6 +34,7 @@ __all__ = [
     "explainable_variance",
     "intersubject_correlation",
     "isc_bootstrap",
+    "isc_interval",
     "isc_test",
     "mean_pairwise_isc",
     "noise_ceiling",

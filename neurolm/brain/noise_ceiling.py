@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from neurolm.arrays import columnwise_correlation, constant_columns
+from neurolm.arrays import constant_columns
 from neurolm.brain.intersubject import mean_pairwise_isc
 from neurolm.checks import bad, check_choice
+from neurolm.statistics import columnwise_correlation
 
 
 def noise_ceiling(data: np.ndarray, *, source: str, scored: str) -> np.ndarray:

@@ -46,7 +46,7 @@ class ScoringConfig(Section):
     folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
     inner_folds: int = Field(5, ge=2, description="Blocks within the training part: they choose penalty and layer.")
-    bootstrap: int = Field(2000, ge=100, description="Draws of listeners behind an interval.")
+    bootstrap: int = Field(2000, ge=100, description="Without effect: intervals over subjects are Student's.")
 
 
 class ComparisonConfig(Analysis):

@@ -71,13 +71,13 @@ def write_windows(plan: TimescalesPlan, bench: Bench, name: str, report: Progres
 
 def write_isc(plan: TimescalesPlan, report: Progress) -> None:
     """Leave-one-out intersubject correlation, its test and its interval, one row for each region or voxel."""
-    from neurolm.brain import isc_bootstrap, isc_test
+    from neurolm.brain import isc_interval, isc_test
     from neurolm.encoding import fdr
     from neurolm.report.figures import csv_text
 
     data, space = stacked_listeners(plan), listeners(plan)[0].space
     test = isc_test(data, n_null=plan.config.fit.permutations, rng=plan.config.seed, progress=report)
-    low, high = isc_bootstrap(data, rng=plan.config.seed)
+    low, high = isc_interval(data)
     table = {**space.table(), "isc": test.isc, "low": low, "high": high, "p": test.p_values, "q": fdr(test.p_values)}
     write_text(plan.output / "timescales" / "isc.csv", csv_text(table))
     write_json(mark_path(plan, "isc"), {"settings": plan.settings_of("isc"), "files": ["timescales/isc.csv"]})

@@ -9,6 +9,7 @@ import numpy as np
 
 from neurolm.arrays import constant_columns
 from neurolm.checks import bad, check_finite
+from neurolm.statistics import ar1_noise
 
 AR1 = 0.4  # lag-1 autocorrelation of the noise; of the order that BOLD at a TR of 2 s has
 
@@ -126,14 +127,10 @@ def _spread(signal: np.ndarray) -> np.ndarray:
 
 def _ar1_noise(rng: np.random.Generator, n_trs: int, n_voxels: int, ar1: float, run_onsets: Any) -> np.ndarray:
     """Stationary AR(1) noise of unit variance, begun anew with each run."""
-    from scipy.signal import lfilter
-
     starts = sorted({0, *(int(onset) for onset in run_onsets)})
     if starts[0] < 0 or starts[-1] >= n_trs:
         raise bad("run_onsets", f"lie in [0, n_trs), here [0, {n_trs})", list(run_onsets))
     noise = rng.standard_normal((n_trs, n_voxels))
     for start, end in zip(starts, [*starts[1:], n_trs], strict=True):
-        innovations = noise[start:end]
-        innovations[1:] *= np.sqrt(1 - ar1**2)
-        noise[start:end] = lfilter([1.0], [1.0, -ar1], innovations, axis=0)
+        noise[start:end] = ar1_noise(noise[start:end], ar1)
     return noise

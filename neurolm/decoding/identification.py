@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from neurolm.arrays import to_numpy
-from neurolm.brain.surrogates import block_permutation, circular_shifts
 from neurolm.checks import bad, check_choice, check_finite, check_same_length
 from neurolm.decoding.likelihood import Noise
+from neurolm.statistics import block_permutation, circular_shifts, columnwise_correlation, permutation_p, unit_columns
 
 NULLS = ("circular_shift", "block_permutation", "permutation")
 ALL_PERMUTATIONS_UP_TO = 7  # items: 5,040 permutations
@@ -47,7 +47,7 @@ class Identification:
     @property
     def p_value(self) -> float:
         """One-sided, of the mean percentile rank: (1 + null at least as high) / (1 + n_permutations)."""
-        return float((1 + (self.null >= self.mean_percentile_rank - 1e-12).sum()) / (1 + len(self.null)))
+        return float(permutation_p(np.array(self.mean_percentile_rank), self.null, tolerance=1e-12))
 
 
 def identify(
@@ -152,7 +152,7 @@ def group_test(listeners: Sequence[Identification]) -> tuple[float, float]:
         raise bad("listeners", "be identified with the same windows, null and number of permutations", sorted(kinds))
     mean = float(np.mean([one.mean_percentile_rank for one in listeners]))
     null = np.mean([one.null for one in listeners], axis=0)
-    return mean, float((1 + (null >= mean - 1e-12).sum()) / (1 + len(null)))
+    return mean, float(permutation_p(np.array(mean), null, tolerance=1e-12))
 
 
 def window_similarity(
@@ -171,9 +171,8 @@ def window_similarity(
         raise bad("window_trs and step_trs", f"give at least two windows in {n_trs} TRs", (window_trs, step_trs))
     cut = [slice(s, s + window_trs) for s in starts]
     if by == "correlation":
-        a = np.stack([_centred(measured[c]).ravel() for c in cut])
-        b = np.stack([_centred(predicted[c]).ravel() for c in cut])
-        return _normalised(a) @ _normalised(b).T
+        a, b = (unit_columns(np.stack([data[c].ravel() for c in cut], axis=1)) for data in (measured, predicted))
+        return a.T @ b
     whitened = predicted if noise is None else noise.multiply_precision(predicted)
     own = measured if noise is None else noise.multiply_precision(measured)
     energy = np.array([(own[c] * measured[c]).sum() for c in cut])
@@ -203,7 +202,7 @@ def _story_similarity(measured: Sequence[np.ndarray], predicted: Any, by: str, n
 def window_similarity_of(measured: np.ndarray, predicted: np.ndarray, by: str, noise: Noise | None) -> float:
     """Similarity of one stretch of BOLD with one prediction."""
     if by == "correlation":
-        return float((_normalised(_centred(measured).ravel()[None]) @ _normalised(_centred(predicted).ravel()[None]).T)[0, 0])
+        return float(columnwise_correlation(measured.reshape(-1, 1), predicted.reshape(-1, 1))[0])
     residual = measured - predicted
     return float(-0.5 * ((residual if noise is None else noise.multiply_precision(residual)) * residual).sum())
 
@@ -224,12 +223,3 @@ def _pairings(n: int, null: str, n_permutations: int, block: int, min_shift: int
     if n <= ALL_PERMUTATIONS_UP_TO:
         return [np.array(p) for p in itertools.permutations(range(n)) if p != tuple(range(n))]
     return [rng.permutation(n) for _ in range(n_permutations)]
-
-
-def _centred(window: np.ndarray) -> np.ndarray:
-    return window - window.mean()
-
-
-def _normalised(rows: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.where(norms > 0, norms, np.nan)

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from neurolm.brain import BoldRun
-from neurolm.brain.surrogates import circular_shifts
 from neurolm.checks import bad, check_choice
 from neurolm.decoding.beam_search import BeamSearch, check_word_times
 from neurolm.progress import Progress, silent
+from neurolm.statistics import circular_shifts
 from neurolm.stimuli.transcript import Transcript
 from neurolm.storage import content_hash, read_json, write_json
 

@@ -17,6 +17,7 @@ from neurolm.brain import BoldRun, Unplaced
 from neurolm.checks import bad, check_same_length
 from neurolm.datasets import simulate_subject
 from neurolm.encoding import Design
+from neurolm.statistics import ar1_noise
 from neurolm.stimuli.transcript import Transcript
 
 
@@ -106,9 +107,6 @@ def noise_covariance(n_voxels: int, n_factors: int, rng: np.random.Generator) ->
 
 def correlated_noise(n_trs: int, covariance: np.ndarray, ar1: float, rng: np.random.Generator) -> np.ndarray:
     """(n_trs, n_voxels) Gaussian noise with this covariance over voxels and AR(1) over time, stationary from the first row."""
-    from scipy.signal import lfilter
-
     check_same_length("rows of the covariance", len(covariance), "its columns", covariance.shape[1])
     noise = rng.normal(size=(n_trs, len(covariance))) @ np.linalg.cholesky(covariance).T
-    noise[1:] *= np.sqrt(1 - ar1**2)
-    return lfilter([1.0], [1.0, -ar1], noise, axis=0)
+    return ar1_noise(noise, ar1)

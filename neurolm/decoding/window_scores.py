@@ -9,8 +9,8 @@ import numpy as np
 
 from neurolm.checks import bad, check_choice
 from neurolm.decoding.text_scores import TextScore, normalised, text_scores
-from neurolm.encoding.significance import fdr, permutation_p
 from neurolm.progress import Progress, silent
+from neurolm.statistics import fdr, permutation_p
 from neurolm.stimuli.transcript import Transcript
 
 

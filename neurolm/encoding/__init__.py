@@ -43,9 +43,10 @@ from neurolm.encoding.nested_scores import NestedScores
 from neurolm.encoding.recurrent_encoder import RecurrentEncoder
 from neurolm.encoding.ridge import RidgeCV
 from neurolm.encoding.scores import correlation_score, r2_score
-from neurolm.encoding.significance import PermutationTest, fdr, permutation_test, refit_test
+from neurolm.encoding.significance import PermutationTest, permutation_test, refit_test
 from neurolm.encoding.simulated_cortex import SimulatedCortex, map_correlation
 from neurolm.encoding.variance_partition import VariancePartition, variance_partition
+from neurolm.statistics import fdr
 
 __all__ = [
     "Averaged",

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from neurolm.brain.surrogates import phase_randomization
 from neurolm.checks import bad
 from neurolm.features import Features
+from neurolm.statistics import phase_randomization
 
 
 def content_free(features: Features, rng: np.random.Generator | int = 0) -> Features:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,11 +19,11 @@ from neurolm.encoding.evaluate import held_out_folds, story_ridge
 from neurolm.encoding.evaluation import EvaluationSettings
 from neurolm.encoding.group_test import group_test
 from neurolm.encoding.held_out import held_out_scores, mean_over_folds
-from neurolm.encoding.intervals import bootstrap_mean
 from neurolm.encoding.listeners import Listeners
 from neurolm.encoding.model_comparison import ModelComparison, ModelScore, PairedTest
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
+from neurolm.statistics import mean_interval
 
 LayerSets = Mapping[str, Sequence[Features]]
 FEWEST_LISTENERS = 5  # a sign flip over 4 cannot reach .05
@@ -54,7 +53,7 @@ def compare_models(
         What each model needs for a text that all have read (`neurolm.training.perplexity`); NaN
         for what is no language model.
     seed : int
-        Of bootstrap and sign flips.
+        Of the sign flips.
 
     Raises
     ------
@@ -95,7 +94,7 @@ def compare_models(
     share = {name: one.r[:, used].mean(1) / ceiling[used].mean() for name, one in scored.items()}  # per listener
     return ModelComparison(
         models=tuple(
-            _model_score(name, one, ceiling, used, (bits_per_byte or {}).get(name, np.nan), settings, seed)
+            _model_score(name, one, ceiling, used, (bits_per_byte or {}).get(name, np.nan), settings)
             for name, one in scored.items()
         ),
         pairs=paired_tests(share, settings=settings, seed=seed),
@@ -145,13 +144,12 @@ class _Scored:
 
 
 def _model_score(
-    name: str, scored: _Scored, ceiling: np.ndarray, used: np.ndarray, bits: float, settings: EvaluationSettings, seed: int
+    name: str, scored: _Scored, ceiling: np.ndarray, used: np.ndarray, bits: float, settings: EvaluationSettings
 ) -> ModelScore:
-    draws: dict[str, Any] = {"n_bootstrap": settings.n_bootstrap, "ci": settings.ci, "rng": seed}
     share = scored.r[:, used].mean(1) / ceiling[used].mean()
     by_voxel = np.full(scored.r.shape, np.nan)
     by_voxel[:, used] = scored.r[:, used] / ceiling[used]
-    low, high = bootstrap_mean(share, **draws)
+    low, high = mean_interval(share, settings.ci)
     return ModelScore(
         name=name,
         layers=scored.names,
@@ -160,7 +158,7 @@ def _model_score(
         interval=(float(low), float(high)),
         r=scored.r,
         by_voxel=by_voxel.mean(0),
-        by_voxel_interval=np.stack(bootstrap_mean(by_voxel, **draws)),
+        by_voxel_interval=np.stack(mean_interval(by_voxel, settings.ci)),
         layer_scores=scored.each[..., used].mean((1, 2)) / ceiling[used].mean(),
         bits_per_byte=float(bits),
     )
@@ -186,7 +184,7 @@ def paired_tests(
         return ()
     difference = np.stack([scores[a] - scores[b] for a, b in pairs], axis=1)
     both = np.concatenate([difference, -difference], axis=1)  # the largest over both is the largest |t|
-    test = group_test(both, n_bootstrap=settings.n_bootstrap, ci=settings.ci, rng=seed)
+    test = group_test(both, ci=settings.ci, rng=seed)
     n = len(pairs)
     p = np.minimum(1, 2 * np.minimum(test.p_values[:n], test.p_values[n:]))
     corrected = np.minimum(test.max_p_values[:n], test.max_p_values[n:])

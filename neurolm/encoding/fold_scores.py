@@ -14,6 +14,7 @@ import numpy as np
 from neurolm.arrays import batches
 from neurolm.encoding.fold_hats import FoldHat
 from neurolm.encoding.linear_algebra import Algebra
+from neurolm.statistics import correlation_of_sums, power_of_two
 
 SCORINGS = ("r2", "correlation")
 
@@ -37,6 +38,8 @@ def score_fold(algebra: Algebra, fold: FoldHat, statistic: Any, y_test: Any, sco
         vary over the test rows: nothing was measured there.
     """
     xp = algebra.xp
+    scale = power_of_two(xp.amax(abs(y_test), 1))[:, None]  # in any unit, squares stay within the range of float32
+    y_test, statistic = y_test * scale, statistic * scale
     centred = y_test - y_test.mean(1)[:, None]
     variance = xp.einsum("vm,vm->v", centred, centred)
     flat = variance <= _FLAT[str(y_test.dtype).removeprefix("torch.")] * xp.einsum("vm,vm->v", y_test, y_test)
@@ -94,7 +97,7 @@ def _reduce(xp: Any, predictions: Any, target: Any, variance: Any, rest: Any, sc
         if scoring == "correlation":
             product = xp.einsum("vam,vm->va", predictions, target)
             square = xp.einsum("vam,vam->va", predictions, predictions)
-            score = product / (square * variance[:, None]) ** 0.5
+            score = correlation_of_sums(product, square, variance[:, None])
         else:
             predictions -= target[:, None, :]
             error = xp.einsum("vam,vam->va", predictions, predictions)

@@ -9,8 +9,7 @@ import numpy as np
 
 from neurolm.arrays import batches
 from neurolm.checks import bad
-from neurolm.encoding.intervals import bootstrap_mean
-from neurolm.encoding.significance import fdr
+from neurolm.statistics import fdr, mean_interval
 
 EXACT_UP_TO = 14  # subjects: 16,384 sign flips
 
@@ -20,7 +19,7 @@ class GroupTest:
     """A group's mean map and its statistics, each (n_voxels,); NaN where a subject has no value.
 
     mean : of the scores
-    low, high : bootstrap interval over subjects
+    low, high : t interval over subjects
     p_values : one-sided, by flipping signs
     max_p_values : corrected for all voxels at once, by the largest statistic of each flip
     n_flips : how many flips were made; all that exist for few subjects
@@ -42,7 +41,6 @@ def group_test(
     scores: np.ndarray,
     *,
     n_flips: int = 10_000,
-    n_bootstrap: int = 2000,
     ci: float = 0.95,
     rng: np.random.Generator | int = 0,
 ) -> GroupTest:
@@ -81,7 +79,7 @@ def group_test(
     p, max_p = (np.full(scores.shape[1], np.nan) for _ in range(2))
     p[usable] = reached / len(signs)
     max_p[usable] = [(largest >= o - 1e-9).mean() for o in observed]
-    low, high = bootstrap_mean(scores, n_bootstrap=n_bootstrap, ci=ci, rng=rng)
+    low, high = mean_interval(scores, ci)
     return GroupTest(np.where(usable, scores.mean(0), np.nan), low, high, p, max_p, len(signs))
 
 

@@ -1,4 +1,4 @@
-"""How sure is a score? Bootstrap intervals over stretches of time and over listeners."""
+"""Confidence intervals of held-out scores, over stretches of time and over subjects."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from neurolm.arrays import batches
-from neurolm.brain.surrogates import run_slices
 from neurolm.checks import bad
+from neurolm.statistics import correlation_of_sums, draw_counts, mean_interval, percentile_interval, run_slices
 
 
 def bootstrap_correlation(
@@ -40,8 +40,8 @@ def bootstrap_correlation(
         slices = [slice(a, min(a + block_trs, s.stop)) for s in slices for a in range(s.start, s.stop, block_trs)]
     if len(slices) < 3:
         raise bad("runs or blocks", "be at least 3 to be drawn from", len(slices), "Give block_trs for a single run.")
-    draws = np.random.default_rng(rng).multinomial(len(slices), np.full(len(slices), 1 / len(slices)), size=n_bootstrap)
-    parts = [_percentiles(_drawn_correlation(Y[:, v], Y_pred[:, v], slices, draws), ci) for v in batches(Y.shape[1], 1000)]
+    draws = draw_counts(len(slices), n_bootstrap, rng)
+    parts = [percentile_interval(_drawn_correlation(Y[:, v], Y_pred[:, v], slices, draws), ci) for v in batches(Y.shape[1], 1000)]
     low, high = (np.concatenate(ends) for ends in zip(*parts))
     return low, high
 
@@ -52,8 +52,8 @@ def _drawn_correlation(Y: np.ndarray, Y_pred: np.ndarray, slices: list[slice], d
     parts = (y, p, y * y, p * p, y * p, np.ones_like(y))
     sums = np.stack([[part[s].sum(0) for s in slices] for part in parts])  # (6, n_blocks, n_voxels)
     sy, sp, syy, spp, syp, n = draws @ sums
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (syp - sy * sp / n) / np.sqrt((syy - sy**2 / n) * (spp - sp**2 / n))
+    with np.errstate(invalid="ignore", divide="ignore"):  # a run that was never drawn
+        return correlation_of_sums(syp - sy * sp / n, syy - sy**2 / n, spp - sp**2 / n)
 
 
 def bootstrap_folds(
@@ -86,14 +86,14 @@ def bootstrap_folds(
         slices = [slice(a, min(a + block_trs, len(rows))) for a in range(0, len(rows), block_trs)]
         if len(slices) < 3:
             raise bad("block_trs", f"leave at least 3 blocks in a fold of {len(rows)} rows", block_trs)
-        cut.append((rows, slices, rng.multinomial(len(slices), np.full(len(slices), 1 / len(slices)), size=n_bootstrap)))
+        cut.append((rows, slices, draw_counts(len(slices), n_bootstrap, rng)))
     once = [(rows, slices, np.ones((1, len(slices)), dtype=int)) for rows, slices, _ in cut]
     n_blocks = np.mean([len(slices) for _, slices, _ in cut])
     wider = np.sqrt(n_blocks / (n_blocks - 1))  # draws from few blocks vary too little
     parts = []
     for v in batches(Y.shape[1], 1000):
         measured, drawn = (_mean_z(Y[:, v], Y_pred[:, v], folds) for folds in (once, cut))
-        parts.append(_percentiles(np.tanh(measured + wider * (drawn - drawn.mean(0))), ci))
+        parts.append(percentile_interval(np.tanh(measured + wider * (drawn - drawn.mean(0))), ci))
     low, high = (np.concatenate(ends) for ends in zip(*parts))
     return low, high
 
@@ -107,7 +107,10 @@ def _mean_z(Y: np.ndarray, Y_pred: np.ndarray, folds: list[tuple[np.ndarray, lis
 def bootstrap_mean(
     values: np.ndarray, *, n_bootstrap: int = 2000, ci: float = 0.95, rng: np.random.Generator | int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of the mean over the first axis, drawn with replacement: listeners of a group.
+    """Student's t interval of the mean over subjects; `n_bootstrap` and `rng` have no effect.
+
+    Percentiles of bootstrap draws, which this function used to give, hold the mean of 3 subjects in 75 %
+    of cases at a nominal 95 %, of 5 in 83 % and of 27 in 93 %; the t interval in 95 % (docs/calibration.md).
 
     Parameters
     ----------
@@ -121,12 +124,4 @@ def bootstrap_mean(
     values = np.asarray(values, dtype=np.float64)
     if len(values) < 3:
         raise bad("values", "hold at least 3 subjects", len(values), "Two say nothing about the next one.")
-    draws = np.random.default_rng(rng).multinomial(len(values), np.full(len(values), 1 / len(values)), size=n_bootstrap)
-    return _percentiles(np.tensordot(draws / len(values), values, axes=1), ci)
-
-
-def _percentiles(draws: np.ndarray, ci: float) -> tuple[np.ndarray, np.ndarray]:
-    if not 0 < ci < 1:
-        raise bad("ci", "lie between 0 and 1", ci, "0.95 is the usual one.")
-    low, high = np.quantile(draws, [(1 - ci) / 2, (1 + ci) / 2], axis=0)
-    return low, high
+    return mean_interval(values, ci)

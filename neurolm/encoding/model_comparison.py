@@ -31,7 +31,7 @@ class ModelScore:
     score : float
         Mean held-out correlation of single listeners over voxels, divided by their mean noise ceiling.
     interval : (float, float)
-        Over listeners drawn with replacement; the ceiling is taken as known.
+        Student's, over subjects; the ceiling is taken as known.
     r : array of shape (n_subjects, n_voxels)
         Held-out correlations behind it.
     by_voxel : array of shape (n_voxels,), by_voxel_interval (2, n_voxels)
@@ -65,7 +65,7 @@ class PairedTest:
     """One model's score less another's, listener by listener.
 
     first, second : names
-    difference : mean over listeners; interval over listeners drawn with replacement
+    difference : mean over listeners; Student's interval over subjects
     p : two-sided, by flipping the signs of listeners
     p_corrected : for all pairs at once
     """

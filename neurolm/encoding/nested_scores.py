@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurolm.encoding.targets import TargetBlock, read_targets
+from neurolm.statistics import correlation_of_sums
 
 if TYPE_CHECKING:
     from neurolm.encoding.nested import NestedRidge
@@ -90,5 +91,5 @@ def score_moments(moments: np.ndarray, n: int, scoring: str) -> np.ndarray:
         flat = var_y <= 1e-10 * yy
         if scoring == "r2":
             return np.where(flat, np.nan, 1 - (yy - 2 * yp + pp) / var_y)
-        r = (yp - y * p / n) / np.sqrt(var_y * var_p)
+        r = correlation_of_sums(yp - y * p / n, var_y, var_p)
         return np.where(flat | (var_p <= 1e-10 * pp), np.nan, r.clip(-1, 1))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from neurolm.arrays import columnwise_correlation, constant_columns, is_torch, to_numpy
+from neurolm.arrays import constant_columns, is_torch, to_numpy
 from neurolm.checks import bad, check_choice
+from neurolm.statistics import columnwise_correlation
 
 
 def correlation_score(Y: Any, Y_pred: Any) -> Any:

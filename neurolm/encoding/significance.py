@@ -28,11 +28,10 @@ from typing import Any
 
 import numpy as np
 
-from neurolm.arrays import constant_columns
-from neurolm.brain.surrogates import surrogates
-from neurolm.checks import bad, check_choice
+from neurolm.checks import bad
 from neurolm.encoding.scores import correlation_score
 from neurolm.progress import Progress, silent
+from neurolm.statistics import fdr, permutation_p, surrogates, unit_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +72,6 @@ class PermutationTest:
         return np.quantile(self.null, level, axis=0)
 
 
-def permutation_p(scores: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """(1 + #{null >= score}) / (1 + n_permutations) along the first axis of `null`; NaN where a score is.
-
-    A null that is NaN counts as large: nothing was shown.
-    """
-    p = (1 + (~(null < scores)).sum(0)) / (1 + len(null))
-    return np.where(np.isfinite(scores), p, np.nan)
-
-
 def permutation_test(
     Y: np.ndarray,
     Y_pred: np.ndarray,
@@ -115,16 +105,12 @@ def permutation_test(
     PermutationTest
     """
     measured = correlation_score(Y, Y_pred)
-    unusable = constant_columns(Y) | constant_columns(Y_pred)
-    y, prediction = (np.where(unusable, 0, a.astype(np.float64) - a.mean(0)) for a in (Y, Y_pred))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        y = y / np.sqrt((y * y).sum(0))
-        prediction = prediction / np.sqrt((prediction * prediction).sum(0))
+    y, prediction = unit_columns(Y), unit_columns(Y_pred)
     settings: dict[str, Any] = {"run_onsets": run_onsets, "min_shift": min_shift, "block_trs": block_trs, "rng": rng}
     values = []
     for surrogate in surrogates(prediction, n_permutations, null=null, **settings):
         if null == "phase_randomization" and len(run_onsets) > 1:  # runs' means moved against each other
-            surrogate = surrogate / np.sqrt((surrogate**2).sum(0))
+            surrogate = unit_columns(surrogate)
         values.append(np.einsum("tv,tv->v", y, surrogate))
         progress(len(values), n_permutations, "permutations")
     return PermutationTest(measured, np.stack(values), null)
@@ -184,30 +170,3 @@ def refit_test(
             flush()
     flush()
     return PermutationTest(measured, np.stack(values), null)
-
-
-def fdr(p_values: np.ndarray, method: str = "bh") -> np.ndarray:
-    """False discovery rate over all finite p values: q of the same shape, NaN where p is.
-
-    Parameters
-    ----------
-    p_values : array
-    method : {"bh", "by"}
-        Benjamini-Hochberg, for independent or positively dependent tests; Benjamini-Yekutieli, for
-        any dependence.
-
-    References
-    ----------
-    Benjamini & Hochberg (1995), J R Stat Soc B 57:289-300; Benjamini & Yekutieli (2001), Ann Stat 29:1165-1188.
-    """
-    from scipy.stats import false_discovery_control
-
-    check_choice("method", method, ("bh", "by"))
-    p_values = np.asarray(p_values, dtype=np.float64)
-    known = np.isfinite(p_values)
-    if ((p_values[known] <= 0) | (p_values[known] > 1)).any():
-        raise bad("p_values", "lie in (0, 1]", p_values[known][(p_values[known] <= 0) | (p_values[known] > 1)][0])
-    q = np.full(p_values.shape, np.nan)
-    if known.any():
-        q[known] = false_discovery_control(p_values[known], method=method)
-    return q

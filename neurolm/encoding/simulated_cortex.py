@@ -22,6 +22,7 @@ from neurolm.encoding.design import Design
 from neurolm.encoding.voxel_noise import cortical_noise
 from neurolm.features import Features, FeatureSpace
 from neurolm.progress import Progress, silent
+from neurolm.statistics import columnwise_correlation
 from neurolm.stimuli import Transcript
 
 DELAYS = (1, 2, 3, 4)
@@ -230,4 +231,4 @@ def map_correlation(found: VoxelMap, planted: VoxelMap, where: np.ndarray | None
     keep &= True if where is None else np.asarray(where, dtype=bool)
     if keep.sum() < 3:
         raise bad("maps", "share at least 3 voxels with values", int(keep.sum()))
-    return float(np.corrcoef(found.values[keep], planted.values[keep])[0, 1])
+    return float(columnwise_correlation(found.values[keep, None], planted.values[keep, None])[0])

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from neurolm.brain.surrogates import surrogates
 from neurolm.encoding.evaluation import Chosen, EvaluationSettings, Scored
 from neurolm.encoding.held_out import HeldOutScores, NestedFold, held_out_scores, mean_over_folds
-from neurolm.encoding.intervals import bootstrap_folds, bootstrap_mean
+from neurolm.encoding.intervals import bootstrap_folds
 from neurolm.encoding.listeners import Listeners
 from neurolm.encoding.nested import NestedRidge
 from neurolm.encoding.null_blocks import Block, NullBlocks
-from neurolm.encoding.significance import fdr, permutation_p
+from neurolm.statistics import fdr, mean_interval, permutation_p, surrogates, unit_columns
 
 MOST_TARGETS = 20_000  # of a group, listeners by voxels: more get no interval of their own, which would cost more than the fits
 
@@ -192,8 +191,9 @@ class TargetScores:
         assert fitted.predictions is not None
         rows = self.folds[0].test
         onsets = np.flatnonzero(np.isin(rows, self.listeners.run_onsets))
-        unit = _unit(fitted.predictions[rows])
-        outer = np.array([_correlation(one, unit) for one in self._surrogates(self.Y[rows], onsets.tolist())], dtype=np.float32)
+        unit = unit_columns(fitted.predictions[rows])
+        drawn = self._surrogates(self.Y[rows], onsets.tolist())
+        outer = np.array([np.einsum("tv,tv->v", unit_columns(one), unit) for one in drawn], dtype=np.float32)
         inner = np.broadcast_to(fitted.inner_scores, (len(outer), *fitted.inner_scores.shape)).astype(np.float32)
         return outer[:, None], inner
 
@@ -206,7 +206,7 @@ class TargetScores:
         """(2, n_voxels): over listeners where there are several, else over stretches of time."""
         s = self.settings
         if self.n_subjects > 2:
-            return np.stack(bootstrap_mean(self._by_subject(fold_scores), n_bootstrap=s.n_bootstrap, ci=s.ci, rng=self.seed))
+            return np.stack(mean_interval(self._by_subject(fold_scores), s.ci))
         return each[:, 0] if self.n_subjects == 1 else np.full((2, self.n_voxels), np.nan)
 
     def _each_interval(self, predictions: np.ndarray | None) -> np.ndarray:
@@ -225,8 +225,7 @@ class TargetScores:
         return self.n_subjects == 1 or self.Y.shape[1] <= MOST_TARGETS
 
     def _interval_name(self) -> str:
-        draws = f"{self.settings.ci:.0%} bootstrap, {self.settings.n_bootstrap:,} draws"
-        return f"{draws} of listeners" if self.n_subjects > 1 else self._blocks_name()
+        return f"{self.settings.ci:.0%} t interval over subjects" if self.n_subjects > 1 else self._blocks_name()
 
     def _blocks_name(self) -> str:
         s = self.settings
@@ -290,16 +289,3 @@ class _Choice:
             for fold, targets in zip(self.folds, better):
                 rows = np.ix_(fold.test, np.flatnonzero(targets))
                 self.predictions[rows] = predictions[rows]
-
-
-def _unit(predictions: np.ndarray) -> np.ndarray:
-    """Columns centred and of length one, so that a correlation is one product."""
-    centred = predictions - predictions.mean(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return centred / np.sqrt((centred**2).sum(0))
-
-
-def _correlation(bold: np.ndarray, unit: np.ndarray) -> np.ndarray:
-    centred = bold - bold.mean(0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.einsum("tv,tv->v", centred, unit) / np.sqrt(np.einsum("tv,tv->v", centred, centred))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from neurolm.brain import VolumeMask
+from neurolm.statistics import ar1_noise
 
 AR1 = 0.5
 SHARES = {"autocorrelated": 0.5, "white": 0.3, "drift": 0.2}
@@ -34,10 +35,8 @@ def cortical_noise(
     """
     if not in_time:
         return _smooth_maps(space, n_trs, fwhm_mm, rng)
-    from scipy.signal import lfilter
-
     n_warm_up = 20
-    slow = lfilter([np.sqrt(1 - AR1**2)], [1, -AR1], _smooth_maps(space, n_trs + n_warm_up, fwhm_mm, rng), axis=0)[n_warm_up:]
+    slow = ar1_noise(_smooth_maps(space, n_trs + n_warm_up, fwhm_mm, rng), AR1)[n_warm_up:]
     white = _smooth_maps(space, n_trs, fwhm_mm, rng)
     drifts = _cosines(n_trs, tr)
     drift = drifts @ _smooth_maps(space, drifts.shape[1], fwhm_mm, rng)

@@ -98,7 +98,7 @@ class MethodFacts:
     null : "shift BOLD" | "shift prediction" | "block" | other text
     n_null : int
     interval : str
-        "95% bootstrap over listeners (2,000 draws)".
+        "95% t interval over subjects".
     fdr : float
         Level of the false discovery rate.
     ceiling : str
@@ -178,7 +178,7 @@ class LayerScores:
     ceiling_name : str
         "√ρ_N, reliability of the mean of 27 listeners".
     interval_name : str
-        "95% bootstrap over listeners, 2,000 draws"; default: what the methods say.
+        "95% t interval over subjects"; default: what the methods say.
     n_null : int
         Draws behind null and p; default: what the methods say.
     chosen : ChosenLayers, optional

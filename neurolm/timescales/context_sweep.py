@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from neurolm.arrays import columnwise_correlation
 from neurolm.brain import BoldRun
 from neurolm.checks import bad, check_choice, check_same_length
-from neurolm.encoding.significance import permutation_p
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
-from neurolm.timescales.held_out_fit import FitSettings, draw_counts, drawn_correlations, held_out_fit, stack, time_blocks
+from neurolm.statistics import columnwise_correlation, draw_counts, permutation_p
+from neurolm.timescales.held_out_fit import FitSettings, drawn_correlations, held_out_fit, stack, time_blocks
 from neurolm.timescales.window_result import WindowResult, gated, saturation
 
 Swept = Mapping[int, Features]

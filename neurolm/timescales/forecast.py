@@ -14,13 +14,12 @@ import numpy as np
 
 from neurolm.arrays import zscore
 from neurolm.brain import BoldRun
-from neurolm.brain.surrogates import surrogates
 from neurolm.checks import bad
 from neurolm.encoding import EncodingData, held_out_scores
 from neurolm.encoding.held_out import nested_ridge
-from neurolm.encoding.significance import permutation_p
 from neurolm.features import Features, join
 from neurolm.progress import Progress, silent
+from neurolm.statistics import permutation_p, surrogates
 from neurolm.timescales.held_out_fit import FitSettings, folds_of, stack
 from neurolm.timescales.window_result import WindowResult, gated
 

@@ -18,6 +18,7 @@ from neurolm.encoding import Design, EncodingData, EncodingModel, PermutationTes
 from neurolm.encoding.held_out import NestedFold, nested_ridge
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
+from neurolm.statistics import correlation_of_sums
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,7 @@ class HeldOutFit:
     def scores(self) -> np.ndarray:
         """(n_voxels,) correlation of responses and predictions over all held-out rows."""
         yy, pp, yp = ((a * b).sum(0) for a, b in _pairs(self.responses, self.predictions))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return yp / np.sqrt(yy * pp)
+        return correlation_of_sums(yp, yy, pp)
 
 
 def held_out_fit(X: np.ndarray, data: EncodingData, settings: FitSettings, progress: Progress = silent) -> HeldOutFit:
@@ -161,11 +161,6 @@ def time_blocks(data: EncodingData, block_trs: int) -> np.ndarray:
     return np.concatenate([np.arange(s.start, s.stop, block_trs) for s in data.run_slices])
 
 
-def draw_counts(n_blocks: int, n_bootstrap: int, seed: int) -> np.ndarray:
-    """(n_bootstrap, n_blocks) how often each block is drawn, with replacement."""
-    return np.random.default_rng(seed).multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=n_bootstrap)
-
-
 def block_sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """(n_blocks, n_voxels) sums of the rows of each block."""
     return np.add.reduceat(values, starts, axis=0)
@@ -174,8 +169,7 @@ def block_sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
 def drawn_correlations(y: np.ndarray, p: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """(n_bootstrap, n_voxels) correlation of centred y and p (n_rows, n_voxels) over the drawn blocks."""
     yy, pp, yp = (counts @ block_sums(a * b, starts) for a, b in _pairs(y, p))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return yp / np.sqrt(yy * pp)
+    return correlation_of_sums(yp, yy, pp)
 
 
 def _pairs(y: np.ndarray, p: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], ...]:

@@ -12,6 +12,7 @@ from neurolm.checks import bad
 from neurolm.lm import LSTM, LanguageModel, MultiTimescaleLSTM
 from neurolm.lm.language_model import State
 from neurolm.progress import Progress, silent
+from neurolm.statistics import draw_counts, percentile_interval
 from neurolm.stimuli import Transcript
 
 COUNT_EDGES = (100, 1000, 10_000)
@@ -224,11 +225,11 @@ def _perplexity_ratio(
     starts = np.arange(0, len(more), block)
     total = np.add.reduceat(member * more, starts, axis=1)  # (n_bins, n_blocks)
     n = np.add.reduceat(member.astype(np.float64), starts, axis=1)
-    draws = np.random.default_rng(seed).multinomial(len(starts), np.full(len(starts), 1 / len(starts)), size=n_bootstrap)
+    draws = draw_counts(len(starts), n_bootstrap, seed)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = np.exp(total.sum(1) / n.sum(1))
         drawn = np.exp((draws @ total.T) / (draws @ n.T))
     ends = np.full((2, len(ratio)), np.nan)
     known = np.isfinite(drawn).mean(0) > 0.5
-    ends[:, known] = np.nanquantile(drawn[:, known], [0.025, 0.975], axis=0)
+    ends[:, known] = percentile_interval(drawn[:, known])
     return ratio, ends

@@ -16,11 +16,11 @@ import numpy as np
 
 from neurolm.brain import BoldRun
 from neurolm.checks import bad, check_same_length
-from neurolm.encoding.significance import permutation_p
 from neurolm.features import Features, FeatureSpace
 from neurolm.progress import Progress, silent
+from neurolm.statistics import draw_counts, permutation_p
 from neurolm.stimuli import Transcript, scramble
-from neurolm.timescales.held_out_fit import FitSettings, draw_counts, drawn_correlations, held_out_fit, stack, time_blocks
+from neurolm.timescales.held_out_fit import FitSettings, drawn_correlations, held_out_fit, stack, time_blocks
 from neurolm.timescales.responder import Responder, respond_to_all, settings_of, warn_of_fitted
 from neurolm.timescales.window_result import WindowResult, crossing, gated, saturation
 

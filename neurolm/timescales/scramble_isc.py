@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from neurolm.arrays import columnwise_correlation
 from neurolm.brain import intersubject_correlation, isc_test
 from neurolm.brain.space import Space
 from neurolm.checks import bad
+from neurolm.statistics import columnwise_correlation
 from neurolm.stimuli import Perturbed, Transcript
 from neurolm.timescales.window_result import WindowResult, crossing, gated
 

@@ -13,8 +13,9 @@ from neurolm.checks import bad
 from neurolm.encoding import EncodingData, EncodingModel
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
+from neurolm.statistics import draw_counts, percentile_interval
 from neurolm.timescales.contrast import ContrastResult
-from neurolm.timescales.held_out_fit import draw_counts, time_blocks
+from neurolm.timescales.held_out_fit import time_blocks
 
 
 def story_bootstrap(
@@ -69,7 +70,7 @@ def story_bootstrap(
     for i, counts in enumerate(draws):
         values[i] = draw.contrast(counts, direction, model.best_alphas_)
         progress(i + 1, n_bootstrap, "draws")
-    return replace(result, interval=np.quantile(values, [0.025, 0.975], axis=0))
+    return replace(result, interval=np.stack(percentile_interval(values)))
 
 
 class _MomentDraws:

@@ -8,6 +8,7 @@ import numpy as np
 
 from neurolm.checks import bad
 from neurolm.progress import Progress, silent
+from neurolm.statistics import draw_counts
 from neurolm.stimuli import Transcript, swap
 from neurolm.timescales.curve_fit import fit_curves
 from neurolm.timescales.responder import Responder, settings_of, warn_of_fitted
@@ -81,9 +82,7 @@ class SwapWindow:
         mean = changes.mean(0)
         with np.errstate(invalid="ignore", divide="ignore"):
             curve = mean / mean[0]
-        counts = np.random.default_rng(self.seed).multinomial(
-            len(changes), np.full(len(changes), 1 / len(changes)), self.n_bootstrap
-        )
+        counts = draw_counts(len(changes), self.n_bootstrap, self.seed)
         draws = np.stack([self._window(scales, np.tensordot(one, changes, 1)) for one in counts])
         details = {"share": self.share, "median": np.median(changes, axis=0), **settings_of(responder)}
         if crossed is not None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from neurolm.checks import bad
 from neurolm.progress import Progress, silent
+from neurolm.statistics import draw_counts
 from neurolm.stimuli import Perturbed, Transcript, switch
 from neurolm.timescales.curve_fit import fit_curves
 from neurolm.timescales.responder import Responder, settings_of, warn_of_fitted
@@ -78,9 +79,7 @@ class SwitchWindow:
         warn_of_fitted(responder, stories)
         built, kept = self._moments(responder, stories, progress)  # each (n_segments, 1 + n_words, n_voxels)
         scales = np.arange(1, self.n_words + 1)
-        counts = np.random.default_rng(self.seed).multinomial(
-            self.n_segments, np.full(self.n_segments, 1 / self.n_segments), self.n_bootstrap
-        )
+        counts = draw_counts(self.n_segments, self.n_bootstrap, self.seed)
         results = []
         for name, terms in (("switch_window", built), ("switch_window_forgetting", kept)):
             curve = _amplitude(terms.mean(0))

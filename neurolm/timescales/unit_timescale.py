@@ -12,7 +12,8 @@ from neurolm.encoding import EncodingData, RidgeCV, held_out_scores
 from neurolm.encoding.held_out import NestedFold, nested_ridge
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
-from neurolm.timescales.held_out_fit import FitSettings, block_sums, draw_counts, folds_of, null_scores, stack, time_blocks
+from neurolm.statistics import draw_counts
+from neurolm.timescales.held_out_fit import FitSettings, block_sums, folds_of, null_scores, stack, time_blocks
 from neurolm.timescales.timescale_bands import band_timescales, spectral_bands
 from neurolm.timescales.window_result import WindowResult, gated
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from neurolm.brain.space import Space
 from neurolm.checks import bad, check_choice, check_same_length
-from neurolm.encoding.significance import fdr
+from neurolm.statistics import fdr, percentile_interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +119,7 @@ def gated(
     interval = np.full((2, n_voxels), np.nan)
     if len(draws):
         found = np.isfinite(draws).sum(0) >= 0.5 * len(draws)
-        interval[:, found] = np.nanquantile(draws[:, found], [0.025, 0.975], axis=0)
+        interval[:, found] = percentile_interval(draws[:, found])
     index = np.where(valid, index, np.nan)
     interval[:, ~np.isfinite(index)] = np.nan
     return WindowResult(

@@ -34,6 +34,7 @@ from neurolm.lm.language_model import LanguageModel
 from neurolm.lm.transformers_model import TransformersModel
 from neurolm.lm.untrained import untrained
 from neurolm.progress import Progress, silent
+from neurolm.statistics import mean_interval
 from neurolm.training.batches import IGNORED
 from neurolm.training.evaluate import Perplexity, Text, perplexity
 from neurolm.training.loop import Trainer, TrainResult
@@ -231,13 +232,11 @@ class PretrainingGain:
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Student's interval of the mean difference over seeds, which are paired."""
-        from scipy import stats
-
         difference = self.pretrained - self.scratch
         if len(difference) < 2:
             return math.nan, math.nan
-        half = stats.t.ppf((1 + level) / 2, len(difference) - 1) * difference.std(ddof=1) / math.sqrt(len(difference))
-        return self.gain - float(half), self.gain + float(half)
+        low, high = mean_interval(difference, level)
+        return float(low), float(high)
 
 
 def pretraining_gain(

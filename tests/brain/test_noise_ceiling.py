@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from neurolm.arrays import columnwise_correlation
 from neurolm.brain.noise_ceiling import cc_max, cc_norm, explainable_variance, noise_ceiling, signal_power
 from neurolm.checks import InputError
+from neurolm.statistics import columnwise_correlation
 
 SIGNAL = np.array([0.3, 1.0, 3.0])  # planted standard deviations over noise of 1
 

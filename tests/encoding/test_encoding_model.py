@@ -4,12 +4,12 @@ import sys
 import numpy as np
 import pytest
 
-from neurolm.arrays import columnwise_correlation
 from neurolm.brain import BoldRun, VolumeMask
 from neurolm.checks import FileError, InputError
 from neurolm.encoding.design import Design
 from neurolm.encoding.encoding_model import EncodingModel
 from neurolm.features import Features
+from neurolm.statistics import columnwise_correlation
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*extend alphas in that direction:UserWarning")  # the plant is strong
 

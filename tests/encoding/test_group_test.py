@@ -17,7 +17,7 @@ def test_p_agrees_with_the_t_test_on_normal_scores(n_subjects):
 
 def test_size_is_nominal_and_the_maximum_controls_the_family():
     rng = np.random.default_rng(0)
-    results = [group_test(rng.standard_normal((10, 50)), n_bootstrap=10, rng=rng) for _ in range(60)]
+    results = [group_test(rng.standard_normal((10, 50)), rng=rng) for _ in range(60)]
     share = np.mean([(r.p_values <= 0.05).mean() for r in results])
     assert 0.04 < share < 0.06
     assert np.mean([(r.max_p_values <= 0.05).any() for r in results]) < 0.12
@@ -38,7 +38,7 @@ def test_planted_voxels_are_found_with_their_size():
 def test_a_voxel_that_one_subject_lacks_is_nan():
     scores = np.random.default_rng(0).standard_normal((6, 3)) + 3
     scores[2, 1] = np.nan
-    result = group_test(scores, n_bootstrap=50)
+    result = group_test(scores)
     for values in (result.mean, result.p_values, result.max_p_values, result.q_values(), result.low):
         assert np.isnan(values).tolist() == [False, True, False]
     assert result.p_values[0] == 1 / 64

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from neurolm.arrays import columnwise_correlation
 from neurolm.checks import InputError
 from neurolm.encoding.crossval import blocks_of_rows, contiguous_blocks, leave_one_run_out
 from neurolm.encoding.nested import NestedRidge, nested_cv_scores
 from neurolm.encoding.scores import r2_score
+from neurolm.statistics import columnwise_correlation
 
 ALPHAS = np.logspace(0, 4, 5)
 SCORES = {"correlation": columnwise_correlation, "r2": r2_score}

@@ -4,9 +4,9 @@ from scipy.signal import lfilter
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from neurolm.arrays import columnwise_correlation
 from neurolm.checks import InputError
 from neurolm.encoding import RecurrentEncoder, RidgeCV
+from neurolm.statistics import columnwise_correlation
 from neurolm.temporal import delay_run
 
 QUICK = {"width": 8, "n_members": 2, "n_epochs": 6, "core": "rnn"}

@@ -10,10 +10,10 @@ from sklearn.model_selection import GridSearchCV, KFold, LeaveOneOut, cross_val_
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from neurolm.arrays import columnwise_correlation
 from neurolm.checks import InputError
 from neurolm.encoding import RidgeCV, contiguous_blocks, leave_one_run_out
 from neurolm.encoding.scores import r2_score
+from neurolm.statistics import columnwise_correlation
 
 ALPHAS = np.logspace(0, 4, 6)
 SCORES = {"correlation": columnwise_correlation, "r2": r2_score}
@@ -323,3 +323,15 @@ def test_works_in_pipeline_grid_search_and_cross_val_score():
     assert search.best_score_ > 0.2
     assert clone(pipeline[-1]).alphas is not None
     np.testing.assert_array_equal(clone(pipeline[-1]).fit(X, Y).coef_, RidgeCV(ALPHAS, fit_intercept=True).fit(X, Y).coef_)
+
+
+@pytest.mark.parametrize("scoring", ["correlation", "r2"])
+def test_float32_scores_and_penalties_do_not_depend_on_the_unit_of_the_targets(scoring):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((120, 10))
+    Y = X @ rng.standard_normal((10, 6)) + 3 * rng.standard_normal((120, 6))
+    units = np.array([1e-25, 1e-12, 3e-11, 1.0, 1e9, 1e15])
+    fits = [RidgeCV([1.0, 30.0, 1000.0], scoring=scoring, device="cpu").fit(X, y) for y in (Y, Y * units)]
+    np.testing.assert_allclose(fits[1].cv_scores_, fits[0].cv_scores_, atol=1e-6)
+    np.testing.assert_array_equal(fits[1].best_alphas_, fits[0].best_alphas_)
+    np.testing.assert_allclose(fits[1].coef_ / units, fits[0].coef_, atol=1e-5)

@@ -6,7 +6,6 @@ import scipy.linalg
 import scipy.signal
 from sklearn.linear_model import Ridge
 
-from neurolm.arrays import columnwise_correlation
 from neurolm.checks import InputError
 from neurolm.encoding import blocked_cholesky, onednn_algebra
 from neurolm.encoding.banded_search import fit_banded_cv
@@ -18,6 +17,7 @@ from neurolm.encoding.nested import NestedRidge
 from neurolm.encoding.onednn_algebra import MIN_WORK, OneDnnAlgebra, suited_to
 from neurolm.encoding.ridge_search import fit_ridge_cv
 from neurolm.encoding.scores import r2_score
+from neurolm.statistics import columnwise_correlation
 
 ALPHAS = np.logspace(-1, 4, 6)
 SCORES = {"correlation": columnwise_correlation, "r2": r2_score}

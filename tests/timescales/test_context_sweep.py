@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from neurolm.arrays import columnwise_correlation
 from neurolm.checks import InputError
 from neurolm.features import LMStates
 from neurolm.lm import ToyModel
+from neurolm.statistics import columnwise_correlation
 from neurolm.stimuli import ContextWindow
 from neurolm.timescales.context_sweep import ContextWindowSweep
 from neurolm.timescales.held_out_fit import FitSettings, folds_of, held_out_fit, stack

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from neurolm.brain.surrogates import block_permutation, circular_shifts, phase_randomization, run_slices, surrogates
 from neurolm.checks import InputError
+from neurolm.statistics.surrogates import block_permutation, circular_shifts, phase_randomization, run_slices, surrogates
 
 
 def test_circular_shifts_of_one_run_are_all_different_and_long_enough():
