@@ -104,9 +104,10 @@ def _held_out_story(config: DecodingConfig) -> Material:
     dataset = _dataset(config)
     check_choice("subject", config.subject, dataset.subjects())
     story = check_choice("test.story", config.test.story, dataset.stories(config.subject))
-    runs, stories = _training(config, dataset, story)
+    heard = dataset.transcript(story)
+    runs, stories, notes = _training(config, dataset, story, heard)
     run = _prepared(dataset.bold(config.subject, story))
-    return Material(runs, stories, run, _lower(dataset.transcript(story)), *_judged(config, story, "speech"))
+    return Material(runs, stories, run, _lower(heard), *_judged(config, story, "speech"), notes)
 
 
 def _study(config: DecodingConfig) -> Material:
@@ -119,10 +120,11 @@ def _study(config: DecodingConfig) -> Material:
     assert test.task is not None
     copy = Tang2023(test.folder)
     check_choice("test.experiment", test.experiment, EXPERIMENTS)
-    runs, stories = _training(config, _dataset(config), story_of(test.task))
-    run = copy.bold(config.subject, test.experiment, test.task, runs[0].space)
+    copy.find(config.subject, test.experiment, test.task)
     story = copy.transcript(test.experiment, test.task)
-    return Material(runs, stories, run, story, *_judged(config, test.task, EXPERIMENTS[test.experiment].rate_region))
+    runs, stories, notes = _training(config, _dataset(config), story_of(test.task), story)
+    run = copy.bold(config.subject, test.experiment, test.task, runs[0].space)
+    return Material(runs, stories, run, story, *_judged(config, test.task, EXPERIMENTS[test.experiment].rate_region), notes)
 
 
 def _dataset(config: DecodingConfig) -> Any:
@@ -132,22 +134,29 @@ def _dataset(config: DecodingConfig) -> Any:
     return load_dataset(config.training.dataset, **config.training.options)
 
 
-def _training(config: DecodingConfig, dataset: Any, decoded: str) -> tuple[list[BoldRun], list[Transcript]]:
-    """Training runs and stories; asking for the decoded story is refused, "all" leaves it out."""
+def _training(
+    config: DecodingConfig, dataset: Any, decoded: str, heard: Transcript
+) -> tuple[list[BoldRun], list[Transcript], tuple[str, ...]]:
+    """Training runs and stories; asking for one with the words that are decoded is refused, "all" leaves it out."""
     from neurolm.decoding.tang2023 import training_data
+    from neurolm.stimuli.repeats import SAME_STORY, shared_words
 
     training = config.training
     assert training is not None
-    if training.stories == "all":
-        data = training_data(dataset, config.subject, {*training.leave_out, decoded})
-    else:
-        if decoded in training.stories:
-            raise bad("training.stories", "not hold the decoded story", decoded, "Leave it out: it is what is decoded.")
-        there = dataset.stories(config.subject)
-        for name in training.stories:
+    there = dataset.stories(config.subject)
+    wanted = [name for name in there if name not in training.leave_out] if training.stories == "all" else training.stories
+    for name in wanted:
+        if name != decoded:
             check_choice("training.stories", name, there)
-        data = training_data(dataset, config.subject, set(there) - set(training.stories))
-    return [_prepared(run) for run in data.runs], data.stories
+    same = [n for n in wanted if n == decoded or shared_words(dataset.transcript(n).words, heard.words) > SAME_STORY]
+    if training.stories != "all" and same:
+        got = ", ".join(name if name == decoded else f"{name}, which has the words of {decoded}" for name in same)
+        raise bad("training.stories", "not hold the decoded story", got, "Leave it out: it is what is decoded.")
+    left_out = set(there) - set(wanted) if training.stories != "all" else {*training.leave_out, decoded}
+    data = training_data(dataset, config.subject, left_out | set(same))
+    others = [name for name in same if name != decoded]
+    told = f"Left out of training: {', '.join(others)}, which holds the words of {decoded!r}."
+    return [_prepared(run) for run in data.runs], data.stories, (told,) if others else ()
 
 
 def _prepared(run: BoldRun) -> BoldRun:

@@ -154,7 +154,8 @@ def read_layer(plan: Plan, story: str, layer: int) -> Features:
 
     name = f"layer_{layer:02d}"
     arrays, _ = read_h5(manifest_path(plan, story).with_suffix(".h5"), [name])
-    return Features(arrays[name], plan.dataset.transcript(story).mid_times)
+    transcript = plan.dataset.transcript(story)
+    return Features(arrays[name], transcript.mid_times, words=transcript.words)
 
 
 def manifest(states: LMStates, plan: Plan, story: str, by_layer: dict[int, Features]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from neurolm.decoding.noise_model import NoiseModel, select_voxels
 from neurolm.decoding.proposals import WordProposals
 from neurolm.decoding.word_rate import WordRateModel
 from neurolm.encoding import Design, EncodingData, RidgeCV
+from neurolm.encoding.crossval import without_repeats
 from neurolm.lm.language_model import LanguageModel
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.transcript import Transcript
@@ -137,7 +138,7 @@ class WordDecoder:
             progress(i + 1, len(stories), "stories read")
         design = Design.from_training(features, runs, s.delays)
         data = design.stack(features, runs)
-        ridge = RidgeCV(s.alphas, cv=self._folds(len(data.X)), scoring="r2").fit(data.X, data.Y, progress=progress)
+        ridge = RidgeCV(s.alphas, cv=self._folds(data), scoring="r2").fit(data.X, data.Y, progress=progress)
         self.scores_ = ridge.cv_scores_.max(axis=0)
         self.voxels_ = select_voxels(self.scores_, min(s.n_voxels, int(np.isfinite(self.scores_).sum())))
         self.coef_ = ridge.coef_[:, self.voxels_].astype(np.float32)
@@ -238,13 +239,14 @@ class WordDecoder:
     def _part_space(self) -> Space:
         return Unplaced("the decoded voxels", len(self.voxels_))
 
-    def _folds(self, n_trs: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        s = self.settings
-        return chunk_bootstraps(n_trs, s.n_bootstraps, s.chunk_trs, s.held_out_share, np.random.default_rng(s.seed))
+    def _folds(self, data: EncodingData) -> list[tuple[np.ndarray, np.ndarray]]:
+        s, n = self.settings, len(data.X)
+        folds = chunk_bootstraps(n, s.n_bootstraps, s.chunk_trs, s.held_out_share, np.random.default_rng(s.seed))
+        return without_repeats(folds, data.run_onsets, n, data.run_groups)
 
     def _noise(self, data: EncodingData, alphas: np.ndarray) -> NoiseModel:
         noise = NoiseModel(self.settings.shrinkage, self.settings.n_factors)
-        noise.fit(data.X, data.Y[:, self.voxels_], run_onsets=data.run_onsets, alphas=alphas)
+        noise.fit(data.X, data.Y[:, self.voxels_], run_onsets=data.run_onsets, alphas=alphas, run_groups=data.run_groups)
         noise.factors_ = noise.factors_.astype(np.float32)  # as it is kept: a saved decoder gives the same numbers
         noise.check_positive_definite()
         return noise

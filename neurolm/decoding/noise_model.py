@@ -10,6 +10,7 @@ from scipy import linalg
 
 from neurolm.arrays import batches, to_numpy
 from neurolm.checks import bad, check_finite, check_same_length
+from neurolm.encoding.crossval import check_groups, run_folds
 
 VOXELS_AT_ONCE = 2048  # columns of Y in one product: bounds memory, changes nothing else
 
@@ -47,7 +48,9 @@ class NoiseModel:
         self.shrinkage = shrinkage
         self.n_factors = n_factors
 
-    def fit(self, X: Any, Y: Any, *, run_onsets: Any, alphas: Any, fit_intercept: bool = False) -> NoiseModel:
+    def fit(
+        self, X: Any, Y: Any, *, run_onsets: Any, alphas: Any, fit_intercept: bool = False, run_groups: Any = None
+    ) -> NoiseModel:
         """Estimate the covariance from the training data of an encoding model.
 
         Parameters
@@ -61,8 +64,12 @@ class NoiseModel:
             The penalty of each voxel: `best_alphas_` of the fitted model.
         fit_intercept : bool
             Whether the model has an intercept that is not penalised (an `EncodingModel` has).
+        run_groups : sequence of int, optional
+            The stimulus of each run: runs of one stimulus are left out together.
         """
-        residuals = leave_one_run_out_residuals(X, Y, run_onsets=run_onsets, alphas=alphas, fit_intercept=fit_intercept)
+        residuals = leave_one_run_out_residuals(
+            X, Y, run_onsets=run_onsets, alphas=alphas, fit_intercept=fit_intercept, run_groups=run_groups
+        )
         return self.fit_residuals(residuals, run_onsets=run_onsets)
 
     def fit_residuals(self, residuals: Any, *, run_onsets: Any) -> NoiseModel:
@@ -165,7 +172,9 @@ class NoiseModel:
             raise bad("n_factors", "be None or at least 1", self.n_factors)
 
 
-def leave_one_run_out_residuals(X: Any, Y: Any, *, run_onsets: Any, alphas: Any, fit_intercept: bool = False) -> np.ndarray:
+def leave_one_run_out_residuals(
+    X: Any, Y: Any, *, run_onsets: Any, alphas: Any, fit_intercept: bool = False, run_groups: Any = None
+) -> np.ndarray:
     """Residuals of every run under the ridge fitted on the other runs, without any refit.
 
     E_s = (I - H_ss)^-1 (Y_s - X_s W), H = X (X'X + alpha I)^-1 X': exact, one solve of a run's size
@@ -181,7 +190,10 @@ def leave_one_run_out_residuals(X: Any, Y: Any, *, run_onsets: Any, alphas: Any,
     if not (alphas > 0).all():
         raise bad("alphas", "be > 0 for every voxel", float(np.min(alphas)), "Leave unfitted voxels out.")
     maker = _ResidualMaker(X, fit_intercept)
-    runs = list(_run_slices(run_onsets, len(X)))
+    list(_run_slices(run_onsets, len(X)))  # checked
+    if len(set(check_groups(run_groups, len(run_onsets)).tolist())) < 2:
+        raise bad("run_groups", "hold at least two stimuli", "one story only", "Residuals are of left-out stories: add another.")
+    runs = [held for _, held in run_folds(run_onsets, len(X), None, run_groups=run_groups)]
     residuals = np.empty(Y.shape)
     for alpha in np.unique(alphas):
         blocks = [linalg.cho_factor(maker.block(alpha, rows)) for rows in runs]
@@ -189,7 +201,7 @@ def leave_one_run_out_residuals(X: Any, Y: Any, *, run_onsets: Any, alphas: Any,
         for part in batches(len(columns), VOXELS_AT_ONCE):
             fitted = maker.apply(alpha, Y[:, columns[part]].astype(np.float64))
             for rows, block in zip(runs, blocks):
-                residuals[rows, columns[part]] = linalg.cho_solve(block, fitted[rows])
+                residuals[np.ix_(rows, columns[part])] = linalg.cho_solve(block, fitted[rows])
     return residuals
 
 
@@ -239,7 +251,7 @@ class _ResidualMaker:
         self.spectrum, vectors = linalg.eigh(X.T @ X if self.is_tall else X @ X.T)
         self.basis = X @ vectors if self.is_tall else vectors
 
-    def block(self, alpha: float, rows: slice) -> np.ndarray:
+    def block(self, alpha: float, rows: np.ndarray) -> np.ndarray:
         """The diagonal block of I - H that belongs to `rows`."""
         own = self.basis[rows]
         product = (own * self._weights(alpha)) @ own.T

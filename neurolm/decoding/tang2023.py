@@ -83,6 +83,18 @@ class Tang2023:
         check_choice("experiment", experiment, EXPERIMENTS)
         return sorted(path.stem for path in (self._derivative / "preprocessed_data" / subject / experiment).glob("*.hf5"))
 
+    def find(self, subject: str, experiment: str, task: str) -> Path:
+        """The file of a task's responses.
+
+        Raises
+        ------
+        FileError
+            If it is not here, with the tasks that are.
+        """
+        check_choice("experiment", experiment, EXPERIMENTS)
+        path = self._derivative / "preprocessed_data" / subject / experiment / f"{task}.hf5"
+        return check_file(path, f"Here are: {', '.join(self.tasks(subject, experiment)) or 'none of this experiment'}.")
+
     def bold(self, subject: str, experiment: str, task: str, space: Space | None = None) -> BoldRun:
         """One task's responses, on the clock of its TextGrid.
 
@@ -91,9 +103,7 @@ class Tang2023:
         space : Space, optional
             That of the training runs, whose voxels these matrices hold; default: known by column alone.
         """
-        check_choice("experiment", experiment, EXPERIMENTS)
-        path = self._derivative / "preprocessed_data" / subject / experiment / f"{task}.hf5"
-        check_file(path, f"Here are: {', '.join(self.tasks(subject, experiment)) or 'none of this experiment'}.")
+        path = self.find(subject, experiment, task)
         try:
             with h5py.File(path, "r") as file:
                 matrix = file["data"]
@@ -129,7 +139,10 @@ def training_data(dataset: Dataset, subject: str, leave_out: Collection[str] = (
     names = [name for name in dataset.stories(subject) if name not in leave_out]
     if len(names) < 2:
         raise bad(
-            "stories", f"be at least two for {subject} besides {', '.join(sorted(leave_out))}", names, "Fetch more of ds003020."
+            "stories",
+            f"be at least two for {subject} besides {', '.join(sorted(leave_out))}",
+            names,
+            "Add stories with other words.",
         )
     stories = [dataset.transcript(name) for name in names]
     lower = [story.with_words([word.lower() for word in story.words]) for story in stories]

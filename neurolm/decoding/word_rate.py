@@ -57,7 +57,9 @@ class WordRateModel:
 
     def fit(self, runs: Sequence[BoldRun], stories: Sequence[Transcript]) -> WordRateModel:
         """Learn from runs and the stories that were heard in them."""
-        from neurolm.encoding import RidgeCV, contiguous_blocks, leave_one_run_out
+        from neurolm.encoding import RidgeCV
+        from neurolm.encoding.crossval import run_folds
+        from neurolm.stimuli import stimulus_groups
 
         check_same_length("runs", len(runs), "stories", len(stories), "Give one story for each run.")
         if not runs:
@@ -68,7 +70,7 @@ class WordRateModel:
         onsets = np.cumsum([0, *(len(x) for x in X[:-1])])
         cv: Any = self.cv
         if cv is None:
-            cv = leave_one_run_out(onsets, len(y)) if len(runs) > 1 else contiguous_blocks(len(y), 5, gap=5)
+            cv = run_folds(onsets, len(y), None, run_groups=stimulus_groups([story.words for story in stories]))
         ridge = RidgeCV(self.alphas, cv=cv, dtype="float64", device="cpu").fit(np.concatenate(X), (y - self.mean_rate_)[:, None])
         self.coef_, self.best_alpha_ = ridge.coef_[:, 0], float(ridge.best_alphas_[0])
         return self

@@ -42,4 +42,4 @@ def average(features: Features, tau: float) -> Features:
     weights = lfilter([1.0], [1.0, -decay], np.ones(len(features)))
     values = (sums / weights[:, None]).astype(features.values.dtype, copy=False)
     settings = {"kind": "averaged", "tau_words": float(tau), "of": dict(features.settings)}
-    return Features(values, features.times, features.names, features.slices, settings=settings)
+    return Features(values, features.times, features.names, features.slices, settings=settings, words=features.words)

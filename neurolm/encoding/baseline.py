@@ -40,4 +40,4 @@ def time_shifted(features: Features, shift_s: float) -> Features:
 
 
 def _with(features: Features, values: np.ndarray, times: np.ndarray, how: dict[str, Any]) -> Features:
-    return Features(values, times, features.names, features.slices, settings={**features.settings, **how})
+    return Features(values, times, features.names, features.slices, settings={**features.settings, **how}, words=features.words)

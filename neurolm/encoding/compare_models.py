@@ -71,12 +71,14 @@ def compare_models(
         )
     if not models:
         raise bad("models", "hold at least one", list(models))
-    folds = held_out_folds(listeners, settings)
-    n_sets, done = sum(len(layers) for layers in models.values()), 0
-    scored: dict[str, _Scored] = {}
     for name, layers in models.items():
         if not layers:
             raise bad(f"layers of {name!r}", "hold at least one", list(layers))
+    first = next(iter(models.values()))
+    folds = held_out_folds(listeners, settings, first[next(iter(first))])
+    n_sets, done = sum(len(layers) for layers in models.values()), 0
+    scored: dict[str, _Scored] = {}
+    for name, layers in models.items():
         inner, outer = [], []
         for layer in layers:
             progress(done, n_sets, "layers", f"{name}, {layer}")

@@ -20,6 +20,7 @@ from neurolm.brain import BoldRun
 from neurolm.brain.space import Space, space_hash
 from neurolm.checks import bad, check_finite, check_same_length
 from neurolm.features import Features
+from neurolm.stimuli import stimulus_groups
 from neurolm.storage import content_hash
 from neurolm.temporal import check_delays, delay_run, lanczos_matrix, whole_grid
 
@@ -44,6 +45,8 @@ class EncodingData:
         Delays in TRs.
     space : Space, optional
         Where each column of Y is.
+    run_groups : array of int of shape (n_runs,), optional
+        The stimulus of each run: runs of one stimulus have the same number and are held out together.
     """
 
     X: np.ndarray
@@ -52,6 +55,7 @@ class EncodingData:
     feature_slices: Mapping[str, slice]
     delays: tuple[int, ...] = (0,)
     space: Space | None = None
+    run_groups: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         check_same_length("X", len(self.X), "Y", len(self.Y), "Both hold one row for each TR.")
@@ -222,7 +226,7 @@ class Design:
         for start, story, run in zip(onsets, features, runs):
             X[start : start + run.n_trs] = self.transform(story, run.tr_times)
         Y = np.concatenate([run.data for run in runs]).astype(dtype, copy=False)
-        return EncodingData(X, Y, onsets, self.slices, self.delays, runs[0].space)
+        return EncodingData(X, Y, onsets, self.slices, self.delays, runs[0].space, stimuli_of(features))
 
     def settings(self) -> dict[str, Any]:
         """What a report or a sidecar says about this design."""
@@ -262,6 +266,13 @@ class Design:
         if abs(_tr(times) - self.tr) > 1e-3 * self.tr:
             raise bad("TR of the run", f"be that of training, {self.tr:g} s", f"{_tr(times):g} s", "Delays are in TRs.")
         return times
+
+
+def stimuli_of(features: Sequence[Features]) -> np.ndarray:
+    """(n_runs,) the stimulus of each run by the words of its features; by their numbers where words are not known."""
+    if all(story.words for story in features):
+        return stimulus_groups([story.words for story in features])
+    return np.unique([story.content_hash() for story in features], return_inverse=True)[1]
 
 
 def _tr(times: np.ndarray) -> float:

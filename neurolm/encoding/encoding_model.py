@@ -11,9 +11,9 @@ import numpy as np
 from neurolm.brain import BoldRun, Space
 from neurolm.brain.space import check_fits, space_arrays, space_from_arrays
 from neurolm.checks import bad
-from neurolm.encoding.crossval import Fold
+from neurolm.encoding.crossval import Fold, run_folds
 from neurolm.encoding.design import Design, EncodingData
-from neurolm.encoding.held_out import HeldOutScores, folds_of_runs, held_out_scores, nested_folds, nested_ridge
+from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds, nested_ridge
 from neurolm.encoding.scores import score
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
@@ -127,7 +127,7 @@ class EncodingModel:
         if data.X.shape[1] != len(design.delays) * design.n_features:
             raise bad("data", "come from this design", f"{data.X.shape[1]} columns", "Pass the design that stacked it.")
         check_fits(data.space, data.Y.shape[1], "Y")
-        self.folds_ = folds_of_runs(data.run_onsets, len(data.X), self.n_folds, self.gap)
+        self.folds_ = run_folds(data.run_onsets, len(data.X), self.n_folds, self.gap, run_groups=data.run_groups)
         ridge = RidgeCV(self.alphas, cv=self.folds_, scoring=self.scoring, fit_intercept=True, **self._ridge_settings())
         ridge.fit(data.X, data.Y, progress=progress)
         for name in LEARNED:  # C order, as they come back from a file: the same bytes then
@@ -153,7 +153,7 @@ class EncodingModel:
         Whole runs are held out, or blocks with a gap of a single run. Nothing of the model is changed.
         """
         _, data = self._stack(features, runs)
-        folds = nested_folds(data.run_onsets, len(data.X), self.n_folds, n_inner_folds, self.gap)
+        folds = nested_folds(data.run_onsets, len(data.X), self.n_folds, n_inner_folds, self.gap, data.run_groups)
         ridge = nested_ridge(data.X, folds, self.alphas, scoring=self.scoring, n_targets=data.Y.shape[1], device=self.device)
         return held_out_scores(ridge, data.Y, keep_predictions=True)
 

@@ -16,7 +16,7 @@ import numpy as np
 from neurolm.brain import BoldRun
 from neurolm.checks import bad
 from neurolm.encoding.baseline import content_free
-from neurolm.encoding.design import Design
+from neurolm.encoding.design import Design, stimuli_of
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
 from neurolm.encoding.held_out import NestedFold, nested_folds, nested_ridge, train_test_fold
 from neurolm.encoding.listeners import Listeners
@@ -68,14 +68,16 @@ def evaluate(
     if not feature_sets:
         raise bad("feature_sets", "hold at least one", list(feature_sets))
     listeners = Listeners(subjects)
-    folds = held_out_folds(listeners, settings)
+    first = next(iter([*baselines, *feature_sets]))
+    stories = baselines[first] if first in baselines else feature_sets[first]
+    _check_stories(first, stories, listeners)
+    folds = held_out_folds(listeners, settings, stories)
     ways = _ways_of_scoring(listeners, folds, settings, seed, keep)
     total = len(feature_sets) + len(baselines)
     for i, name in enumerate([*baselines, *feature_sets]):
         progress(i, total, "feature sets", name)
         stories = baselines[name] if name in baselines else feature_sets[name]
-        if len(stories) != len(listeners.runs):
-            raise bad(f"features of {name!r}", f"be one story for each of the {len(listeners.runs)} runs", len(stories))
+        _check_stories(name, stories, listeners)
         ridge = story_ridge(stories, listeners, folds, settings)
         free = [content_free(story, seed + k) for k, story in enumerate(stories)] if name in feature_sets else []
         free_ridge = story_ridge(free, listeners, folds, settings) if free else ridge
@@ -102,11 +104,21 @@ def evaluate(
     )
 
 
-def held_out_folds(listeners: Listeners, settings: EvaluationSettings) -> list[NestedFold]:
+def held_out_folds(listeners: Listeners, settings: EvaluationSettings, stories: Sequence[Features]) -> list[NestedFold]:
+    """Folds over runs, or the one of `test_runs`; runs that tell the same story are never fitted and predicted at once.
+
+    `stories` are the features of any feature set: what counts is what was read.
+    """
+    groups = stimuli_of(stories)
     onsets, n_trs, inner = listeners.run_onsets, listeners.n_trs, (settings.n_inner_folds, settings.gap)
     if settings.test_runs:
-        return train_test_fold(onsets, n_trs, settings.test_runs, *inner)
-    return nested_folds(onsets, n_trs, settings.n_folds, *inner)
+        return train_test_fold(onsets, n_trs, settings.test_runs, *inner, groups)
+    return nested_folds(onsets, n_trs, settings.n_folds, *inner, groups)
+
+
+def _check_stories(name: str, stories: Sequence[Features], listeners: Listeners) -> None:
+    if len(stories) != len(listeners.runs):
+        raise bad(f"features of {name!r}", f"be one story for each of the {len(listeners.runs)} runs", len(stories))
 
 
 def _ways_of_scoring(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.encoding.crossval import Fold, blocks_of_rows
+from neurolm.encoding.crossval import Fold, check_groups, run_folds
 from neurolm.encoding.nested import NestedRidge
 
 
@@ -53,7 +53,9 @@ class HeldOutScores:
         return mean_over_folds(self.fold_scores, self.scoring)
 
 
-def nested_folds(run_onsets: Any, n_trs: int, n_folds: int = 5, n_inner_folds: int = 5, gap: int = 5) -> list[NestedFold]:
+def nested_folds(
+    run_onsets: Any, n_trs: int, n_folds: int = 5, n_inner_folds: int = 5, gap: int = 5, run_groups: Any = None
+) -> list[NestedFold]:
     """Outer folds over whole runs, or blocks of the only run, each with inner folds of the same kind.
 
     Parameters
@@ -61,27 +63,38 @@ def nested_folds(run_onsets: Any, n_trs: int, n_folds: int = 5, n_inner_folds: i
     run_onsets : sequence of int
         First row of each run.
     n_folds, n_inner_folds : int
-        With more runs than folds, neighbouring runs are held out together.
+        With more stimuli than folds, neighbouring ones are held out together.
     gap : int
-        TRs left out on both sides of a held-out block of a single run.
+        TRs left out on both sides of a held-out block of a single stimulus.
+    run_groups : sequence of int, optional
+        The stimulus of each run (`neurolm.stimuli.stimulus_groups`): runs of one stimulus never stand in training
+        and test. By default all differ.
     """
-    run_of_row = _run_of_row(run_onsets, n_trs)
-    outer = _folds(np.arange(n_trs), run_of_row, n_folds, gap)
-    return [NestedFold(train, test, _folds(train, run_of_row, n_inner_folds, gap)) for train, test in outer]
+    outer = run_folds(run_onsets, n_trs, n_folds, gap, run_groups=run_groups)
+    return [NestedFold(train, test, _inner(run_onsets, n_trs, n_inner_folds, gap, run_groups, train)) for train, test in outer]
 
 
 def train_test_fold(
-    run_onsets: Any, n_trs: int, test_runs: Sequence[int], n_inner_folds: int = 5, gap: int = 5
+    run_onsets: Any, n_trs: int, test_runs: Sequence[int], n_inner_folds: int = 5, gap: int = 5, run_groups: Any = None
 ) -> list[NestedFold]:
-    """One outer fold: these runs (by position) are predicted by a fit of all others, whose folds choose the penalty."""
-    run_of_row = _run_of_row(run_onsets, n_trs)
+    """One outer fold: these runs (by position) are predicted by a fit of the others, whose folds choose the penalty.
+
+    Other runs of a stimulus that is predicted (`run_groups`) are left out of the fit.
+    """
+    run_of_row = np.searchsorted(np.asarray(run_onsets), np.arange(n_trs), side="right") - 1
     n_runs = int(run_of_row[-1]) + 1
+    groups = check_groups(run_groups, n_runs)
     chosen = sorted(set(test_runs))
-    if not chosen or chosen[0] < 0 or chosen[-1] >= n_runs or len(chosen) == n_runs:
-        raise bad("test_runs", f"be some of the {n_runs} runs, counted from 0, and leave others to fit", list(test_runs))
-    held = np.isin(run_of_row, chosen)
+    if not chosen or chosen[0] < 0 or chosen[-1] >= n_runs or len(set(groups[chosen])) == len(set(groups)):
+        raise bad("test_runs", f"be some of the {n_runs} runs, counted from 0, and leave other stories to fit", list(test_runs))
     rows = np.arange(n_trs)
-    return [NestedFold(rows[~held], rows[held], _folds(rows[~held], run_of_row, n_inner_folds, gap))]
+    train = rows[~np.isin(groups[run_of_row], groups[chosen])]
+    inner = _inner(run_onsets, n_trs, n_inner_folds, gap, run_groups, train)
+    return [NestedFold(train, rows[np.isin(run_of_row, chosen)], inner)]
+
+
+def _inner(run_onsets: Any, n_trs: int, n_folds: int, gap: int, run_groups: Any, train: np.ndarray) -> list[Fold]:
+    return run_folds(run_onsets, n_trs, n_folds, gap, run_groups=run_groups, rows=train)
 
 
 def nested_ridge(
@@ -117,24 +130,3 @@ def mean_over_folds(fold_scores: np.ndarray, scoring: str = "correlation") -> np
     if scoring != "correlation":
         return fold_scores.mean(0)
     return np.tanh(np.arctanh(np.clip(fold_scores, -1 + 1e-12, 1 - 1e-12)).mean(0))
-
-
-def folds_of_runs(run_onsets: Any, n_trs: int, n_folds: int = 5, gap: int = 5) -> list[Fold]:
-    """(train, test) rows: whole runs where there are several, else contiguous blocks with a gap."""
-    return _folds(np.arange(n_trs), _run_of_row(run_onsets, n_trs), n_folds, gap)
-
-
-def _run_of_row(run_onsets: Any, n_trs: int) -> np.ndarray:
-    return np.searchsorted(np.asarray(run_onsets), np.arange(n_trs), side="right") - 1
-
-
-def _folds(rows: np.ndarray, run_of_row: np.ndarray, n_folds: int, gap: int) -> list[Fold]:
-    """Folds of some rows: whole runs where there are several, else blocks with a gap."""
-    runs = np.unique(run_of_row[rows])
-    if n_folds < 2:
-        raise bad("n_folds", "be >= 2", n_folds)
-    if len(runs) == 1:
-        return blocks_of_rows(rows, n_folds, gap)
-    groups = np.array_split(runs, min(n_folds, len(runs)))
-    held = [np.isin(run_of_row[rows], group) for group in groups]
-    return [(rows[~h], rows[h]) for h in held]

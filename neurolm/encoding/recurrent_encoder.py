@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from neurolm.arrays import constant_columns, to_numpy
 from neurolm.checks import bad
-from neurolm.encoding.crossval import blocks_of_rows
+from neurolm.encoding.crossval import blocks_of_rows, check_groups, without_repeats
 from neurolm.encoding.ridge import check_X, check_X_y, warn_of_undefined
 from neurolm.lm import TimeSeriesModel
 from neurolm.progress import Progress, silent
@@ -100,7 +100,14 @@ class RecurrentEncoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.device = device
         self.seed = seed
 
-    def fit(self, X: Any, y: Any, run_onsets: Sequence[int] | None = None, progress: Progress = silent) -> RecurrentEncoder:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        run_onsets: Sequence[int] | None = None,
+        progress: Progress = silent,
+        run_groups: Sequence[int] | None = None,
+    ) -> RecurrentEncoder:
         """Train the members.
 
         Parameters
@@ -111,6 +118,9 @@ class RecurrentEncoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         run_onsets : sequence of int, optional
             First row of every run, and of every stretch that does not follow the row before it: the network
             begins anew there.
+        run_groups : sequence of int, optional
+            The stimulus of each run (`neurolm.stimuli.stimulus_groups`): what a validation block has in another run of
+            its stimulus is not trained on.
         """
         X, y = check_X_y(self, X, y)
         Y = to_numpy(y).astype(np.float64)
@@ -121,6 +131,7 @@ class RecurrentEncoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         inputs, starts = self._reduced(to_numpy(X).astype(np.float64), fit=True), _starts(run_onsets, len(Y))
         targets = torch.tensor(Y[:, self.defined_], dtype=torch.float32, device=self.device)
         blocks = blocks_of_rows(np.arange(len(Y)), max(2, self.n_members), self.gap)
+        blocks = without_repeats(blocks, starts, len(Y), check_groups(run_groups, len(starts)), self.gap)
         self.models_, best = [], []
         for member, (train, block) in enumerate(blocks[: self.n_members]):
             progress(member, self.n_members, "networks")

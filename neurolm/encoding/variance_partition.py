@@ -102,7 +102,7 @@ def variance_partition(
     spaces = tuple(data.feature_slices if spaces is None else spaces)
     if len(spaces) not in (2, 3) or len(set(spaces)) != len(spaces):
         raise bad("spaces", "be two or three different feature spaces", list(spaces), "Join features, then name the spaces.")
-    folds = nested_folds(data.run_onsets, len(data.X), n_folds, n_inner_folds, gap)
+    folds = nested_folds(data.run_onsets, len(data.X), n_folds, n_inner_folds, gap, data.run_groups)
     unions = [frozenset(u) for size in range(1, len(spaces) + 1) for u in itertools.combinations(spaces, size)]
     r2 = {}
     for i, union in enumerate(unions):

@@ -31,6 +31,8 @@ class Features:
     shortened : bool array of shape (n_words,), optional
     settings : mapping
         Everything that made these numbers: model, layer, context, pooling.
+    words : tuple of str
+        What was read: a story that was heard again is recognised by it. Empty where it is not known.
     """
 
     values: np.ndarray
@@ -40,6 +42,7 @@ class Features:
     context: np.ndarray | None = None
     shortened: np.ndarray | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         values, times = np.asarray(self.values), np.asarray(self.times, dtype=np.float64)
@@ -103,4 +106,5 @@ def join(parts: Mapping[str, Features] | Sequence[tuple[str, Features]]) -> Feat
         tuple(f"{name}/{n}" for name, p in parts.items() for n in p.names),
         slices,
         settings={name: dict(p.settings) for name, p in parts.items()},
+        words=first.words,
     )

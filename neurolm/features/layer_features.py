@@ -31,6 +31,7 @@ def layer_features(
         plan.seen[context],
         plan.shortened[context],
         {**settings, "layers": [layer]},
+        transcript.words,
     )
 
 
@@ -51,6 +52,7 @@ def side_by_side(by_layer: Mapping[int, Features]) -> Features:
         first.context,
         first.shortened,
         {**first.settings, "layers": list(by_layer)},
+        first.words,
     )
 
 

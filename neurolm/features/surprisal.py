@@ -116,7 +116,7 @@ class Surprisal:
         values = np.concatenate([stored.read(name, context) for name in self._columns], axis=1)
         slices = {name: slice(i, i + 1) for i, name in enumerate(self._columns)}
         seen, shortened = plan.seen[context], plan.shortened[context]
-        return Features(values, transcript.mid_times, self._columns, slices, seen, shortened, settings)
+        return Features(values, transcript.mid_times, self._columns, slices, seen, shortened, settings, transcript.words)
 
     def choose_batch(self, plan: ReadingPlan) -> int:
         """Tokens in one batch: as asked, else from the free memory."""

@@ -76,4 +76,5 @@ def word_features(
     """One band of columns for a story, with how many words had no value of their own."""
     counted = {} if n_missing is None else {"n_missing": n_missing}
     columns = np.asarray(values, dtype=np.float32).reshape(len(transcript), -1)
-    return Features(columns, transcript.mid_times, tuple(names), {band: slice(0, columns.shape[1])}, settings=settings | counted)
+    slices = {band: slice(0, columns.shape[1])}
+    return Features(columns, transcript.mid_times, tuple(names), slices, settings=settings | counted, words=transcript.words)

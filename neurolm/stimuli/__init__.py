@@ -8,6 +8,7 @@ read_events, read_gentle                BIDS events, CSV with or without a heade
 write_csv, write_textgrid               a transcript as a file
 mark_sentences, words_of_text           sentences and paragraphs from a plain text
 is_all_caps, lowercase_if_all_caps      transcripts in capitals
+stimulus_groups, shared_words           stories that are heard again, by their words
 scramble, truncate, swap, switch        the same story taken apart: Perturbed(transcript, source_index)
 """
 
@@ -17,6 +18,7 @@ from neurolm.stimuli.gentle import read_gentle
 from neurolm.stimuli.letter_case import is_all_caps, lowercase_if_all_caps
 from neurolm.stimuli.perturb import Perturbed, scramble, swap, switch, truncate
 from neurolm.stimuli.reader import read_transcript
+from neurolm.stimuli.repeats import near_duplicates, shared_words, stimulus_groups
 from neurolm.stimuli.text_marks import MarkedTranscript, Mismatch, mark_sentences, words_of_text
 from neurolm.stimuli.textgrid import Tier, read_textgrid, read_tiers
 from neurolm.stimuli.transcript import Transcript
@@ -32,12 +34,15 @@ __all__ = [
     "is_all_caps",
     "lowercase_if_all_caps",
     "mark_sentences",
+    "near_duplicates",
     "read_events",
     "read_gentle",
     "read_textgrid",
     "read_tiers",
     "read_transcript",
     "scramble",
+    "shared_words",
+    "stimulus_groups",
     "swap",
     "switch",
     "truncate",

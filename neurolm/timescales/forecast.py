@@ -207,7 +207,7 @@ def _reduced(stories: Sequence[np.ndarray], like: Sequence[Features], n_componen
     along = vectors[:, keep] if by_word else whole @ vectors[:, keep] / np.sqrt(values[keep])
     projected = (along * np.sqrt(len(whole))).astype(np.float32)
     parts = np.split(projected, np.cumsum([len(s) for s in stories])[:-1])
-    return [Features(part, f.times, settings=f.settings) for part, f in zip(parts, like)]
+    return [Features(part, f.times, settings=f.settings, words=f.words) for part, f in zip(parts, like)]
 
 
 def _word_by_word(stories: Sequence[Features], units: Sequence[np.ndarray]) -> EncodingData:

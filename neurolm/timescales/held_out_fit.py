@@ -72,7 +72,7 @@ def stack(features: Sequence[Features], runs: Sequence[BoldRun], settings: FitSe
 
 
 def folds_of(data: EncodingData, settings: FitSettings) -> list[NestedFold]:
-    return nested_folds(data.run_onsets, len(data.X), settings.n_folds, settings.n_inner_folds, settings.gap)
+    return nested_folds(data.run_onsets, len(data.X), settings.n_folds, settings.n_inner_folds, settings.gap, data.run_groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +135,7 @@ def prediction_test(
         `.p_values` go to the estimators' `p`.
     """
     data = Design.from_training(features, runs, model.delays, lobes=model.lobes).stack(features, runs)
-    folds = nested_folds(data.run_onsets, len(data.X), model.n_folds, settings.n_inner_folds, model.gap)
+    folds = nested_folds(data.run_onsets, len(data.X), model.n_folds, settings.n_inner_folds, model.gap, data.run_groups)
     ridge = nested_ridge(data.X, folds, model.alphas, n_targets=data.Y.shape[1], device=settings.device)
     return null_scores(lambda Y: held_out_scores(ridge, Y).scores, data, settings, progress)
 

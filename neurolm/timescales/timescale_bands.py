@@ -52,6 +52,7 @@ def spectral_bands(features: Features, time_constants: Sequence[float] = TIME_CO
         tuple(f"{band}/{name}" for band in names for name in features.names),
         {band: slice(i * n, (i + 1) * n) for i, band in enumerate(names)},
         settings={**features.settings, "time_constants_words": taus.tolist()},
+        words=features.words,
     )
 
 
@@ -96,7 +97,7 @@ def bank_bands(features: Features, timescales: np.ndarray, n_bands: int = 8) -> 
         start += len(part)
         slices[name] = slice(first, start)
     names = tuple(features.names[i] for i in order)
-    return Features(features.values[:, order], features.times, names, slices, settings=features.settings)
+    return Features(features.values[:, order], features.times, names, slices, settings=features.settings, words=features.words)
 
 
 def exponential_average(values: np.ndarray, time_constant: float) -> np.ndarray:

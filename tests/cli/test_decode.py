@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
+from neurolm.brain import BoldRun, Unplaced
 from neurolm.checks import InputError
 from neurolm.cli.decode import Decoding, decode
 from neurolm.cli.decode_config import DecodingConfig, read_decode_config
@@ -15,7 +16,7 @@ from neurolm.decoding import WordDecoder
 from neurolm.decoding.beam_search import BeamSearch
 from neurolm.lm import LSTM, WordTokenizer
 from neurolm.lm.weights import save_model
-from neurolm.stimuli import read_transcript
+from neurolm.stimuli import Transcript, read_transcript
 
 FILES = (
     "fit.json",
@@ -200,3 +201,39 @@ def test_true_word_times_are_used_where_asked_for(config, tmp_path):
     found = json.loads((tmp_path / "out" / "decoding" / "search.json").read_text())
     assert np.array_equal(found["word_times"], decoding.material.story.mid_times)
     assert "null_mean" not in (tmp_path / "out" / "decoding" / "scores.csv").read_text()
+
+
+class TwoStories:
+    """A data set in which one subject heard a story twice under other names."""
+
+    def __init__(self, words):
+        self.words = words
+
+    def stories(self, subject=None):
+        return list(self.words)
+
+    def transcript(self, name):
+        words = self.words[name].split()
+        times = 0.5 * np.arange(len(words))
+        return Transcript(words, times, times + 0.4, name=name)
+
+    def bold(self, subject, name):
+        return BoldRun(np.random.default_rng(0).standard_normal((20, 3)), 2.0 * np.arange(20), Unplaced("test", 3), subject, name)
+
+
+def test_a_training_story_with_the_words_that_are_decoded_is_left_out_or_refused(config, tmp_path):
+    from neurolm.cli.decode_material import _training
+
+    told = "the quick brown fox jumps over the lazy dog and then it sleeps in the warm sun for hours"
+    dataset = TwoStories({"tale_run-1": told.upper(), "tale_run-2": told, "a": "one two three four five six seven", "b": "x y z"})
+    asked = DecodingConfig.model_validate(
+        {"analysis": "decoding", "subject": "01", "training": {"dataset": "bids"}, "test": {"story": "tale_run-2"},
+         "features": {"model": "m", "layer": 1}}
+    )  # fmt: skip
+    _, stories, notes = _training(asked, dataset, "tale_run-2", dataset.transcript("tale_run-2"))
+    assert [story.name for story in stories] == ["a", "b"]
+    assert notes == ("Left out of training: tale_run-1, which holds the words of 'tale_run-2'.",)
+    training = asked.training.model_copy(update={"stories": ["tale_run-1", "a", "b"]})
+    named = asked.model_copy(update={"training": training})
+    with pytest.raises(InputError, match=r"not hold the decoded story; got tale_run-1, which has the words of tale_run-2"):
+        _training(named, dataset, "tale_run-2", dataset.transcript("tale_run-2"))
