@@ -1,4 +1,4 @@
-"""Whole files or none: atomic writes, content hashes, locks that die with their process.
+"""Atomic writes of whole files, HDF5 and JSON, and content hashes.
 
 A file is written under a temporary name in the same folder, synced, then renamed, so that
 a reader never sees half of it and a killed writer leaves the old one. Nothing is pickled.
@@ -7,11 +7,13 @@ a reader never sees half of it and a killed writer leaves the old one. Nothing i
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
+import secrets
+import stat
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,39 +22,55 @@ import h5py
 import numpy as np
 
 from neurolm.checks import bad_file
+from neurolm.processes import ProcessIdentity, this_process
 
 VERSION = 1  # of our HDF5 files: raised when an older neurolm could misread a newer one
 _VERSION = "neurolm_version"
-_TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?P<pid>\d+)\.part$")
+_TEMPORARY = re.compile(r"^\.(?P<name>.+)\.(?:(?P<machine>[0-9a-f]{12})-(?P<pid>\d+)-(?P<started>\d+)-[0-9a-f]{8}|\d+)\.part$")
+_ABANDONED_S = 7 * 86400  # a temporary file of another machine that was not written to for so long is a left-over
 
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Give a temporary path to write to; on success sync it and rename it to `path`.
 
-    On any error the temporary file is removed and `path` is as it was before.
+    The file gets the mode of a new file (umask, default ACL). A `path` that is a symbolic link stays
+    one: the file that it points to is replaced. On any error the temporary file is removed and `path`
+    is as it was before.
     """
-    path = Path(path)
+    path, asked = Path(os.path.realpath(path)), path
+    if path.is_symlink():
+        raise bad_file(asked, "is a symbolic link to itself", "Remove it.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise bad_file(path.parent, f"cannot make this folder ({error.strerror})", "Choose a writable place.") from error
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = temporary_name(path)
     try:
         remove_parts(path.parent, path.name)
+        with open(part, "xb") as file:
+            mode = os.fstat(file.fileno()).st_mode
         yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
+        if part.stat().st_mode != mode:  # some writers make their files for the owner alone
+            part.chmod(stat.S_IMODE(mode))
         os.replace(part, path)
         sync_folder(path.parent)
     except OSError as error:
         raise bad_file(
-            path,
+            asked,
             f"could not be written ({error.strerror or error})",
             "Free space or choose a writable place; nothing was changed.",
         ) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name in the folder of `path` that no other process takes, on this machine or another."""
+    machine, pid, started = this_process()
+    return path.with_name(f".{path.name}.{machine}-{pid}-{started}-{secrets.token_hex(4)}.part")
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -145,31 +163,29 @@ def read_h5_of(path: str | Path, kind: str, make: str) -> tuple[dict[str, np.nda
 
 
 def remove_parts(folder: str | Path, name: str | None = None) -> list[Path]:
-    """Remove temporary files that dead processes left in `folder` (of the file `name` alone); return their paths."""
+    """Remove temporary files that dead processes left in `folder` (of the file `name` alone); return their paths.
+
+    Dead is a process of this machine and container that no longer runs. Of any other, nothing is known: its
+    files go once they have not been written to for a week.
+    """
     removed = []
     for part in Path(folder).glob(".*.part"):
         match = _TEMPORARY.match(part.name)
-        if match and name in (None, match["name"]) and not _is_running(int(match["pid"])):
+        if match and name in (None, match["name"]) and _is_left_over(part, match):
             part.unlink(missing_ok=True)
             removed.append(part)
     return removed
 
 
-@contextlib.contextmanager
-def exclusive_lock(path: str | Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold an advisory lock (flock); the kernel frees it when the process dies, so it is never stale.
-
-    Yields True when the lock is held; with `wait=False` yields False if another process holds it.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+def _is_left_over(part: Path, match: re.Match[str]) -> bool:
+    if match["machine"]:
+        writer = ProcessIdentity(match["machine"], int(match["pid"]), int(match["started"]))
+        if writer.is_here():
+            return not writer.is_running()
+    try:
+        return time.time() - part.stat().st_mtime > _ABANDONED_S
+    except FileNotFoundError:
+        return False
 
 
 def cache_folder(kind: str = "") -> Path:
@@ -226,16 +242,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Path):
         return str(value)
     return value
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,7 +14,8 @@ from neurolm.checks import bad
 from neurolm.cli.features import read_layer, read_manifest
 from neurolm.cli.main import app
 from neurolm.cli.terminal import progress, say
-from neurolm.storage import exclusive_lock, write_text
+from neurolm.locks import exclusive_lock
+from neurolm.storage import write_text
 
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun

@@ -12,7 +12,7 @@ from neurolm.cli.main import app
 from neurolm.cli.run import beat_text
 from neurolm.cli.terminal import say
 from neurolm.cli.workflow import WorkflowState
-from neurolm.storage import exclusive_lock
+from neurolm.locks import is_locked
 
 
 @app.command(epilog="Example: neurolm status derivatives/neurolm")
@@ -21,8 +21,8 @@ def status(output: Annotated[Path, typer.Argument(help="The output folder of a r
     home = output / ".neurolm"
     if not home.is_dir():
         raise bad("output", "be the output folder of a run", str(output), "Start one with `neurolm run CONFIG`.")
-    with exclusive_lock(home / "run.lock", wait=False) as free:
-        say("no run is at work here" if free else "a run is at work here")
+    free = not is_locked(home / "run.lock")
+    say("no run is at work here" if free else "a run is at work here")
     state = WorkflowState.read(home)
     for rule, (n_done, n) in state.counts().items():
         if n_done:

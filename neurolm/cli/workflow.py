@@ -22,7 +22,8 @@ from typing import Any
 
 from neurolm.checks import InputError, bad
 from neurolm.cli.terminal import HEARTBEATS
-from neurolm.storage import exclusive_lock, read_json, remove_parts, write_json
+from neurolm.locks import exclusive_lock
+from neurolm.storage import read_json, remove_parts, write_json
 
 RUN_ID = "NEUROLM_RUN"
 ERRORS = "NEUROLM_ERRORS"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from neurolm.checks import bad_file
 from neurolm.datasets.dataset import Finding
+from neurolm.locks import exclusive_lock
 from neurolm.progress import Progress, silent
-from neurolm.storage import exclusive_lock
 
 TIMEOUT_S = (10, 30)  # to connect, and between two pieces
 N_AT_ONCE = 8
@@ -50,16 +50,15 @@ def fetch_files(registry: Mapping[str, Pinned], base_url: str, folder: Path, pro
     FileError
         If a download fails, naming its address; what was finished stays and is not fetched again.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise bad_file(
-            folder, f"cannot be made ({error.strerror})", "Set NEUROLM_CACHE to a folder that can be written."
-        ) from None
-    with exclusive_lock(folder / ".lock"):
-        missing = [path for path, known in registry.items() if not is_intact(inside(folder, path), known)]
-        if missing:
-            _fetch_all({path: registry[path] for path in missing}, base_url, folder, len(registry), progress)
+    wanted = _missing(registry, folder)
+    if wanted:  # a whole copy is only read: it may lie on a read-only disk
+        with exclusive_lock(folder / ".lock"):
+            wanted = _missing(wanted, folder)  # without what another process fetched while this one waited
+            _fetch_all(wanted, base_url, folder, len(registry), progress)
+
+
+def _missing(registry: Mapping[str, Pinned], folder: Path) -> dict[str, Pinned]:
+    return {path: known for path, known in registry.items() if not is_intact(inside(folder, path), known)}
 
 
 def _fetch_all(missing: Mapping[str, Pinned], base_url: str, folder: Path, n_files: int, progress: Progress) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad_file
-from neurolm.storage import content_hash, exclusive_lock, remove_parts, whole_file, write_json
+from neurolm.locks import exclusive_lock
+from neurolm.storage import content_hash, remove_parts, whole_file, write_json
 
 
 class Journal:

@@ -30,8 +30,9 @@ from neurolm.features.memory_sink import MemorySink
 from neurolm.features.reading import Reads, Sink
 from neurolm.features.reading_plan import ReadingPlan
 from neurolm.lm.language_model import LanguageModel
+from neurolm.locks import exclusive_lock
 from neurolm.progress import Progress, silent
-from neurolm.storage import cache_folder, content_hash, exclusive_lock
+from neurolm.storage import cache_folder, content_hash
 
 
 class Stored(Protocol):
@@ -135,8 +136,10 @@ class FeatureCache:
         with contextlib.ExitStack() as held:
             try:
                 self._lock(path, held, progress)
-            except OSError as error:
-                _no_cache(path, error, self.required)
+            except FileError as error:
+                if not isinstance(error.__cause__, OSError):
+                    raise
+                _no_cache(path, error.__cause__, self.required)
                 return fetch(None, wanted, make)
             if _holds(path, wanted.datasets):  # another process was faster
                 return StoredFile(path, wanted.groups)

@@ -10,8 +10,8 @@ from pathlib import Path
 from neurolm.checks import FileError, bad
 from neurolm.features.cache import FeatureCache
 from neurolm.features.cache_file import about, damaged_datasets, dataset_names
+from neurolm.locks import exclusive_lock, is_locked
 from neurolm.progress import Progress, silent
-from neurolm.storage import exclusive_lock
 
 WHOLE, DAMAGED, UNFINISHED, IN_USE = "whole", "damaged", "unfinished", "in use"
 
@@ -111,7 +111,7 @@ def _describe(path: Path, *, verify: bool = False) -> CachedFeatures:
     except (FileError, KeyError) as error:
         state, problem = DAMAGED, str(error)
     if path.suffix == ".partial":
-        state, problem = IN_USE if _is_locked(path) else UNFINISHED, ""
+        state, problem = IN_USE if is_locked(_beside(path, "lock")) else UNFINISHED, ""
     return CachedFeatures(path, label, datasets, status.st_blocks * 512, status.st_mtime, state, problem)
 
 
@@ -119,14 +119,6 @@ def _beside(path: Path, ending: str) -> Path:
     """The lock or the journal of a file, finished or not."""
     name = path.name.removeprefix(".").removesuffix(".partial")
     return path.with_name(f".{name}.{ending}")
-
-
-def _is_locked(path: Path) -> bool:
-    lock = _beside(path, "lock")
-    if not lock.exists():
-        return False
-    with exclusive_lock(lock, wait=False) as held:
-        return not held
 
 
 def _remove(path: Path) -> None:

@@ -186,6 +186,7 @@ class FileSink:
             for name in old:
                 _write_at(self._descriptor, read_dataset(self.kept, name), self._offsets[name][0])
         os.fsync(self._descriptor)
+        self._header["inode"] = os.fstat(self._descriptor).st_ino
         with open(self.journal, "w", encoding="utf-8") as file:
             file.write(json.dumps(self._header, sort_keys=True) + "\n")
         self._synced_at = time.monotonic()
@@ -215,6 +216,8 @@ class FileSink:
             header, rest = lines[0], lines[1:]
             if any(header[key] != value for key, value in self._header.items()):
                 return None, 0
+            if header["inode"] != self.partial.stat().st_ino:
+                return None, 0  # a copy of both, taken while they were written: the journal may count what the copy lacks
             self._open_partial()
         except (OSError, ValueError, IndexError, KeyError):
             return None, 0

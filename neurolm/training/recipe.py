@@ -27,8 +27,9 @@ from neurolm.lm.pretrained import pick_device
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.lm.weights import build_model, save_model
 from neurolm.lm.word_tokenizer import WordTokenizer
+from neurolm.locks import exclusive_lock
 from neurolm.progress import Progress, silent
-from neurolm.storage import exclusive_lock, read_json, write_json, write_text
+from neurolm.storage import read_json, write_json, write_text
 from neurolm.training.batches import BatchSource, ContiguousStreams, DocumentStreams, RandomWindows
 from neurolm.training.card import model_card
 from neurolm.training.config import BatchSettings, CorpusSettings, TokenizerSettings, TrainConfig

@@ -105,7 +105,7 @@ def test_nothing_is_written_outside_the_folder(path, tmp_path):
 
 def test_a_cache_that_cannot_be_made_is_named(home, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileError, match=r"file/cache: cannot be made \(.*\). Set NEUROLM_CACHE"):
+    with pytest.raises(FileError, match=r"file/cache/.lock: cannot be locked \(.*\). .*NEUROLM_CACHE"):
         fetch_files(home[1], "http://127.0.0.1:9/", tmp_path / "file" / "cache")
 
 

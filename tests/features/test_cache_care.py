@@ -7,8 +7,8 @@ import pytest
 
 from neurolm.checks import InputError
 from neurolm.features import FeatureCache, LMStates, list_cache, prune_cache, verify_cache
+from neurolm.locks import exclusive_lock
 from neurolm.stimuli import ContextWindow
-from neurolm.storage import exclusive_lock
 
 
 @pytest.fixture

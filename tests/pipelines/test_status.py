@@ -12,7 +12,7 @@ import pytest
 from neurolm.checks import InputError
 from neurolm.cli.status import status
 from neurolm.cli.workflow import WorkflowState, _cancel_jobs, run_workflow
-from neurolm.storage import exclusive_lock
+from neurolm.locks import exclusive_lock
 
 PLANNED = """\
 Building DAG of jobs...
