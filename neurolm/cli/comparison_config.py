@@ -42,7 +42,9 @@ class ReadingConfig(Section):
 class ScoringConfig(Section):
     """Ridge, its cross-validation and the statistics over listeners."""
 
-    alphas: AlphasConfig = AlphasConfig()
+    alphas: AlphasConfig | None = Field(
+        None, description="A grid of penalties, taken as it stands; null for one that extends itself where that predicts better."
+    )
     folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
     inner_folds: int = Field(5, ge=2, description="Blocks within the training part: they choose penalty and layer.")

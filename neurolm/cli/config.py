@@ -80,6 +80,12 @@ class AlphasConfig(Section):
     high: float = Field(1e6, gt=0, description="The largest.")
     count: int = Field(11, ge=1, description="How many.")
 
+    def grid(self) -> tuple[float, ...]:
+        """The penalties, ascending."""
+        import numpy as np
+
+        return tuple(float(a) for a in np.geomspace(self.low, self.high, self.count))
+
     @model_validator(mode="after")
     def _ordered(self) -> AlphasConfig:
         if self.high < self.low:
@@ -90,7 +96,9 @@ class AlphasConfig(Section):
 class EncodeConfig(Section):
     """Ridge, its cross-validation and its statistics."""
 
-    alphas: AlphasConfig = AlphasConfig()
+    alphas: AlphasConfig | None = Field(
+        None, description="A grid of penalties, taken as it stands; null for one that extends itself where that predicts better."
+    )
     folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
     test_stories: list[str] = Field(

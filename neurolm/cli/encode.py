@@ -107,7 +107,7 @@ def settings(plan: Plan) -> EvaluationSettings:
     return EvaluationSettings(
         delays=tuple(design.delays),
         lobes=design.lobes,
-        alphas=tuple(float(a) for a in np.geomspace(encode.alphas.low, encode.alphas.high, encode.alphas.count)),
+        alphas=encode.alphas.grid() if encode.alphas else None,
         n_folds=encode.folds,
         n_inner_folds=encode.inner_folds,
         gap=encode.gap,
@@ -175,6 +175,8 @@ def _say_sizes(plan: Plan, subjects: Mapping[str, Sequence[BoldRun]]) -> None:
     say(
         f"{rows} TRs x {voxels} columns x {len(subjects)} subjects; layers {features.layers}; {len(plan.config.design.delays)} delays"
     )
-    say(f"{encode.folds} outer x {encode.inner_folds} inner folds x {encode.alphas.count} penalties")
+    say(
+        f"{encode.folds} outer x {encode.inner_folds} inner folds x {encode.alphas.count if encode.alphas else '11 or more'} penalties"
+    )
     say(f"up to {encode.permutations} shifts of the mean listener, {encode.subject_permutations} of each listener")
     say(f"-> {plan.output / 'encoding/scores.h5'}")

@@ -35,7 +35,7 @@ def write_subjects(plan: Plan, result: Evaluation, subjects: Mapping[str, Sequen
         report(i, len(subjects), "subjects", subject)
         folder = plan.output / f"sub-{label(subject)}"
         _write_maps(plan, result, i, folder)
-        model = _model(plan).fit(stories, runs)
+        model = _model(plan, result).fit(stories, runs)
         model.save(folder / f"sub-{label(subject)}_encoding.h5", provenance(plan, layer))
     write_group(plan, result)
     report(len(subjects), len(subjects), "subjects")
@@ -59,12 +59,12 @@ def provenance(plan: Plan, layer: int) -> dict[str, Any]:
     }
 
 
-def _model(plan: Plan) -> Any:
+def _model(plan: Plan, result: Evaluation) -> Any:
     from neurolm.cli.encode import settings
     from neurolm.encoding import EncodingModel
 
     s = settings(plan)
-    return EncodingModel(s.alphas, delays=s.delays, n_folds=s.n_folds, gap=s.gap, lobes=s.lobes, device=s.device)
+    return EncodingModel(tuple(result.alphas), delays=s.delays, n_folds=s.n_folds, gap=s.gap, lobes=s.lobes, device=s.device)
 
 
 def _write_maps(plan: Plan, result: Evaluation, subject: int, folder: Path) -> None:

@@ -181,13 +181,11 @@ def check_asked(plan: TimescalesPlan) -> None:
 
 def fit_settings(plan: TimescalesPlan, **changed: Any) -> FitSettings:
     """The config's `fit` section as the library takes it."""
-    import numpy as np
-
     from neurolm.timescales import FitSettings
 
     fit: FitConfig = plan.config.fit
     settings: dict[str, Any] = {
-        "alphas": tuple(float(a) for a in np.geomspace(fit.alphas.low, fit.alphas.high, fit.alphas.count)),
+        "alphas": fit.alphas.grid(),
         "delays": tuple(fit.delays),
         "n_folds": fit.folds,
         "n_inner_folds": fit.inner_folds,

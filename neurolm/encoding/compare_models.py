@@ -15,7 +15,7 @@ import numpy as np
 
 from neurolm.brain import BoldRun
 from neurolm.checks import bad
-from neurolm.encoding.evaluate import held_out_folds, story_ridge
+from neurolm.encoding.evaluate import held_out_folds, story_ridge, with_penalty_grid
 from neurolm.encoding.evaluation import EvaluationSettings
 from neurolm.encoding.group_test import group_test
 from neurolm.encoding.held_out import held_out_scores, mean_over_folds
@@ -76,6 +76,7 @@ def compare_models(
             raise bad(f"layers of {name!r}", "hold at least one", list(layers))
     first = next(iter(models.values()))
     folds = held_out_folds(listeners, settings, first[next(iter(first))])
+    settings = with_penalty_grid(settings, models.values(), listeners, folds)
     n_sets, done = sum(len(layers) for layers in models.values()), 0
     scored: dict[str, _Scored] = {}
     for name, layers in models.items():

@@ -7,8 +7,8 @@ set of factorisations.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
 from neurolm.encoding.held_out import NestedFold, nested_folds, nested_ridge, train_test_fold
 from neurolm.encoding.listeners import Listeners
 from neurolm.encoding.nested import NestedRidge
+from neurolm.encoding.penalty_grid import START, penalty_grid
 from neurolm.encoding.target_scores import TargetScores
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
@@ -69,15 +70,13 @@ def evaluate(
         raise bad("feature_sets", "hold at least one", list(feature_sets))
     listeners = Listeners(subjects)
     first = next(iter([*baselines, *feature_sets]))
-    stories = baselines[first] if first in baselines else feature_sets[first]
-    _check_stories(first, stories, listeners)
-    folds = held_out_folds(listeners, settings, stories)
+    folds = held_out_folds(listeners, settings, _stories(first, baselines if first in baselines else feature_sets, listeners))
+    asked, settings = settings, with_penalty_grid(settings, [baselines, feature_sets], listeners, folds)
     ways = _ways_of_scoring(listeners, folds, settings, seed, keep)
     total = len(feature_sets) + len(baselines)
     for i, name in enumerate([*baselines, *feature_sets]):
         progress(i, total, "feature sets", name)
-        stories = baselines[name] if name in baselines else feature_sets[name]
-        _check_stories(name, stories, listeners)
+        stories = _stories(name, baselines if name in baselines else feature_sets, listeners)
         ridge = story_ridge(stories, listeners, folds, settings)
         free = [content_free(story, seed + k) for k, story in enumerate(stories)] if name in feature_sets else []
         free_ridge = story_ridge(free, listeners, folds, settings) if free else ridge
@@ -100,8 +99,34 @@ def evaluate(
         listener_baselines=each.subject_baselines(),
         alphas=np.array(settings.alphas),
         best_alphas=np.concatenate([way.best_alphas() for way in ways], axis=-1),
-        settings={**asdict(settings), "seed": seed},
+        settings={**asdict(asked), "seed": seed},
     )
+
+
+def with_penalty_grid(
+    settings: EvaluationSettings,
+    feature_sets: Iterable[Mapping[str, Sequence[Features]]],
+    listeners: Listeners,
+    folds: list[NestedFold],
+) -> EvaluationSettings:
+    """Settings whose grid of penalties is wide enough for every feature set; a grid that was given is taken as it stands."""
+    if settings.alphas is not None:
+        return settings
+    grid = START
+    for sets in feature_sets:
+        for name in sets:
+            X = design_matrix(_stories(name, sets, listeners), listeners, settings)
+            for Y in [listeners.mean, listeners.each] if listeners.is_group else [listeners.each]:
+                grid = penalty_grid(lambda alphas, X=X: nested_ridge(X, folds, alphas, device=settings.device), Y, grid)
+    return replace(settings, alphas=grid)
+
+
+def _stories(name: str, sets: Mapping[str, Sequence[Features]], listeners: Listeners) -> Sequence[Features]:
+    """One feature set, read now; it must go with the runs."""
+    stories = sets[name]
+    if len(stories) != len(listeners.runs):
+        raise bad(f"features of {name!r}", f"be one story for each of the {len(listeners.runs)} runs", len(stories))
+    return stories
 
 
 def held_out_folds(listeners: Listeners, settings: EvaluationSettings, stories: Sequence[Features]) -> list[NestedFold]:
@@ -114,11 +139,6 @@ def held_out_folds(listeners: Listeners, settings: EvaluationSettings, stories: 
     if settings.test_runs:
         return train_test_fold(onsets, n_trs, settings.test_runs, *inner, groups)
     return nested_folds(onsets, n_trs, settings.n_folds, *inner, groups)
-
-
-def _check_stories(name: str, stories: Sequence[Features], listeners: Listeners) -> None:
-    if len(stories) != len(listeners.runs):
-        raise bad(f"features of {name!r}", f"be one story for each of the {len(listeners.runs)} runs", len(stories))
 
 
 def _ways_of_scoring(
@@ -137,6 +157,14 @@ def _ways_of_scoring(
 def story_ridge(
     stories: Sequence[Features], listeners: Listeners, folds: list[NestedFold], settings: EvaluationSettings
 ) -> NestedRidge:
+    """The ridge of one feature set, for any number of targets; `with_penalty_grid` gives settings without a grid theirs."""
+    assert settings.alphas is not None
+    X = design_matrix(stories, listeners, settings)
+    return nested_ridge(X, folds, settings.alphas, n_targets=settings.n_targets_batch, device=settings.device)
+
+
+def design_matrix(stories: Sequence[Features], listeners: Listeners, settings: EvaluationSettings) -> np.ndarray:
+    """(n_trs, n_delays * n_features) one feature set at the times of every run, z-scored by the training runs."""
     training = [i for i in range(len(listeners.runs)) if i not in settings.test_runs]
     design = Design.from_training(
         [stories[i] for i in training],
@@ -145,5 +173,4 @@ def story_ridge(
         lobes=settings.lobes,
         max_gap_s=settings.max_gap_s,
     )
-    X = design.stack(stories, listeners.runs, max_gap_s=settings.max_gap_s).X
-    return nested_ridge(X, folds, settings.alphas, n_targets=settings.n_targets_batch, device=settings.device)
+    return design.stack(stories, listeners.runs, max_gap_s=settings.max_gap_s).X

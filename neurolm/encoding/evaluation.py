@@ -28,7 +28,7 @@ class EvaluationSettings:
     Parameters
     ----------
     delays : FIR delays in TRs; lobes : of the Lanczos kernel; max_gap_s : see `Design.from_training`.
-    alphas : grid of ridge penalties.
+    alphas : grid of ridge penalties, taken as it stands; None for one that extends itself (see `penalty_grid`).
     n_folds, n_inner_folds, gap : see `nested_folds`.
     test_runs : positions of runs that are only ever predicted, once, by a fit of all others; the way for whole
         brains. Their null needs no refit. Empty for cross-validation over everything.
@@ -43,7 +43,7 @@ class EvaluationSettings:
     delays: tuple[int, ...] = (1, 2, 3, 4)
     lobes: int = 3
     max_gap_s: float = 20.0
-    alphas: tuple[float, ...] = tuple(float(a) for a in np.logspace(1, 6, 11))
+    alphas: tuple[float, ...] | None = None
     n_folds: int = 5
     n_inner_folds: int = 5
     gap: int = 5

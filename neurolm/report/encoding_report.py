@@ -237,10 +237,14 @@ class Listeners:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ChosenAlphas:
-    """The grid of ridge penalties and every alpha chosen from it (any shape, NaN for none)."""
+    """The grid of ridge penalties and every alpha chosen from it (any shape, NaN for none).
+
+    `is_extended` where the grid was widened until its ends no longer mattered.
+    """
 
     grid: np.ndarray
     chosen: np.ndarray
+    is_extended: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -152,12 +152,19 @@ def _alphas(report: EncodingReport) -> Light | None:
         return Light("Penalties", "warning", "no chosen alpha is on the grid.")
     low, high = counts[0] / total, counts[-1] / total
     grid = report.alphas.grid
+    if report.alphas.is_extended:
+        return Light(
+            "Penalties",
+            "ok",
+            f"the grid was extended to {power(grid[0])} ... {power(grid[-1])}, until a wider one predicted better for fewer than 5% of "
+            f"choices; {low:.0%} lie at the lower and {high:.0%} at the upper end.",
+        )
     ends = []
     if low > EDGE_SHARE:
         ends.append(f"{low:.0%} of choices are the smallest alpha, {power(grid[0])}: widen the grid downwards")
     if high > EDGE_SHARE:
         ends.append(
-            f"{high:.0%} of choices are the largest alpha, {power(grid[-1])}: widen the grid upwards, unless nothing there is predictable"
+            f"{high:.0%} of choices are the largest alpha, {power(grid[-1])}: widen the grid upwards, unless nothing there can be predicted"
         )
     if ends:
         return Light("Penalties", "warning", f"{'; '.join(ends)}.")
