@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def with_penalty_grid(
         for name in sets:
             X = design_matrix(_stories(name, sets, listeners), listeners, settings)
             for Y in [listeners.mean, listeners.each] if listeners.is_group else [listeners.each]:
-                grid = penalty_grid(lambda alphas, X=X: nested_ridge(X, folds, alphas, device=settings.device), Y, grid)
+                grid = penalty_grid(partial(nested_ridge, X, folds, device=settings.device), Y, grid)
     return replace(settings, alphas=grid)
 
 
