@@ -20,8 +20,12 @@ def is_torch(x: Any) -> bool:
 
 
 def to_numpy(x: Any) -> np.ndarray:
-    """A numpy view or copy of `x`, wherever it lives."""
-    return x.detach().cpu().numpy() if is_torch(x) else np.asarray(x)
+    """A numpy view or copy of `x`, wherever it lives; float32 where numpy lacks the type (bfloat16)."""
+    if not is_torch(x):
+        return np.asarray(x)
+    x = x.detach().cpu()
+    is_known = not x.is_floating_point() or str(x.dtype) in ("torch.float16", "torch.float32", "torch.float64")
+    return (x if is_known else x.float()).numpy()
 
 
 def constant_columns(x: Any) -> np.ndarray:

@@ -17,6 +17,9 @@ from typing import Any
 
 import numpy as np
 
+POINTERS = (b"/annex/objects/", b"version https://git-lfs.github.com/")
+MOST_BYTES_OF_A_POINTER = 1000
+
 
 class InputError(ValueError):
     """What the user gave cannot work; the message says what, and what to do next."""
@@ -41,10 +44,27 @@ def bad_file(path: str | Path, problem: str, hint: str = "", *, line: int | None
 def check_file(path: str | Path, hint: str = "") -> Path:
     """Return `path` as a Path, or say that no such file exists."""
     path = Path(path)
+    if is_not_fetched(path):
+        raise bad_file(path, "stands for a file whose content is not here", f"Fetch it, for example: datalad get {path}")
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "no such file"
         raise bad_file(path, what, hint or "Check the path.")
     return path
+
+
+def is_not_fetched(path: Path) -> bool:
+    """True for a link that leads nowhere, and for the pointer that git-annex or Git LFS leaves instead of a file."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return path.is_symlink()
+    if not 0 < size <= MOST_BYTES_OF_A_POINTER or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(60).startswith(POINTERS)
+    except OSError:  # whoever reads it says why
+        return False
 
 
 def check_choice(argument: str, value: Any, choices: Iterable[Any]) -> Any:
@@ -68,6 +88,13 @@ def check_finite(argument: str, values: Any, hint: str = "") -> None:
         where = tuple(int(i) for i in np.argwhere(~finite)[0])
         count = int((~finite).sum())
         raise bad(argument, "be finite everywhere", f"{count} NaN or infinite value(s), the first at index {where}", hint)
+
+
+def check_real(argument: str, values: Any) -> None:
+    """Refuse complex numbers, of which numpy and torch would keep the real part alone."""
+    dtype = getattr(values, "dtype", None)
+    if getattr(dtype, "kind", "") == "c" or getattr(dtype, "is_complex", False):
+        raise bad(argument, "hold real numbers", str(dtype), "Take the magnitude (abs), or give real and imaginary part.")
 
 
 def check_same_length(first: str, n_first: int, second: str, n_second: int, hint: str = "") -> None:

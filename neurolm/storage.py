@@ -21,7 +21,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neurolm.checks import bad_file
+from neurolm.checks import bad_file, check_file
 from neurolm.processes import ProcessIdentity, this_process
 
 VERSION = 1  # of our HDF5 files: raised when an older neurolm could misread a newer one
@@ -86,12 +86,13 @@ def write_json(path: str | Path, value: Any) -> None:
 
 def read_json(path: str | Path) -> Any:
     """Read JSON; a damaged file is named with its line."""
+    path = check_file(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise bad_file(path, "no such file") from None
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
         raise bad_file(path, f"is not valid JSON ({error.msg})", "Make it anew.", line=error.lineno) from None
+    except OSError as error:
+        raise bad_file(path, f"cannot be read ({error.strerror})", "Check its permissions.") from None
     except (UnicodeDecodeError, RecursionError):
         raise bad_file(path, "is not JSON", "Make it anew.") from None
 
@@ -132,6 +133,7 @@ def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str,
         If the file is missing, is not HDF5 or was cut short.
     """
     arrays: dict[str, np.ndarray] = {}
+    path = check_file(path)
     try:
         with h5py.File(path, "r") as file:
 

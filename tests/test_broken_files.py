@@ -33,7 +33,7 @@ from neurolm.cli.config import read_config
 from neurolm.cli.report_sections import found_sections
 from neurolm.datasets import load_dataset
 from neurolm.datasets.alice import _read_table
-from neurolm.datasets.bids_times import story_onset
+from neurolm.datasets.bids_stories import read_stimulus_events
 from neurolm.datasets.narratives import _audio_starts
 from neurolm.features.norms import Norms
 from neurolm.stimuli import read_textgrid, read_transcript
@@ -165,7 +165,7 @@ READERS = {
     "gentle JSON": ("a.json", GENTLE, read_transcript),
     "gentle CSV": ("align.csv", "Down,down,0.5,0.9\nthe,the,1.0,1.2\n", read_transcript),
     "table of words": ("a.tsv", WORDS, read_transcript),
-    "BIDS events": ("sub-01_task-pieman_events.tsv", EVENTS, lambda p: story_onset(p, "pieman", "01", "pieman")),
+    "BIDS events": ("sub-01_task-pieman_events.tsv", EVENTS, read_stimulus_events),
     "events of narratives": ("sub-01_task-pieman_events.tsv", EVENTS, _audio_starts),
     "NIfTI run": ("a.nii", nifti, lambda p: read_bold(p, SPACE, first_tr_s=0)),
     "packed NIfTI run": ("a.nii.gz", lambda f: gzip.compress(nifti(f)), lambda p: read_bold(p, SPACE, first_tr_s=0)),

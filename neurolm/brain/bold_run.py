@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from neurolm.arrays import constant_columns
-from neurolm.brain.space import Space, check_fits, space_arrays
-from neurolm.checks import bad, check_finite, check_same_length
+from neurolm.brain.space import Space, check_fits, space_hash
+from neurolm.checks import bad, check_finite, check_real, check_same_length
 from neurolm.storage import content_hash
 
 
@@ -40,6 +40,7 @@ class BoldRun:
         times = np.asarray(self.tr_times, dtype=np.float64).reshape(-1)
         if data.ndim != 2:
             raise bad("data", "have shape (n_trs, n_voxels)", data.shape, "Extract a 4-D image with its mask first.")
+        check_real("data", data)
         check_same_length("data", len(data), "tr_times", len(times), "Give one time for each row that is really there.")
         check_fits(self.space, data.shape[1], f"data of {self.subject or 'the run'}")
         check_finite("tr_times", times)
@@ -77,4 +78,4 @@ class BoldRun:
         return BoldRun(data, self.tr_times, self.space, self.subject, self.story)
 
     def content_hash(self) -> str:
-        return content_hash("bold", self.data, self.tr_times, *space_arrays(self.space))
+        return content_hash("bold", self.data, self.tr_times, space_hash(self.space))

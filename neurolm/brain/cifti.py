@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neurolm.brain.bold_run import BoldRun
-from neurolm.brain.images import load_image
+from neurolm.brain.images import check_stored_type, is_tr, load_image
 from neurolm.brain.space import Grayordinates
 from neurolm.checks import bad_file
 
-_SECONDS = {"SECOND": 1.0, "MILLISECOND": 1e-3, "MICROSECOND": 1e-6}
+_SECONDS = {"SECOND": 1.0, "MILLISECOND": 1e-3, "MICROSECOND": 1e-6}  # CIFTI allows HERTZ, METER and RADIAN too
 
 
 def read_cifti_bold(
@@ -40,16 +41,24 @@ def read_cifti_bold(
     if not isinstance(image, nibabel.Cifti2Image):
         raise bad_file(path, f"is {type(image).__name__}, not CIFTI", "Give a *.dtseries.nii file.")
     series, models = _axes(path, image)
+    check_stored_type(path, image)
     data = load_image(path, lambda _: np.asarray(image.dataobj, dtype=np.float32))
-    step = float(series.step) * _SECONDS.get(str(series.unit), 1.0) if tr is None else tr
+    step = _step(path, series) if tr is None else tr
     space = load_image(path, lambda _: _space(models, mesh))
     return BoldRun(data, first_tr_s + step * np.arange(len(data)), space, subject, story)
 
 
 def cifti_tr(path: str | Path) -> float:
     """Seconds between the volumes of a dense series."""
-    series, _ = _axes(path, load_image(path))
-    return float(series.step) * _SECONDS.get(str(series.unit), 1.0)
+    return _step(path, _axes(path, load_image(path))[0])
+
+
+def _step(path: str | Path, series: Any) -> float:
+    seconds = float(series.step) * _SECONDS.get(str(series.unit), math.nan)
+    if not is_tr(seconds):
+        said = f"{float(series.step):g} {str(series.unit).lower()}"
+        raise bad_file(path, f"does not know its TR (its axis of time says {said})", "Give tr in seconds.")
+    return seconds
 
 
 def _axes(path: str | Path, image: Any) -> tuple[Any, Any]:

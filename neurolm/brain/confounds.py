@@ -12,6 +12,7 @@ import numpy as np
 from neurolm.brain.bold_run import BoldRun
 from neurolm.checks import bad, bad_file, check_file, check_finite, check_same_length
 
+CONSTANT, DEPENDENT = 1e-13, 1e-12  # of a column's largest value; of the largest singular value: float64 rounding
 STRATEGIES = ("motion", "high_pass", "wm_csf", "global_signal", "compcor", "ica_aroma")
 
 
@@ -75,8 +76,21 @@ def regress_out(run: BoldRun, confounds: np.ndarray) -> BoldRun:
         raise bad("confounds", f"have shape ({run.n_trs}, fewer columns than rows)", confounds.shape)
     check_same_length("confounds", len(confounds), "rows of the run", run.n_trs, "Drop the same volumes from both.")
     check_finite("confounds", confounds, "fMRIPrep leaves the first row of derivatives empty: fill it with 0.")
-    basis, sizes, _ = np.linalg.svd(confounds - confounds.mean(0), full_matrices=False)
-    basis = basis[:, sizes > 1e-10 * sizes.max(initial=0)]
+    basis = _orthonormal(confounds)
     data = run.data.astype(np.float64)
     cleaned = data - basis @ (basis.T @ data)
     return run.with_data(cleaned.astype(run.data.dtype if run.data.dtype.kind == "f" else np.float64, copy=False))
+
+
+def _orthonormal(confounds: np.ndarray) -> np.ndarray:
+    """(n_trs, rank) orthonormal columns that span the centred confounds, whatever their units.
+
+    Columns are scaled to unit length before the rank is decided: rotations squared lie 1e11 below a global signal.
+    """
+    largest = np.abs(confounds).max(axis=0, initial=0)
+    scaled = confounds / np.where(largest > 0, largest, 1)
+    scaled -= scaled.mean(axis=0)
+    lengths = np.linalg.norm(scaled, axis=0)
+    varies = lengths > CONSTANT * np.sqrt(len(scaled))
+    basis, sizes, _ = np.linalg.svd(scaled[:, varies] / lengths[varies], full_matrices=False)
+    return basis[:, sizes > DEPENDENT * sizes.max(initial=0)]

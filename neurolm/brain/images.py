@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,23 @@ from typing import Any
 import numpy as np
 
 from neurolm.brain.bold_run import BoldRun
-from neurolm.brain.space import Surface, VolumeMask
+from neurolm.brain.space import MESH_VERTICES, Surface, VolumeMask
 from neurolm.checks import bad_file, check_file
 
+SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}  # of NIfTI's units of time; hertz are none
+SHORTEST_TR_S, LONGEST_TR_S = 0.1, 30.0
 OVERFLOW_SHARE = 0.75  # of the range of the stored type: no BOLD changes by that much in a TR
 
 
-def read_mask(path: str | Path) -> VolumeMask:
+def read_mask(path: str | Path, template: str = "") -> VolumeMask:
     """A brain mask (NIfTI): every voxel that is not zero.
+
+    Parameters
+    ----------
+    path : path
+    template : str, optional
+        The space that it is in; by default as its name says (`space-MNI152NLin2009cAsym`), else "MNI152" where
+        its header has the code of MNI space.
 
     Raises
     ------
@@ -28,7 +39,25 @@ def read_mask(path: str | Path) -> VolumeMask:
         raise bad_file(path, "holds NaN, so it is not a mask", "Give a mask: 0 outside the brain, 1 inside.")
     if not volume.any():
         raise bad_file(path, "is a mask without a voxel", "Give a mask that is not zero everywhere.")
-    return VolumeMask(volume != 0, affine)
+    return VolumeMask(volume != 0, affine, template or _template(path), _header_codes(path, affine))
+
+
+def _template(path: str | Path) -> str:
+    named = re.search(r"(?:^|_)space-([^_.]+)", Path(path).name)
+    if named is not None:
+        return named[1]
+    header: Any = load_image(path).header
+    return "MNI152" if 4 in (int(header["sform_code"]), 0 if header["sform_code"] else int(header["qform_code"])) else ""
+
+
+def _header_codes(path: str | Path, affine: np.ndarray) -> tuple[int, int]:
+    """(qform, sform) codes of a header, without that of a form that says another place."""
+    header: Any = load_image(path).header
+    codes = []
+    for name in ("qform", "sform"):
+        form, code = getattr(header, f"get_{name}")(coded=True)
+        codes.append(int(code) if form is not None and np.allclose(form, affine, atol=1e-3) else 0)
+    return (codes[0], codes[1]) if any(codes) else (0, 2)
 
 
 def read_bold(
@@ -79,15 +108,40 @@ def read_volume(path: str | Path, n_dimensions: int) -> tuple[np.ndarray, np.nda
         raise bad_file(
             path, f"has {len(shape)} dimensions {shape} where {n_dimensions} are needed", _dimension_hint(n_dimensions)
         )
+    check_stored_type(path, image)
     dtype = np.float64 if image.get_data_dtype() == np.float64 else np.float32
     data = load_image(path, lambda _: image.get_fdata(dtype=dtype, caching="unchanged"))
     return data, np.asarray(image.affine, dtype=np.float64)
 
 
-def read_gifti(path: str | Path) -> tuple[np.ndarray, Mapping[str, str]]:
-    """(values, metadata) of a functional GIFTI file: (n_vertices,), or (n_trs, n_vertices) of several arrays."""
+def check_stored_type(path: str | Path, image: Any) -> None:
+    """Refuse complex numbers and colours, of which a part would be read as if it were all."""
+    kind = image.get_data_dtype().kind
+    if kind == "c":
+        raise bad_file(path, "holds complex numbers", "Save their magnitude, for example with np.abs, as float32.")
+    if kind not in "iufb":
+        raise bad_file(path, "holds colours or other structured values", "Give an image of one number for each voxel.")
+
+
+def read_gifti(path: str | Path, n_vertices: int | None = None) -> tuple[np.ndarray, Mapping[str, str]]:
+    """(values, metadata) of a functional GIFTI file: (n_vertices,), or (n_trs, n_vertices) of a series.
+
+    A series is one array for each volume (fMRIPrep), or a single one of (n_vertices, n_trs), as GIFTI defines it
+    and nilearn writes it.
+
+    Parameters
+    ----------
+    n_vertices : int, optional
+        Of the mesh, where it is known: a single array of (n_trs, n_vertices) is then understood too.
+    """
     image: Any = load_image(path)
     arrays = [a.data for a in getattr(image, "darrays", [])]
+    if any(a.dtype.kind not in "iuf" for a in arrays):
+        raise bad_file(path, f"holds {arrays[0].dtype.name}, not real numbers", "Save one real number for each vertex.")
+    if len(arrays) == 1 and arrays[0].ndim == 2 and 0 not in arrays[0].shape:
+        vertices_first = n_vertices is None or arrays[0].shape[0] == n_vertices or arrays[0].shape[1] != n_vertices
+        series = arrays[0].T if vertices_first else arrays[0]
+        return (series[0] if len(series) == 1 else series), dict(image.meta)
     if not arrays or any(a.ndim != 1 or len(a) != len(arrays[0]) for a in arrays):
         raise bad_file(path, "is not a functional GIFTI file", "It needs arrays of one value for each vertex.")
     return (arrays[0] if len(arrays) == 1 else np.stack(arrays)), dict(image.meta)
@@ -103,16 +157,27 @@ def read_surface_bold(
     subject: str = "",
     story: str = "",
 ) -> BoldRun:
-    """A run on the surface: one functional GIFTI file per hemisphere, one array per volume.
+    """A run on the surface: one functional GIFTI file per hemisphere, see `read_gifti`.
 
     fMRIPrep writes them as `*_hemi-L_space-fsaverage5_bold.func.gii`. `tr` in seconds.
     """
-    (left_data, _), (right_data, _) = read_gifti(left), read_gifti(right)
+    n_vertices = MESH_VERTICES.get(mesh)
+    (left_data, _), (right_data, _) = read_gifti(left, n_vertices), read_gifti(right, n_vertices)
     if left_data.ndim != 2 or right_data.ndim != 2 or len(left_data) != len(right_data):
         raise bad_file(right, f"has shape {right_data.shape} beside {left_data.shape} of the left", "Both need the same volumes.")
     data = np.concatenate([left_data, right_data], axis=1).astype(np.float32, copy=False)
     space = Surface(mesh, left_data.shape[1], right_data.shape[1])
+    check_mesh(left, space)
     return BoldRun(data, first_tr_s + tr * np.arange(len(data)), space, subject, story)
+
+
+def check_mesh(path: str | Path, space: Surface) -> None:
+    """Refuse data of one mesh under the name of another."""
+    expected = MESH_VERTICES.get(space.mesh)
+    for n in (space.n_left, space.n_right):
+        actual = next((name for name, size in MESH_VERTICES.items() if size == n), None)
+        if expected is not None and n != expected and actual is not None:
+            raise bad_file(path, f"has {n:,} vertices, as {actual} has; {space.mesh} has {expected:,}", f"Name it {actual}.")
 
 
 def check_grid(path: str | Path, shape: tuple[int, ...], affine: np.ndarray, space: VolumeMask) -> None:
@@ -159,20 +224,25 @@ def header_tr(path: str | Path) -> float:
     if len(zooms) < 4:
         raise bad_file(path, f"has {len(zooms)} dimensions where 4 are needed", _dimension_hint(4))
     tr, unit = float(zooms[3]), header.get_xyzt_units()[1]
-    seconds = tr / {"msec": 1e3, "usec": 1e6}.get(unit, 1)
-    if not 0.1 <= seconds <= 30:
+    seconds = tr * SECONDS.get(unit, math.nan)
+    if not is_tr(seconds):
         raise bad_file(path, f"does not know its TR (its header says {tr:g} {unit})", "Give tr in seconds.")
     return seconds
+
+
+def is_tr(seconds: float) -> bool:
+    """Whether volumes can be measured every so many seconds: milliseconds, hertz and NaN cannot be."""
+    return SHORTEST_TR_S <= seconds <= LONGEST_TR_S
 
 
 def _check_overflow(path: str | Path, data: np.ndarray) -> None:
     """Refuse whole numbers that went beyond what their type holds when the file was saved, and came back negative."""
     image: Any = load_image(path)
     stored = image.get_data_dtype()
-    if stored.kind not in "iu" or stored.itemsize > 2:
+    is_scaled = (image.dataobj.slope, image.dataobj.inter) != (1, 0)  # to the range of the data, which then fill the type
+    if stored.kind not in "iu" or stored.itemsize > 2 or is_scaled:
         return
-    slope = float(image.dataobj.slope)
-    span = abs(slope) * (2.0 ** (8 * stored.itemsize) - 1)
+    span = 2.0 ** (8 * stored.itemsize) - 1
     jumps = np.abs(np.diff(data, axis=0)).max(axis=0, initial=0) if len(data) else np.zeros(0)
     wrapped = int((jumps > OVERFLOW_SHARE * span).sum())
     if wrapped:

@@ -22,7 +22,8 @@ def read_region_table(
     Parameters
     ----------
     path : path
-        A first row that is not numbers names the regions.
+        A first row that is not numbers names the regions. A first column without a name is an index
+        (pandas writes it): it must count the rows, and is left out.
     first_tr_s, tr : float
         Story time (s) of the first row; seconds between rows.
     names : tuple of str, optional
@@ -40,6 +41,8 @@ def read_region_table(
     """
     rows = _rows(path)
     header = rows.pop(0)[1] if rows and not all(_is_number(cell) for cell in rows[0][1]) else None
+    if header is not None and not header[0]:
+        header, rows = header[1:], _without_index(path, rows)
     if len(rows) < 2:
         raise bad_file(path, f"has {len(rows)} rows of numbers", "It needs one for each volume.")
     width = len(rows[0][1])
@@ -50,10 +53,17 @@ def read_region_table(
         for cell in cells:
             if not _is_number(cell):
                 raise bad_file(path, f"{cell!r} is not a number", "Leave it empty, or write n/a.", line=line)
-    if len(set(regions)) != len(regions):
-        raise bad_file(path, "names two regions alike", "Give every column a name of its own.", line=1)
+    if len(set(regions)) != len(regions) or "" in regions:
+        raise bad_file(path, "names two regions alike, or leaves one without a name", "Give every column its own name.", line=1)
     data = np.array([[_value(cell) for cell in cells] for _, cells in rows])
     return BoldRun(data, first_tr_s + tr * np.arange(len(data)), Regions(tuple(regions)), subject, story)
+
+
+def _without_index(path: str | Path, rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    counts = [cells[0] for _, cells in rows]
+    if counts not in ([str(i + first) for i in range(len(rows))] for first in (0, 1)):
+        raise bad_file(path, "has a first column without a name that does not count the rows", "Name it, or remove it.", line=1)
+    return [(line, cells[1:]) for line, cells in rows]
 
 
 def _rows(path: str | Path) -> list[tuple[int, list[str]]]:

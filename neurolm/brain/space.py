@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,6 +10,9 @@ import numpy as np
 
 from neurolm.checks import bad, check_same_length
 from neurolm.storage import content_hash
+
+MESH_VERTICES = {"fsaverage3": 642, "fsaverage4": 2562, "fsaverage5": 10242, "fsaverage6": 40962, "fsaverage": 163842}
+_MNI = re.compile(r"MNI152\w*|MNI305|MNIColin27|ICBM152\w*")  # MNIPediatricAsym and MNIInfant are other brains
 
 
 @runtime_checkable
@@ -51,10 +55,16 @@ class VolumeMask:
     mask : bool array of shape (nx, ny, nz)
     affine : array of shape (4, 4)
         Voxel indices to millimetres, as in NIfTI.
+    template : str
+        The space by name: "MNI152NLin2009cAsym", "T1w"; "" where it is not known.
+    header_codes : (int, int)
+        The NIfTI codes of qform and sform: 1 scanner, 2 aligned, 3 Talairach, 4 MNI. Maps are written with them.
     """
 
     mask: np.ndarray
     affine: np.ndarray
+    template: str = ""
+    header_codes: tuple[int, int] = (0, 2)
 
     def __post_init__(self) -> None:
         mask, affine = np.asarray(self.mask, dtype=bool), np.asarray(self.affine, dtype=np.float64)
@@ -68,6 +78,11 @@ class VolumeMask:
     @property
     def n_voxels(self) -> int:
         return int(self.mask.sum())
+
+    @property
+    def is_mni(self) -> bool:
+        """Whether the space is known to be one of an adult MNI template, which fsaverage fits to a few millimetres."""
+        return _MNI.fullmatch(self.template) is not None
 
     def coordinates(self) -> np.ndarray:
         """(n_voxels, 3) in millimetres."""
@@ -182,7 +197,8 @@ def space_arrays(space: Space) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     if isinstance(space, Regions):
         return {"space/names": np.array(space.names)}, {"space": "regions"}
     if isinstance(space, VolumeMask):
-        return {"space/mask": space.mask.astype(np.uint8), "space/affine": space.affine}, {"space": "volume"}
+        said = {"space": "volume", "template": space.template, "header_codes": list(space.header_codes)}
+        return {"space/mask": space.mask.astype(np.uint8), "space/affine": space.affine}, said
     if isinstance(space, Surface):
         return {}, {"space": "surface", "mesh": space.mesh, "n_left": space.n_left, "n_right": space.n_right}
     if isinstance(space, Unplaced):
@@ -201,7 +217,9 @@ def space_from_arrays(arrays: dict[str, np.ndarray], attributes: dict[str, Any])
     if kind == "regions":
         return Regions(tuple(str(n) for n in arrays["space/names"]))
     if kind == "volume":
-        return VolumeMask(arrays["space/mask"].astype(bool), arrays["space/affine"])
+        qform, sform = attributes.get("header_codes", (0, 2))
+        template = attributes.get("template", "")
+        return VolumeMask(arrays["space/mask"].astype(bool), arrays["space/affine"], template, (qform, sform))
     if kind == "surface":
         return Surface(attributes["mesh"], attributes["n_left"], attributes["n_right"])
     if kind == "unplaced":
@@ -214,8 +232,9 @@ def space_from_arrays(arrays: dict[str, np.ndarray], attributes: dict[str, Any])
 
 
 def space_hash(space: Space) -> str:
-    """Equal for equal places."""
-    return content_hash(*space_arrays(space))
+    """Equal for equal places, whatever the name and the header of their space say."""
+    arrays, attributes = space_arrays(space)
+    return content_hash(arrays, {key: value for key, value in attributes.items() if key not in ("template", "header_codes")})
 
 
 def check_fits(space: Space, n_voxels: int, what: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from neurolm.brain.space import Grayordinates, Regions, Space, Surface, VolumeMask, check_fits
 from neurolm.brain.surface_projection import project
-from neurolm.checks import bad, bad_file, check_file
+from neurolm.checks import bad, bad_file, check_file, check_real
 from neurolm.storage import whole_file, write_text
 
 HEMISPHERES = {"left": "CortexLeft", "right": "CortexRight"}
@@ -38,6 +38,7 @@ class VoxelMap:
     name: str = field(default="value")
 
     def __post_init__(self) -> None:
+        check_real("values", self.values)
         values = np.asarray(self.values, dtype=np.float64).reshape(-1)
         check_fits(self.space, len(values), f"values of the map {self.name!r}")
         object.__setattr__(self, "values", values)
@@ -62,6 +63,9 @@ class VoxelMap:
         volume = np.full(self.space.mask.shape, np.nan, dtype=np.float32)
         volume[self.space.mask] = self.values
         image = nibabel.Nifti1Image(volume, self.space.affine)
+        qform, sform = self.space.header_codes
+        image.set_sform(self.space.affine if sform else None, sform)
+        image.set_qform(self.space.affine if qform else None, qform)
         image.header.set_xyzt_units("mm")
         image.header["descrip"] = self.name.encode()[:79]
         return _write_bytes(path, image.to_bytes(), (".nii", ".nii.gz"))

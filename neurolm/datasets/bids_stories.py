@@ -13,15 +13,16 @@ A run is called after its story. Where its file name says the same (task-pieman_
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from neurolm.checks import FileError, bad_file
+from neurolm.datasets.bids_times import onset_seconds
 from neurolm.stimuli.events import MISSING, WORD_COLUMNS
 from neurolm.stimuli.text_file import read_annotation
+from neurolm.tables import parse_table
 
 TRANSCRIPTS = (".TextGrid", ".tsv", ".csv", ".json")
 NAMES_A_STIMULUS = ("stim_file", "trial_type")
@@ -46,6 +47,7 @@ class Events:
     path: Path
     rows: tuple[EventRow, ...] = ()
     has_words: bool = False
+    problem: str = ""
 
     @property
     def recordings(self) -> frozenset[str]:
@@ -113,25 +115,25 @@ class StoryRun:
             raise bad_file(
                 self.events.path, f"names {self.story!r} in {len(self.rows)} rows, as if it began more than once", hint
             )
-        try:
-            return float(self.rows[0].onset)
-        except ValueError:
-            problem = f"{self.rows[0].onset!r} is not a time in seconds"
-            raise bad_file(self.events.path, problem, hint, line=self.rows[0].line) from None
+        return onset_seconds(self.events.path, self.rows[0].line, self.rows[0].onset, hint)
 
 
 def read_stimulus_events(path: Path) -> Events:
     """The rows of an events.tsv that name a stimulus; other columns are ignored."""
-    lines = list(csv.reader(read_annotation(path).splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
-    header = [cell.strip().lower() for cell in lines[0]] if lines else []
-    places = {name: header.index(name) for name in ("onset", *NAMES_A_STIMULUS) if name in header}
+    table = parse_table(read_annotation(path), path)
     rows = []
-    for number, cells in enumerate(lines[1:], 2):
-        found = {name: cells[place].strip() for name, place in places.items() if place < len(cells)}
-        found = {name: cell for name, cell in found.items() if cell.lower() not in MISSING}
+    for row in table.rows:
+        found = {name: cell for name in ("onset", *NAMES_A_STIMULUS) if (cell := table.value(row, name)).lower() not in MISSING}
         if found.keys() & set(NAMES_A_STIMULUS):
-            rows.append(EventRow(number, found.get("onset", ""), found.get("stim_file", ""), found.get("trial_type", "")))
-    return Events(path, tuple(rows), bool(set(header) & set(WORD_COLUMNS)))
+            rows.append(EventRow(row.line, found.get("onset", "n/a"), found.get("stim_file", ""), found.get("trial_type", "")))
+    return Events(path, tuple(rows), bool(set(table.columns) & set(WORD_COLUMNS)))
+
+
+def _read(path: Path) -> Events:
+    try:
+        return read_stimulus_events(path)
+    except FileError as error:  # of the runs that need it alone
+        return Events(path, problem=str(error))
 
 
 def words_files(folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -163,7 +165,7 @@ def story_runs(runs: Iterable[Key], events: Mapping[Key, Path | None], words: Pa
     words : the folder of words files
     """
     known = words_files(words)
-    read = {path: read_stimulus_events(path) for path in {path for path in events.values() if path is not None}}
+    read = {path: _read(path) for path in {path for path in events.values() if path is not None}}
     found = [_story_of(*key, read.get(path) if (path := events.get(key)) else None, known) for key in sorted(runs)]
     found = _named_in_events(_with_contradictions(found, words))
     names = story_names(found)
@@ -180,7 +182,7 @@ def story_runs(runs: Iterable[Key], events: Mapping[Key, Path | None], words: Pa
 def _story_of(subject: str, run: str, events: Events | None, known: Mapping[str, tuple[Path, ...]]) -> StoryRun:
     """The story of one run by its own events and file name."""
     task = run.split("_")[0]
-    plain = StoryRun(subject, run, run, events=events)
+    plain = StoryRun(subject, run, run, events=events, problem=events.problem if events else "")
     for column in NAMES_A_STIMULUS if events else ():
         assert events is not None
         named: dict[str, list[EventRow]] = {}

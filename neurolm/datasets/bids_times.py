@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,17 @@ def start_time(images: Sequence[BidsFile], tr: float) -> float:
             if moment is not None:
                 return moment - tr / 2
     return 0.0
+
+
+def onset_seconds(events: Path, line: int, cell: str, hint: str) -> float:
+    """The onset (s) that a cell of events.tsv says."""
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise bad_file(events, f"{cell!r} is not a time in seconds", hint, line=line)
+    return value
 
 
 def _sidecars(images: Sequence[BidsFile], raw: Iterable[BidsFile], root: Path, preprocessed: Path) -> list[Path]:

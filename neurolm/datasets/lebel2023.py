@@ -177,7 +177,7 @@ class Lebel2023:
         masks = [path for path in masks if path.is_file()]
         if not masks:
             return Unplaced(f"lebel2023 {subject}", n_voxels), None
-        space = read_mask(masks[0])
+        space = read_mask(masks[0], "native")
         mask = space.mask
         if space.n_voxels != n_voxels:
             problem = f"marks {space.n_voxels} voxels, the matrix of {subject} has {n_voxels}"

@@ -97,7 +97,7 @@ class LittlePrince:
         if self._mask is None:
             raise bad("mask", "be named to read responses", None, "load_dataset('little_prince', mask='mask.nii.gz').")
         path = self._images(f"sub-{subject}")[number - 1]
-        run = read_bold(path, read_mask(self._mask), first_tr_s=0.0, tr=TR, subject=subject, story=story)
+        run = read_bold(path, read_mask(self._mask, "MNIColin27"), first_tr_s=0.0, tr=TR, subject=subject, story=story)
         self._check_volumes(path, number, run.n_trs)
         return run
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from neurolm.brain import BoldRun
 from neurolm.brain.images import read_bold, read_mask, read_surface_bold
 from neurolm.checks import FileError, bad, bad_file, check_choice
+from neurolm.datasets.bids_times import onset_seconds
 from neurolm.datasets.dataset import DatasetInfo, Finding
 from neurolm.datasets.fetch import check_files, fetch_files, read_registry
 from neurolm.datasets.places import cached_copy, find_copy, not_found
 from neurolm.progress import Progress, silent
 from neurolm.stimuli import Transcript, read_events
 from neurolm.stimuli.text_file import read_annotation
+from neurolm.tables import parse_table
 
 FOLDER = "ds002345"
 WORDS_FOLDER = "narratives_align"
@@ -139,7 +141,7 @@ class Narratives:
         first = -scan.audio_start
         if self._mask is not None:
             path = images / f"{scan.stem}_space-{VOLUME}_res-native_desc-preproc_bold.nii.gz"
-            return read_bold(path, read_mask(self._mask), first_tr_s=first, tr=TR, subject=subject, story=story)
+            return read_bold(path, read_mask(self._mask, VOLUME), first_tr_s=first, tr=TR, subject=subject, story=story)
         left, right = (images / f"{scan.stem}_space-{SURFACE}_hemi-{side}.func.gii" for side in "LR")
         return read_surface_bold(left, right, SURFACE, first_tr_s=first, tr=TR, subject=subject, story=story)
 
@@ -214,19 +216,15 @@ def _words_folder(root: Path, words: str | Path | None) -> Path:
 
 def _audio_starts(path: Path) -> dict[str, float]:
     """Scan time (s) at which the audio of each story in an events.tsv began."""
-    lines = read_annotation(path).strip().split("\n")
-    header = lines[0].split("\t")
-    if not {"onset", "trial_type", "stim_file"} <= set(header):
-        raise bad_file(path, f"names the columns {', '.join(header)}", "It needs onset, trial_type and stim_file.", line=1)
+    table = parse_table(read_annotation(path), path)
+    if not {"onset", "trial_type", "stim_file"} <= set(table.columns):
+        named = ", ".join(table.columns)
+        raise bad_file(path, f"names the columns {named}", "It needs onset, trial_type and stim_file.", line=1)
     starts: dict[str, float] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        row = dict(zip(header, line.split("\t"), strict=False))
-        if row.get("trial_type") != "story":
+    for row in table.rows:
+        if table.value(row, "trial_type") != "story":
             continue
-        story = row.get("stim_file", "").removesuffix("_audio.wav")
-        try:
-            onset = float(row.get("onset", ""))
-        except ValueError:
-            raise bad_file(path, f"{row.get('onset', '')!r} is not a time in seconds", "Fetch it again.", line=number) from None
-        starts.setdefault(story, onset - LEAD_IN_S.get(story, 0.0))
+        story = table.value(row, "stim_file").removesuffix("_audio.wav")
+        start = onset_seconds(path, row.line, table.value(row, "onset"), "Fetch it again.")
+        starts.setdefault(story, start - LEAD_IN_S.get(story, 0.0))
     return starts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,8 @@ def load_simulated_cortex(
 
 def every(space: VolumeMask, stride: int) -> VolumeMask:
     """The voxels of a mask whose indices are multiples of `stride`, on the coarser grid that they make."""
-    return VolumeMask(space.mask[::stride, ::stride, ::stride], space.affine @ np.diag([stride, stride, stride, 1.0]))
+    affine = space.affine @ np.diag([stride, stride, stride, 1.0])
+    return replace(space, mask=space.mask[::stride, ::stride, ::stride], affine=affine)
 
 
 class _States:

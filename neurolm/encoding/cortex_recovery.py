@@ -67,7 +67,8 @@ def open_cortex(
             raise bad("stories", f"be some of {', '.join(paths)}", name)
     transcripts = {name: read_textgrid(paths[name]) for name in stories or paths}
     drivers: dict[float, FeatureSpace] = {float(t): Averaged(states, t) for t in timescales}
-    space = read_mask(mask) if coarser is None else coarser(read_mask(mask))
+    whole = read_mask(mask, "MNI152")
+    space = whole if coarser is None else coarser(whole)
     return SimulatedCortex(transcripts, space, drivers, Norms(norms, column, missing="mean"), seed=seed)
 
 

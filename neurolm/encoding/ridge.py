@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from neurolm.arrays import is_torch, to_numpy
-from neurolm.checks import bad, check_choice, check_finite, check_same_length
+from neurolm.checks import bad, check_choice, check_finite, check_real, check_same_length
 from neurolm.encoding.banded_search import BandedFit
 from neurolm.encoding.crossval import resolve_folds
 from neurolm.encoding.delayed_features import DelayedFeatures
@@ -162,9 +162,9 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
 def predict_linear(X: Any, coef: Any, intercept: Any) -> Any:
     """X @ coef + intercept as the kind and dtype of X; `intercept` may be None."""
     if is_torch(X):
-        coef = coef.to(X.device)
+        coef = like_input(coef, X)
         predictions = X.to(coef.dtype) @ coef
-        return (predictions if intercept is None else predictions + intercept.to(X.device)).to(X.dtype)
+        return (predictions if intercept is None else predictions + like_input(intercept, X)).to(X.dtype)
     predictions = X @ to_numpy(coef)
     if intercept is not None:
         predictions += to_numpy(intercept)
@@ -204,6 +204,7 @@ def check_X(estimator: Any, X: Any, *, reset: bool = False) -> Any:
         raise bad("X", "have shape (n_trs, n_features)", tuple(X.shape))
     else:
         _check_width(estimator, X, reset)
+    check_real("X", X)
     X = X.float() if is_torch(X) and not X.is_floating_point() else X
     check_finite("X", to_numpy(X), "NaN features cannot be fitted: drop the rows or repair the stimulus.")
     return X
@@ -222,6 +223,7 @@ def check_X_y(estimator: Any, X: Any, y: Any) -> tuple[Any, Any]:
     if y is None:
         raise bad("y", "be given", y, f"{type(estimator).__name__} requires y to be passed, but the target y is None.")
     y = y if hasattr(y, "shape") and not hasattr(y, "iloc") else np.asarray(y)
+    check_real("y", y)
     if len(y.shape) not in (1, 2):
         raise bad("y", "have shape (n_trs, n_targets) or (n_trs,)", y.shape)
     check_same_length("X", X.shape[0], "y", y.shape[0], "Both have one row per TR.")

@@ -15,6 +15,7 @@ from neurolm.features.word_values import MissingRule, look_up, word_features
 from neurolm.stimuli.text_file import read_annotation
 from neurolm.stimuli.transcript import Transcript
 from neurolm.storage import content_hash
+from neurolm.tables import check_unique, first_named
 
 _NO_VALUE = {"", "na", "n/a", "#n/a", "nan", "null", "."}
 
@@ -29,7 +30,7 @@ class Norms:
     columns : str or sequence of str
         Columns to use, by their names in the header.
     word_column : str, optional
-        Column with the words; the first one if not given.
+        Column with the words; the first one that has a name if not given.
     missing : "error", "mean" or number
         For words that the table lacks; see `MissingRule`. Lower case and the signs around a word
         are tried before it counts as missing.
@@ -62,10 +63,10 @@ def _read_table(path: Path, word_column: str | None, columns: Sequence[str]) -> 
     lines = read_annotation(path, "Give a table with a header line.").splitlines()
     separator = max("\t,;", key=lines[0].count)
     reader = csv.reader(lines, delimiter=separator)
-    header = [name.strip() for name in next(reader, [])]
+    header = check_unique([name.strip() for name in next(reader, [])], path)
     if not any(header):
         raise bad_file(path, "begins with an empty row", "Give a table with a header line.", line=1)
-    word_at = _column(path, header, header[0] if word_column is None else word_column)
+    word_at = _column(path, header, first_named(header) if word_column is None else word_column)
     value_at = [_column(path, header, name) for name in columns]
     table: dict[str, np.ndarray] = {}
     for row in reader:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from neurolm.checks import bad, bad_file, nearest
 from neurolm.stimuli.labels import Label, transcript_from_labels
 from neurolm.stimuli.text_file import read_annotation
 from neurolm.stimuli.transcript import Transcript
+from neurolm.tables import Row, column_names, even_rows, plain, split_rows
 
 WORD_COLUMNS = ("word", "words", "text", "token", "label")
 ONSET_COLUMNS = ("onset", "onsets", "start", "start_time", "xmin", "tmin")
@@ -20,11 +18,6 @@ OFFSET_COLUMNS = ("offset", "offsets", "end", "end_time", "stop", "xmax", "tmax"
 DURATION_COLUMNS = ("duration", "dur")
 GENTLE_COLUMNS = ("word", "token", "onset", "offset")
 MISSING = frozenset({"", "n/a", "na", "nan", "null", "none"})  # BIDS writes n/a
-
-
-class _Row(NamedTuple):
-    line: int
-    cells: Sequence[str]
 
 
 def read_events(
@@ -59,8 +52,7 @@ def read_events(
         With the line: a row of another length, a time that is no number, words out of time order.
     """
     text = read_annotation(path)
-    rows = _rows(text, path, delimiter or _delimiter(path, text))
-    columns, rows = _header(rows, path)
+    columns, rows = _header(split_rows(text, path, delimiter or _delimiter(path, text)), path)
     kept = _filter(columns, rows, where or {}, path)
     labels = _labels(columns, kept, word_column, path)
     return transcript_from_labels(labels, path, what="the table", name=story_name(path))
@@ -77,54 +69,28 @@ def _delimiter(path: str | Path, text: str) -> str:
     return "\t" if Path(path).suffix.lower() == ".tsv" or "\t" in text.split("\n", 1)[0] else ","
 
 
-def _rows(text: str, path: str | Path, delimiter: str) -> list[_Row]:
-    """Rows with the line that each begins on; blank rows are dropped; all must have the first one's length."""
-    lines = io.StringIO(text, newline="")
-    is_tsv = delimiter == "\t"  # where a quote is part of a word
-    reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if is_tsv else csv.reader(lines, delimiter=delimiter)
-    rows: list[_Row] = []
-    line = 1
-    try:
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append(_Row(line, cells))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise bad_file(path, f"is not a table ({error})", "Check the quotes in that row.", line=line) from None
-    if not rows:
-        raise bad_file(path, "holds no rows, only delimiters", "Copy it again from its source.")
-    for row in rows:
-        if len(row.cells) != len(rows[0].cells):
-            problem = f"{len(row.cells)} columns, the first row has {len(rows[0].cells)}"
-            raise bad_file(path, problem, "Quote words that hold the delimiter.", line=row.line)
-    return rows
-
-
-def _header(rows: list[_Row], path: str | Path) -> tuple[list[str], list[_Row]]:
-    names = [cell.strip().lower() for cell in rows[0].cells]
+def _header(rows: list[Row], path: str | Path) -> tuple[list[str], list[Row]]:
+    names = [plain(cell).lower() for cell in rows[0].cells]
     if set(names) & {*ONSET_COLUMNS, *OFFSET_COLUMNS, *DURATION_COLUMNS}:
-        repeated = {name for name in names if name and names.count(name) > 1}
-        if repeated:
-            raise bad_file(path, f"names the column {sorted(repeated)[0]!r} twice", "Rename one.", line=rows[0].line)
-        return names, rows[1:]
+        return column_names(rows[0].cells, path, rows[0].line), even_rows(rows, path, has_header=True)[1:]
     if len(names) == len(GENTLE_COLUMNS) and _is_time(names[2]) and _is_time(names[3]):
-        return list(GENTLE_COLUMNS), rows
+        return list(GENTLE_COLUMNS), even_rows(rows, path, has_header=False)
     problem = f"the first row names no onset column: {', '.join(rows[0].cells)[:120]}"
     hint = "Name the columns (word, onset, offset), or give gentle's four: word, token, onset, offset."
     raise bad_file(path, problem, hint, line=rows[0].line)
 
 
-def _filter(columns: list[str], rows: list[_Row], where: Mapping[str, object], path: str | Path) -> list[_Row]:
+def _filter(columns: list[str], rows: list[Row], where: Mapping[str, object], path: str | Path) -> list[Row]:
     for name, value in where.items():
         index = _find(columns, (name.lower(),), name, path)
-        found = sorted({row.cells[index] for row in rows})
-        rows = [row for row in rows if row.cells[index] == str(value)]
+        found = sorted({plain(row.cells[index]) for row in rows})
+        rows = [row for row in rows if plain(row.cells[index]) == str(value)]
         if not rows:
             raise bad(f"where[{name!r}]", f"be a value of that column in {path} ({', '.join(found)[:120]})", value)
     return rows
 
 
-def _labels(columns: list[str], rows: list[_Row], word_column: str | None, path: str | Path) -> list[Label]:
+def _labels(columns: list[str], rows: list[Row], word_column: str | None, path: str | Path) -> list[Label]:
     word = _find(columns, (word_column.lower(),) if word_column else WORD_COLUMNS, "word", path)
     onset = _find(columns, ONSET_COLUMNS, "onset", path)
     end = next((columns.index(name) for name in OFFSET_COLUMNS if name in columns), None)
@@ -147,7 +113,7 @@ def _find(columns: Sequence[str], names: Sequence[str], what: str, path: str | P
     raise bad_file(path, f"has no column for {what} among {listed}", nearest(names[0], columns) or "Name it in the header.")
 
 
-def _changes(index: int, rows: Sequence[_Row]) -> list[int]:
+def _changes(index: int, rows: Sequence[Row]) -> list[int]:
     """Number runs of equal values."""
     numbers: list[int] = []
     for i, row in enumerate(rows):
@@ -155,10 +121,10 @@ def _changes(index: int, rows: Sequence[_Row]) -> list[int]:
     return numbers
 
 
-def _time(row: _Row, index: int | None, path: str | Path) -> float | None:
+def _time(row: Row, index: int | None, path: str | Path) -> float | None:
     if index is None:
         return None
-    cell = row.cells[index].strip()
+    cell = plain(row.cells[index])
     if cell.lower() in MISSING:
         return None
     try:

@@ -13,6 +13,7 @@ from neurolm.checks import bad, bad_file, check_choice
 from neurolm.features import FeatureSpace, Norms
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.text_file import read_annotation
+from neurolm.tables import check_unique, first_named
 from neurolm.timescales.contrast_items import item_responses
 from neurolm.timescales.responder import UnitResponder
 
@@ -105,11 +106,11 @@ def covariates_of(
 
 
 def _rows_with(path: Path, only: Mapping[str, Sequence[str]]) -> list[str]:
-    """First cells of the rows that have these values."""
+    """Cells of the first column that has a name, of the rows that have these values."""
     lines = read_annotation(path, "Give a table with a header line.").splitlines()
     rows = csv.DictReader(lines, delimiter=max("\t,;", key=lines[0].count))
-    names = list(rows.fieldnames or [])
+    names = check_unique(list(rows.fieldnames or []), path)
     for column in only:
         if column not in names:
             raise bad_file(path, f"has no column {column!r}, only {', '.join(names)}")
-    return [row[names[0]] for row in rows if all(row[column] in values for column, values in only.items())]
+    return [row[first_named(names)] for row in rows if all(row[column] in values for column, values in only.items())]

@@ -62,3 +62,29 @@ def test_confounds_that_do_not_go_row_by_row_are_refused():
         regress_out(run, np.zeros((59, 2)))
     with pytest.raises(InputError, match="confounds must be finite"):
         regress_out(run, np.full((60, 2), np.nan))
+
+
+@pytest.mark.parametrize("scales", [(1, 1e-8), (1, 1e-11), (1e6, 1e-30), (1e-5, 1e-5), (1e200, 1e-200), (1, 0)])
+def test_confounds_are_removed_whatever_their_units(scales):
+    from nilearn.signal import clean
+
+    signals = RNG.standard_normal((100, 2))
+    data = RNG.standard_normal((100, 3)) + 5 * signals @ RNG.standard_normal((2, 3)) + 40
+    run = BoldRun(data, np.arange(100.0), Regions(("a", "b", "c")))
+    cleaned = regress_out(run, signals * scales + np.array([900 * scales[0], 0])).data
+    used = signals if scales[1] else signals[:, :1]
+    theirs = clean(data, confounds=used, detrend=False, standardize=None, standardize_confounds=True)
+    np.testing.assert_allclose(cleaned - cleaned.mean(0), theirs - theirs.mean(0), atol=1e-9)
+    np.testing.assert_allclose(cleaned.mean(0), data.mean(0), atol=1e-9)
+
+
+def test_a_constant_confound_and_a_repeated_one_change_nothing():
+    signals = RNG.standard_normal((50, 2))
+    run = BoldRun(RNG.standard_normal((50, 2)), np.arange(50.0), Regions(("a", "b")))
+    more = np.column_stack([signals, np.full(50, 1e9 + 0.1), signals[:, 0] * 1e-9, signals.sum(1) * 1e7])
+    np.testing.assert_allclose(regress_out(run, more).data, regress_out(run, signals).data, atol=1e-9)
+
+
+def test_complex_data_are_refused_not_read_as_their_real_part():
+    with pytest.raises(InputError, match="data must hold real numbers; got complex128"):
+        BoldRun(np.ones((5, 1), complex), np.arange(5.0), Regions(("a",)))

@@ -4,8 +4,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from neurolm.brain.images import read_bold, read_gifti, read_mask, read_surface_bold, read_volume
-from neurolm.brain.space import VolumeMask
+from neurolm.brain.cifti import cifti_tr
+from neurolm.brain.images import header_tr, read_bold, read_gifti, read_mask, read_surface_bold, read_volume
+from neurolm.brain.space import VolumeMask, space_arrays, space_from_arrays, space_hash
+from neurolm.brain.voxel_map import VoxelMap
 from neurolm.checks import FileError
 
 AFFINE = np.array([[4.0, 0, 0, -72], [0, 4, 0, -106], [0, 0, 4, -64], [0, 0, 0, 1]])
@@ -117,3 +119,122 @@ def test_surface_runs_put_the_left_hemisphere_first(tmp_path):
     (tmp_path / "bad.func.gii").write_text("<GIFTI")
     with pytest.raises(FileError, match=r"bad.func.gii: is damaged"):
         read_gifti(tmp_path / "bad.func.gii")
+
+
+def spiky(kind):
+    """Sound data that fill the range of a scaled type: residuals with a spike, percent signal change with an outlier."""
+    rng = np.random.default_rng(0)
+    data = rng.standard_normal((6, 6, 6, 80))
+    if kind == "residuals":
+        data[0, :, :, 30] += 15
+        data[0, :, :, 31] -= 4
+    elif kind == "percent":
+        data[3, 3, 3, 50] = 19
+    return data * 1000 if kind == "thousands" else data
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u2", "i1", "u1"])
+@pytest.mark.parametrize("kind", ["residuals", "percent", "thousands"])
+def test_scaled_whole_numbers_are_read_however_far_they_jump(kind, dtype, tmp_path):
+    data = spiky(kind)
+    image = nibabel.Nifti1Image(data, AFFINE)
+    image.set_data_dtype(dtype)
+    nibabel.save(image, tmp_path / "run.nii.gz")
+    run = read_bold(tmp_path / "run.nii.gz", VolumeMask(np.ones((6, 6, 6), bool), AFFINE), first_tr_s=0, tr=2.0)
+    step = np.ptp(data) / (2 ** (8 * np.dtype(dtype).itemsize) - 2)
+    np.testing.assert_allclose(run.data, data.reshape(-1, 80).T, atol=step)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u2"])
+def test_unscaled_whole_numbers_that_wrapped_are_refused(dtype, tmp_path):
+    bits = 2**16
+    whole = (20000 * np.random.default_rng(0).standard_normal((6, 6, 6, 80)) + 25000).astype(np.int64)
+    wrapped = (whole % bits).astype(np.uint16).view(dtype)
+    nibabel.save(nibabel.Nifti1Image(wrapped, AFFINE), tmp_path / "run.nii")
+    with pytest.raises(FileError, match=r"was saved as u?int16 and overflowed"):
+        read_bold(tmp_path / "run.nii", VolumeMask(np.ones((6, 6, 6), bool), AFFINE), first_tr_s=0, tr=2.0)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128, np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])])
+def test_complex_and_colour_images_are_refused(dtype, tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2, 5), dtype), AFFINE), tmp_path / "z.nii")
+    mask = VolumeMask(np.ones((2, 2, 2), bool), AFFINE)
+    with pytest.raises(FileError, match=r"z.nii: holds (complex numbers. Save their magnitude|colours)"):
+        read_bold(tmp_path / "z.nii", mask, first_tr_s=0, tr=2.0)
+
+
+@pytest.mark.parametrize(("tr", "unit", "seconds"), [
+    (2, "sec", 2), (2000, "msec", 2), (2e6, "usec", 2), (1.5, 0, 1.5), (0.1, "sec", 0.1),
+    (2000, "sec", None), (0.5, "hz", None), (2, "ppm", None), (2, "rads", None), (0, "sec", None), (2, "msec", None), (np.nan, "sec", None),
+])  # fmt: skip
+def test_a_header_says_its_tr_in_seconds_or_does_not_know_it(tr, unit, seconds, tmp_path):
+    image = nibabel.Nifti1Image(np.zeros((2, 2, 2, 4), np.float32), AFFINE)
+    image.header["pixdim"][4] = tr
+    image.header.set_xyzt_units("mm", unit)
+    nibabel.save(image, tmp_path / "a.nii")
+    if seconds is not None:
+        assert header_tr(tmp_path / "a.nii") == pytest.approx(seconds)
+    else:
+        with pytest.raises(FileError, match="does not know its TR"):
+            header_tr(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(("step", "unit", "seconds"), [
+    (2, "SECOND", 2), (2000, "SECOND", None), (0.5, "HERTZ", None), (2, "RADIAN", None), (2, "METER", None),
+    (0, "SECOND", None), (-2, "SECOND", None),
+])  # fmt: skip
+def test_a_dense_series_says_its_tr_in_seconds_or_does_not_know_it(step, unit, seconds, tmp_path):
+    axis = nibabel.cifti2.BrainModelAxis.from_surface(np.arange(3), 5, name="CORTEX_LEFT")
+    series = nibabel.cifti2.SeriesAxis(0, step, 6, unit)
+    nibabel.save(nibabel.Cifti2Image(np.zeros((6, 3), np.float32), (series, axis)), tmp_path / "a.dtseries.nii")
+    if seconds is not None:
+        assert cifti_tr(tmp_path / "a.dtseries.nii") == pytest.approx(seconds)
+    else:
+        with pytest.raises(FileError, match="does not know its TR"):
+            cifti_tr(tmp_path / "a.dtseries.nii")
+
+
+def test_a_surface_series_may_be_one_array_as_nilearn_writes_it(tmp_path):
+    from nilearn.surface import PolyData
+
+    rng = np.random.default_rng(0)
+    left, right = rng.standard_normal((10, 40)).astype("f4"), rng.standard_normal((12, 40)).astype("f4")
+    PolyData(left=left, right=right).to_filename(tmp_path / "a.gii")
+    run = read_surface_bold(tmp_path / "a_hemi-L.gii", tmp_path / "a_hemi-R.gii", "fsnative", first_tr_s=0, tr=2.0)
+    np.testing.assert_array_equal(run.data, np.vstack([left, right]).T)
+    volumes_first = nibabel.gifti.GiftiDataArray(rng.standard_normal((3, 642)).astype("f4"), intent="NIFTI_INTENT_TIME_SERIES")
+    nibabel.save(nibabel.gifti.GiftiImage(darrays=[volumes_first]), tmp_path / "b.gii")
+    np.testing.assert_array_equal(read_gifti(tmp_path / "b.gii", 642)[0], volumes_first.data)
+    np.testing.assert_array_equal(read_gifti(tmp_path / "b.gii")[0], volumes_first.data.T)
+
+
+def test_a_mesh_under_the_name_of_another_is_refused(tmp_path):
+    path = gifti(tmp_path / "l.func.gii", np.zeros((3, 2562)))
+    assert read_surface_bold(path, path, "fsaverage4", first_tr_s=0, tr=2.0).n_voxels == 5124
+    with pytest.raises(FileError, match="has 2,562 vertices, as fsaverage4 has; fsaverage5 has 10,242"):
+        read_surface_bold(path, path, "fsaverage5", first_tr_s=0, tr=2.0)
+
+
+@pytest.mark.parametrize(
+    ("codes", "template"), [((4, 4), "MNI152"), ((1, 1), ""), ((0, 4), "MNI152"), ((1, 0), ""), ((4, 0), "MNI152")]
+)
+def test_maps_keep_the_space_codes_of_their_mask(codes, template, tmp_path):
+    image = nibabel.Nifti1Image(MASK.astype(np.uint8), None)
+    image.header.set_sform(AFFINE if codes[1] else None, codes[1])
+    image.header.set_qform(AFFINE if codes[0] else None, codes[0])
+    nibabel.save(nibabel.Nifti1Image(MASK.astype(np.uint8), None, image.header), tmp_path / "m.nii.gz")
+    mask = read_mask(tmp_path / "m.nii.gz")
+    assert mask.template == template
+    again = space_from_arrays(*space_arrays(mask))
+    assert space_hash(again) == space_hash(VolumeMask(MASK, mask.affine))
+    header = nibabel.load(VoxelMap(np.zeros(mask.n_voxels), again, "r").to_nifti(tmp_path / "map.nii.gz")).header
+    assert (int(header["qform_code"]), int(header["sform_code"])) == codes
+    np.testing.assert_allclose(header.get_best_affine(), AFFINE, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "is_mni"), [
+    ("sub-01_space-MNI152NLin2009cAsym_res-2_desc-brain_mask", True), ("sub-01_space-T1w_desc-brain_mask", False),
+    ("tpl-x_space-MNIPediatricAsym_cohort-2_mask", False), ("mask", False),
+])  # fmt: skip
+def test_the_space_of_a_mask_is_the_one_of_its_name(name, is_mni, tmp_path):
+    assert read_mask(save(tmp_path / f"{name}.nii.gz", MASK.astype(np.uint8))).is_mni == is_mni

@@ -161,6 +161,33 @@ def test_gpu_agrees_with_cpu(shape):
     np.testing.assert_allclose(gpu.coef_.cpu().numpy(), cpu.coef_, atol=1e-4)
 
 
+@pytest.mark.parametrize("form", ["tensor", "bfloat16", "float16", "integers"])
+def test_a_fit_on_numpy_predicts_tensors_and_the_other_way_round(form):
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((60, 5)).astype(np.float32), rng.standard_normal((60, 3)).astype(np.float32)
+    dtype = {"tensor": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "integers": torch.int32}[form]
+    given = (torch.as_tensor(X) * 8).to(dtype)
+    same = given.float().numpy()  # what the tensor holds
+    fitted = RidgeCV((1.0, 10.0), device="cpu", fit_intercept=True).fit(same, Y)
+    predicted = fitted.predict(given)
+    assert isinstance(predicted, torch.Tensor)
+    assert predicted.dtype == (dtype if dtype.is_floating_point else torch.float32)
+    np.testing.assert_allclose(predicted.float().numpy(), fitted.predict(same), rtol=2e-2, atol=2e-2)
+    back = RidgeCV((1.0, 10.0), device="cpu", fit_intercept=True).fit(given, torch.as_tensor(Y))
+    np.testing.assert_allclose(back.coef_.numpy(), fitted.coef_, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(back.predict(same), fitted.predict(same), rtol=1e-4, atol=1e-5)
+
+
+def test_targets_in_bfloat16_are_fitted_and_complex_ones_refused():
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((60, 5)), torch.as_tensor(rng.standard_normal((60, 3))).bfloat16()
+    model, same = (RidgeCV((1.0, 10.0), device="cpu").fit(X, y) for y in (Y, Y.double().numpy()))
+    np.testing.assert_allclose(model.coef_, same.coef_, rtol=1e-5)
+    for x, y in ((X, Y.to(torch.complex64)), (torch.as_tensor(X).to(torch.complex64), Y)):
+        with pytest.raises(InputError, match=r"must hold real numbers; got torch\.complex64"):
+            model.fit(x, y)
+
+
 def test_predictions_have_the_dtype_of_x():
     X, Y = problem()
     model = RidgeCV(ALPHAS).fit(X, Y)
