@@ -93,7 +93,7 @@ def read_json(path: str | Path) -> Any:
         raise bad_file(path, f"is not valid JSON ({error.msg})", "Make it anew.", line=error.lineno) from None
     except OSError as error:
         raise bad_file(path, f"cannot be read ({error.strerror})", "Check its permissions.") from None
-    except (UnicodeDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         raise bad_file(path, "is not JSON", "Make it anew.") from None
 
 

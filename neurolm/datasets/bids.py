@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -21,9 +23,13 @@ from neurolm.brain import (
     read_surface_bold,
     regress_out,
 )
+from neurolm.brain.confounds import non_steady_volumes
 from neurolm.brain.images import check_grid
+from neurolm.brain.preprocess import trim_run
+from neurolm.brain.space import MESH_VERTICES, Surface
 from neurolm.checks import FileError, InputError, bad, bad_file, check_choice
-from neurolm.datasets.bids_files import BidsFile, find_files, preprocessed_runs
+from neurolm.datasets.bids_files import FORMATS, BidsFile, Form, find_files, preprocessed_runs
+from neurolm.datasets.bids_inheritance import MetadataTree, events_file
 from neurolm.datasets.bids_stories import StoryRun, other_recordings, refuse, story_runs
 from neurolm.datasets.bids_times import run_tr, start_time
 from neurolm.datasets.dataset import DatasetInfo, DatasetNotFound, Finding
@@ -33,6 +39,7 @@ from neurolm.stimuli.text_file import read_annotation
 from neurolm.storage import read_json
 
 MASKS = ("common", "subject")
+NON_STEADY = ("drop", "keep")
 SMALL_COMMON_MASK = 0.8  # of the median subject's: below it some subject's mask is odd
 
 INFO = DatasetInfo(
@@ -51,7 +58,9 @@ INFO = DatasetInfo(
         "Rows lie on the clock of the story: it starts where events.tsv names the story, or at the option onset_s.",
         "Where fMRIPrep corrected for slice times, the sidecar's StartTime says to which moment of the TR.",
         "Volumes of several subjects are read in the mask that all of them have (mask: common), or each in its own (mask: subject).",
-        "Confounds are removed only where the option confounds names a strategy; no volume is ever dropped.",
+        "Events and sidecars hold for every run below their folder, the nearest first (BIDS inheritance); run-1 and run-01 are one.",
+        "Confounds are removed only where the option confounds names a strategy, and fitted without the volumes that fMRIPrep flags "
+        "as non-steady state. The option non_steady: drop drops those at the start of a run; no other volume is dropped.",
     ),
 )
 
@@ -66,13 +75,17 @@ class Bids:
     derivatives : path, optional
         fMRIPrep's folder, relative to `folder`; by default derivatives/fmriprep, derivatives, or `folder` itself.
     space : str
-        As in the file names: MNI152NLin2009cAsym, fsaverage5, fsaverage6, fsLR.
-    res : str, optional
-        Where a run is there in several resolutions: "2".
+        As in the file names: MNI152NLin2009cAsym, fsaverage5, fsLR; with the cohort of a template that has some:
+        "MNIPediatricAsym:cohort-2".
+    res, den, desc, format : str, optional
+        Where a run is there in several resolutions ("2"), densities ("91k"), descriptions ("preproc", the default of
+        volumes; "smoothAROMAnonaggr"), or formats ("nifti", "gifti", "cifti").
     words : path, optional
         Folder with <story>.TextGrid (.tsv, .csv, .json), named as stim_file or trial_type in events.tsv, or as the run or
         its task; default stimuli/.
         A plain text beside it, <story>.txt, gives sentences and paragraphs.
+    tier : str, optional
+        Of TextGrids, where several could hold the words.
     onset_s : float, optional
         Scan time (s) at which the clock of the words began; by default as events.tsv says.
     confounds : sequence of str, optional
@@ -81,6 +94,9 @@ class Bids:
         Of volumes. "common": voxels in the brain masks of all runs of all subjects.
     tr : float, optional
         Seconds, where header and sidecar disagree or say nothing.
+    non_steady : {"drop", "keep"}
+        What happens to the volumes at the start of a run that fMRIPrep's confounds flag as non-steady state. By default
+        they are kept, and `check` asks for a choice. They are never used to fit confounds.
 
     Raises
     ------
@@ -97,17 +113,28 @@ class Bids:
         derivatives: str | Path | None = None,
         space: str = "MNI152NLin2009cAsym",
         res: str | int | None = None,
+        den: str | int | None = None,
+        desc: str | None = None,
+        format: str | None = None,
         words: str | Path | None = None,
+        tier: str | None = None,
         onset_s: float | None = None,
         confounds: Sequence[str] = (),
         mask: str | Path = "common",
         tr: float | None = None,
+        non_steady: str | None = None,
     ) -> None:
         if folder is None:
             raise DatasetNotFound("bids: no folder is named. Set the option folder: to the BIDS folder, or to fMRIPrep's own.")
-        for name, text in {"folder": folder, "derivatives": derivatives, "space": space, "words": words, "mask": mask}.items():
-            if text is not None and not isinstance(text, (str, Path)):
+        paths = {"folder": folder, "derivatives": derivatives, "words": words, "mask": mask}
+        texts = {"space": space, "desc": desc, "format": format, "tier": tier}
+        for name, text in (paths | texts).items():
+            if (text is not None or name == "space") and not isinstance(text, (str, Path) if name in paths else str):
                 raise bad(name, "be text", text, "Put it into quotes.")
+        if format is not None:
+            check_choice("format", format, sorted(set(FORMATS.values())))
+        if non_steady is not None:
+            check_choice("non_steady", non_steady, NON_STEADY)
         if tr is not None and not (_is_number(tr) and 0.1 <= tr <= 30):
             raise bad("tr", "be seconds between 0.1 and 30", tr)
         if onset_s is not None and not _is_number(onset_s):
@@ -119,19 +146,21 @@ class Bids:
         self.folder: Path | None = Path(folder)
         self._root = Path(folder)
         self._preprocessed = _derivatives(self._root, derivatives)
-        self.space, self.mask, self.tr, self.onset_s = space, mask, tr, onset_s
+        self.form = Form(space=space, res=res, den=den, desc=desc, format=format)
+        self.space, self.mask, self.tr, self.onset_s = self.form.name, mask, tr, onset_s
+        self.tier, self.non_steady = tier, non_steady
         self.confounds = (confounds,) if isinstance(confounds, str) else tuple(confounds)
         self.words = Path(words) if words is not None else self._root / "stimuli"
         if words is not None and not self.words.is_dir():
             raise bad_file(words, "no such folder", "Name the folder that holds <story>.TextGrid, .tsv, .csv or .json.")
-        self._files = find_files(self._preprocessed)
-        self._runs = preprocessed_runs(self._files, self._preprocessed, space, None if res is None else str(res))
+        self._runs = preprocessed_runs(find_files(self._preprocessed), self._preprocessed, self.form)
+        self._derived, self._raw = MetadataTree(self._preprocessed), MetadataTree(self._root)
 
     @cached_property
     def info(self) -> DatasetInfo:
         """What is known of any BIDS data set, and what dataset_description.json says of this one."""
         path = self._root / "dataset_description.json"
-        said = read_json(path) if path.is_file() else {}
+        said = read_json(path) if os.path.lexists(path) else {}
         if not isinstance(said, dict):
             raise bad_file(path, "does not map names to values", "Mend it as BIDS asks.")
         authors = said.get("Authors")
@@ -160,7 +189,8 @@ class Bids:
     @cached_property
     def _heard(self) -> dict[tuple[str, str], StoryRun]:
         """The run of every subject and story."""
-        events = {key: self._events(*key) for key in self._runs.images}
+        trees = [self._derived, self._raw]
+        events = {key: events_file(trees, images[0]) for key, images in self._runs.images.items()}
         return story_runs(self._runs.images, events, self.words)
 
     def transcript(self, story: str) -> Transcript:
@@ -183,8 +213,8 @@ class Bids:
 
     def _marked(self, path: Path) -> tuple[Transcript, tuple[Mismatch, ...]]:
         """Words with the marks of the plain text beside them, and where both differ."""
-        words, text = read_transcript(path), path.with_suffix(".txt")
-        if not text.is_file():
+        words, text = read_transcript(path, tier=self.tier if path.suffix == ".TextGrid" else None), path.with_suffix(".txt")
+        if not os.path.lexists(text):
             return words, ()
         try:
             marked = mark_sentences(words, read_annotation(text))
@@ -196,8 +226,8 @@ class Bids:
         """One run in the option's space, its rows on the clock of the words; confounds removed where asked for."""
         images = self._images(subject, story)
         refuse(self._heard[subject, story])
-        tr = run_tr(images, self._raw(subject, self._heard[subject, story].run), self._root, self._preprocessed, self.tr)
-        first = start_time(images, tr) - self._onset(subject, story)
+        tr = run_tr(images, self._derived, self._raw, self.tr)
+        first = start_time(images, self._derived, tr) - self._onset(subject, story)
         names = {"subject": subject, "story": story}
         path = images[0].path
         if len(images) == 2:
@@ -206,12 +236,20 @@ class Bids:
             run = read_cifti_bold(path, first_tr_s=first, tr=tr, mesh=self.space, **names)
         else:
             run = read_bold(path, self._mask_of(subject), first_tr_s=first, tr=tr, **names)
-        if not self.confounds:
-            return run
-        values, _ = read_confounds([image.path for image in images], self.confounds)
-        if len(values) != run.n_trs:
-            raise bad_file(path, f"has {run.n_trs} volumes, its confounds {len(values)} rows", "Copy both from one fMRIPrep run.")
-        return regress_out(run, values)
+        flagged = self._flagged(images, run.n_trs)
+        if self.confounds:
+            values, _ = read_confounds([image.path for image in images], self.confounds)
+            _check_rows(path, run.n_trs, len(values))
+            run = regress_out(run, values, without=flagged)
+        return trim_run(run, _n_leading(flagged)) if self.non_steady == "drop" else run
+
+    def _flagged(self, images: Sequence[BidsFile], n_trs: int) -> np.ndarray:
+        """(n_trs,) True where fMRIPrep flags a volume as non-steady state."""
+        flagged = non_steady_volumes(images[0].path)
+        if flagged is None:
+            return np.zeros(n_trs, dtype=bool)
+        _check_rows(images[0].path, n_trs, len(flagged))
+        return flagged
 
     def check(self, progress: Progress = silent) -> list[Finding]:
         """Read every transcript and every run that is here; one problem for each that cannot be used."""
@@ -233,6 +271,7 @@ class Bids:
                 note = f"; {n} constant or NaN" if (n := int(run.bad_voxels.sum())) else ""
                 what = f"{run.n_trs} volumes, TR {run.tr:g} s, from {run.tr_times[0]:g} s; {run.n_voxels:,} columns{note}"
                 findings.append(Finding("ok", what, where))
+                findings += [Finding(level, said, where) for level, said in self._oddities(subject, story, run)]
                 heard = self._heard[subject, story]
                 if other := ", ".join(sorted(other_recordings(heard))):
                     words = heard.words[0].name
@@ -242,6 +281,26 @@ class Bids:
                 findings.append(Finding("problem", str(error), where))
             progress(i + 1, len(keys), "runs", where)
         return [*findings, *self._check_masks(), *(Finding("note", fact) for fact in INFO.facts)]
+
+    def _oddities(self, subject: str, story: str, run: BoldRun) -> list[tuple[str, str]]:
+        """What a run that can be read should make one look: (level, what)."""
+        found = []
+        images = self._images(subject, story)
+        flagged = non_steady_volumes(images[0].path)
+        if flagged is not None and flagged.any():
+            n = _n_leading(flagged)
+            said = f"{flagged.sum()} volumes are flagged as non-steady state by fMRIPrep, {n} of them at the start of the run"
+            if self.non_steady is None:
+                said += "; they are kept. Set the option non_steady: drop (those at the start), or non_steady: keep"
+            else:
+                said += ": dropped" if self.non_steady == "drop" else ": kept (non_steady: keep)"
+            found.append(("problem" if self.non_steady is None else "note", said))
+        if isinstance(run.space, Surface) and (expected := MESH_VERTICES.get(run.space.mesh)):
+            sizes = run.space.n_left, run.space.n_right
+            if sizes != (expected, expected):
+                said = f"has {sizes[0]:,} and {sizes[1]:,} vertices, {run.space.mesh} {expected:,} in each hemisphere"
+                found.append(("problem", f"{images[0].path.name} {said}: its maps cannot be drawn"))
+        return found
 
     def _check_masks(self) -> list[Finding]:
         if self.mask != "common" or not self._has_volumes():
@@ -272,37 +331,24 @@ class Bids:
     @cached_property
     def _named_mask(self) -> VolumeMask:
         path = Path(self.mask)
-        return read_mask(path if path.is_file() else self._root / path)
+        return read_mask(path if os.path.lexists(path) else self._root / path, self.space)
 
     @cached_property
     def _common_mask(self) -> VolumeMask:
-        return _intersection([file for s in self.subjects() for file in self._mask_files(s)], self._preprocessed)
+        paths = [file for s in self.subjects() for file in self._mask_files(s)]
+        return _intersection(paths, self._preprocessed, self.space)
 
     def _subject_mask(self, subject: str) -> VolumeMask:
-        return _intersection(self._mask_files(subject), self._preprocessed)
+        return _intersection(self._mask_files(subject), self._preprocessed, self.space)
 
     def _mask_files(self, subject: str) -> list[Path]:
         """The brain masks of a subject's runs, beside their images."""
         used = {image.path for (who, _), images in self._runs.images.items() if who == subject for image in images}
-        masks = [path.with_name(path.name.replace("_desc-preproc_bold", "_desc-brain_mask")) for path in sorted(used)]
+        masks = [path.with_name(re.sub("_desc-[^_]*_bold", "_desc-brain_mask", path.name)) for path in sorted(used)]
         for path in masks:
-            if not path.is_file():
+            if not os.path.lexists(path):
                 raise bad_file(path, "no such file", "Copy the mask that fMRIPrep wrote, or name one with the option mask.")
         return masks
-
-    @cached_property
-    def _raw_files(self) -> dict[tuple[str, str], list[BidsFile]]:
-        """Files of the raw tree by (subject, run): events and sidecars."""
-        files: dict[tuple[str, str], list[BidsFile]] = {}
-        for file in find_files(self._root):
-            files.setdefault((file.subject, file.run), []).append(file)
-        return files
-
-    def _raw(self, subject: str, run: str) -> list[BidsFile]:
-        return self._raw_files.get((subject, run), [])
-
-    def _events(self, subject: str, run: str) -> Path | None:
-        return next((file.path for file in self._raw(subject, run) if file.suffix == "events"), None)
 
     def _all_runs_of(self, story: str) -> list[StoryRun]:
         return [run for (_, name), run in self._heard.items() if name == story]
@@ -341,9 +387,19 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _intersection(paths: Sequence[Path], root: Path) -> VolumeMask:
+def _n_leading(flagged: np.ndarray) -> int:
+    """How many volumes at the start are flagged, without a gap."""
+    return len(flagged) if flagged.all() else int(np.argmin(flagged))
+
+
+def _check_rows(path: Path, n_trs: int, n_rows: int) -> None:
+    if n_rows != n_trs:
+        raise bad_file(path, f"has {n_trs} volumes, its confounds {n_rows} rows", "Copy both from one fMRIPrep run.")
+
+
+def _intersection(paths: Sequence[Path], root: Path, template: str) -> VolumeMask:
     """Voxels that every mask has."""
-    first = read_mask(paths[0])
+    first = read_mask(paths[0], template)
     kept = first.mask.copy()
     for path in paths[1:]:
         other = read_mask(path)
@@ -351,4 +407,4 @@ def _intersection(paths: Sequence[Path], root: Path) -> VolumeMask:
         kept &= other.mask
     if not kept.any():
         raise bad_file(root, f"has {len(paths)} brain masks without a common voxel", "Look at the masks.")
-    return VolumeMask(kept, first.affine)
+    return replace(first, mask=kept)

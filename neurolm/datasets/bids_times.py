@@ -8,70 +8,84 @@ from pathlib import Path
 from typing import Any
 
 from neurolm.brain.cifti import cifti_tr
-from neurolm.brain.images import header_tr
+from neurolm.brain.images import LONGEST_TR_S, SHORTEST_TR_S, header_tr
 from neurolm.checks import FileError, bad_file
 from neurolm.datasets.bids_files import BidsFile
+from neurolm.datasets.bids_inheritance import Level, MetadataTree
 from neurolm.storage import read_json
 
 SAME_TR_S = 1e-3  # headers keep float32
+LATEST_START_S = 60.0  # of a first volume: what lies beyond is in milliseconds
 
 
-def run_tr(
-    images: Sequence[BidsFile], raw: Iterable[BidsFile], root: Path, preprocessed: Path, named: float | None = None
-) -> float:
-    """The TR (s) that the header and every sidecar of a run agree on.
+def run_tr(images: Sequence[BidsFile], preprocessed: MetadataTree, raw: MetadataTree, named: float | None = None) -> float:
+    """The TR (s) that the header and the nearest sidecar of a run agree on.
 
     Parameters
     ----------
     images : one NIfTI or CIFTI file, or both hemispheres' GIFTI
-    raw : files of the same run in the raw tree
-    root, preprocessed : path
-        The BIDS folder and fMRIPrep's: sidecars at their top hold for a whole task.
+    preprocessed, raw : MetadataTree
+        The images' own tree comes first: nearer sidecars win.
     named : float, optional
         What the user says; then nothing is compared.
 
     Raises
     ------
     FileError
-        If two of them disagree, or none says anything.
+        If header and sidecar disagree, none says anything, or one says what cannot be seconds.
     """
     if named is not None:
         return named
-    said = {}
-    for path in _sidecars(images, raw, root, preprocessed):
-        value = _number(path, "RepetitionTime")
-        if value is not None:
-            said[path] = value
-    image = images[0]
-    if image.extension == ".dtseries.nii":
-        said[image.path] = cifti_tr(image.path)
-    elif image.extension in (".nii", ".nii.gz"):
-        try:
-            said[image.path] = header_tr(image.path)
-        except FileError as error:
-            if not said or "does not know its TR" not in str(error):
-                raise
-    if not said:
-        raise bad_file(image.path, "has no sidecar that says its TR", "Put RepetitionTime into its JSON, or set the option tr.")
-    (first, tr), *others = said.items()
-    for path, value in others:
-        if abs(value - tr) > SAME_TR_S:
-            raise bad_file(path, f"says TR {value:g} s, {first.name} says {tr:g} s", "Mend the wrong one, or set the option tr.")
-    return tr
+    levels = [*_own_levels(images, preprocessed), *raw.levels(images[0], "bold", ".json")]
+    sidecar = _said(levels, "RepetitionTime", SHORTEST_TR_S, LONGEST_TR_S)
+    header = _said_by_header(images[0], is_needed=sidecar is None)
+    if sidecar is None and header is None:
+        hint = "Put RepetitionTime into its JSON, or set the option tr."
+        raise bad_file(images[0].path, "has no sidecar that says its TR", hint)
+    if sidecar is not None and header is not None and abs(sidecar[1] - header) > SAME_TR_S:
+        problem = f"says TR {header:g} s, {sidecar[0].name} says {sidecar[1]:g} s"
+        raise bad_file(images[0].path, problem, "Mend the wrong one, or set the option tr.")
+    return sidecar[1] if header is None else header  # type: ignore[index]
 
 
-def start_time(images: Sequence[BidsFile], tr: float) -> float:
+def start_time(images: Sequence[BidsFile], preprocessed: MetadataTree, tr: float) -> float:
     """Scan time (s) at which the first row's TR began, so that the row stands for the middle of that TR.
 
     fMRIPrep's StartTime is the moment to which slices were shifted; without slice-time correction
     (no StartTime) a row is spread over its TR and the first begins at 0.
     """
-    for image in images:
-        for path in _beside(image.path):
-            moment = _number(path, "StartTime") if path.is_file() else None
-            if moment is not None:
-                return moment - tr / 2
-    return 0.0
+    said = _said(_own_levels(images, preprocessed), "StartTime", 0, LATEST_START_S)
+    return 0.0 if said is None else said[1] - tr / 2
+
+
+def _own_levels(images: Sequence[BidsFile], preprocessed: MetadataTree) -> list[Level]:
+    """Sidecars of the images, nearest first, then those of the same run's other forms."""
+    own = [level for image in images for level in preprocessed.levels(image, "bold", ".json")]
+    return [*own, preprocessed.other_forms(images[0])]
+
+
+def _said_by_header(image: BidsFile, *, is_needed: bool) -> float | None:
+    if image.extension not in (".nii", ".nii.gz", ".dtseries.nii"):
+        return None
+    try:
+        return cifti_tr(image.path) if image.extension == ".dtseries.nii" else header_tr(image.path)
+    except FileError as error:
+        if is_needed or "does not know its TR" not in str(error):
+            raise
+        return None
+
+
+def _said(levels: Iterable[Level], key: str, low: float, high: float) -> tuple[Path, float] | None:
+    """The nearest sidecar that has a number of seconds under a key, and that number."""
+    for level in levels:
+        found = [(file.path, value) for file in level if (value := _seconds(file.path, key, low, high)) is not None]
+        for path, value in found[1:]:
+            if abs(value - found[0][1]) > SAME_TR_S:
+                said = f"says {key} {value:g} s, {found[0][0].name} says {found[0][1]:g} s"
+                raise bad_file(path, said, "Mend the wrong one, or set the option tr." if low else "Mend the wrong one.")
+        if found:
+            return found[0]
+    return None
 
 
 def onset_seconds(events: Path, line: int, cell: str, hint: str) -> float:
@@ -85,25 +99,14 @@ def onset_seconds(events: Path, line: int, cell: str, hint: str) -> float:
     return value
 
 
-def _sidecars(images: Sequence[BidsFile], raw: Iterable[BidsFile], root: Path, preprocessed: Path) -> list[Path]:
-    """JSON files that may say something of a run: beside its images, beside the raw image, at the top for the task."""
-    beside = [path for image in images for path in _beside(image.path)]
-    beside += [file.path for file in raw if file.suffix == "bold" and file.extension == ".json"]
-    task = images[0].entities.get("task", "")
-    top = [folder / f"task-{task}_bold.json" for folder in (preprocessed, root)]
-    return [path for path in dict.fromkeys(beside + top) if path.is_file()]
-
-
-def _beside(image: Path) -> list[Path]:
-    stem = image.name.split(".")[0]
-    return [image.with_name(f"{stem}.json")]
-
-
-def _number(path: Path, key: str) -> float | None:
+def _seconds(path: Path, key: str, low: float, high: float) -> float | None:
     said: Any = read_json(path)
     value = said.get(key) if isinstance(said, dict) else None
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise bad_file(path, f"{key} is {value!r}, not a number of seconds", "Mend it.")
+    if not low <= value <= high:
+        hint = "Mend it, or set the option tr." if key == "RepetitionTime" else "Mend it."
+        raise bad_file(path, f"{key} is {value!r}, not seconds between {low:g} and {high:g}", hint)
     return float(value)

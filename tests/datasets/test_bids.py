@@ -293,7 +293,7 @@ def test_spaces_are_of_their_kind(whole):
 def test_thousands_of_files_are_found_in_a_moment(tmp_path):
     import time
 
-    from neurolm.datasets.bids_files import preprocessed_runs
+    from neurolm.datasets.bids_files import Form, preprocessed_runs
 
     for subject in range(80):
         func = tmp_path / f"sub-{subject:03d}" / "func"
@@ -301,7 +301,7 @@ def test_thousands_of_files_are_found_in_a_moment(tmp_path):
         for run in range(50):
             (func / f"sub-{subject:03d}_task-a_run-{run}_space-fsLR_den-91k_bold.dtseries.nii").touch()
     began = time.perf_counter()
-    runs = preprocessed_runs(find_files(tmp_path), tmp_path, "fsLR")
+    runs = preprocessed_runs(find_files(tmp_path), tmp_path, Form(space="fsLR"))
     assert len(runs.images) == 4000
     assert time.perf_counter() - began < 5
 
@@ -316,7 +316,22 @@ def test_any_file_name_is_taken_apart_or_left_alone(name):
     assert file is None or (file.subject == file.entities["sub"] and file.run is not None)
 
 
-OPTIONS = ("folder", "derivatives", "space", "res", "words", "onset_s", "confounds", "mask", "tr")
+OPTIONS = (
+    "folder",
+    "derivatives",
+    "space",
+    "res",
+    "den",
+    "desc",
+    "format",
+    "words",
+    "tier",
+    "onset_s",
+    "confounds",
+    "mask",
+    "tr",
+    "non_steady",
+)
 VALUES = st.none() | st.booleans() | st.integers() | st.floats() | ANY_NAME | st.lists(ANY_NAME | st.integers(), max_size=2)
 
 
