@@ -12,27 +12,30 @@ COMMAND = config["command"]  # starts where `neurolm run` was started, with the 
 FOLDER = config["folder"]
 
 
+def after_check(path):
+    """What is made now waits for the check of words against BOLD; what is reused does not depend on it."""
+    return ["stimuli/alignment.json"] if path in config.get("make", [path]) else []
+
+
 rule all:
     input:
+        "stimuli/alignment.json",
         "comparison/models.md",
 
 
 rule check:
-    input:
-        ".neurolm/stages/dataset.json",
     output:
         "stimuli/alignment.json",
     resources:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
         runtime=60,
     shell:
-        COMMAND + f" stimuli check {FOLDER}/.neurolm/check.json"
+        COMMAND + f" stimuli check {FOLDER}/config.json"
 
 
 rule features:
     input:
-        ".neurolm/stages/features-{model}.json",
-        "stimuli/alignment.json",
+        lambda wildcards: after_check(f"models/{wildcards.model}/features/story-{wildcards.story}_features.json"),
     output:
         "models/{model}/features/story-{story}_features.json",
     threads: config["threads"]
@@ -46,7 +49,7 @@ rule features:
 
 rule compare:
     input:
-        ".neurolm/stages/compare.json",
+        after_check("comparison/models.md"),
         expand("models/{model}/features/story-{story}_features.json", model=config["models"], story=config["stories"]),
     output:
         "comparison/scores.h5",

@@ -13,8 +13,6 @@ rule all:
 
 
 rule check:
-    input:
-        ".neurolm/stages/dataset.json",
     output:
         "stimuli/alignment.json",
     resources:
@@ -27,7 +25,6 @@ rule check:
 rule contrast:
     input:
         "stimuli/alignment.json",
-        ".neurolm/stages/contrast.json",
     output:
         "contrast/contrast.json",
         "report.html",

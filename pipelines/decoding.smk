@@ -14,8 +14,6 @@ rule all:
 
 
 rule fit:
-    input:
-        ".neurolm/stages/fit.json",
     output:
         "decoding/decoder.h5",
         "decoding/fit.json",
@@ -30,7 +28,6 @@ rule fit:
 
 rule search:
     input:
-        ".neurolm/stages/search.json",
         "decoding/decoder.h5",
     output:
         "decoding/words.csv",
@@ -47,7 +44,6 @@ rule search:
 
 rule evaluate:
     input:
-        ".neurolm/stages/evaluate.json",
         "decoding/words.csv",
     output:
         "decoding/scores.csv",

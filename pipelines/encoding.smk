@@ -2,8 +2,7 @@
 #
 # Thin by design: each rule calls one `neurolm` command on whole files. `neurolm run CONFIG`
 # writes .neurolm/plan.json (read here as `config`) and starts this file in the output folder.
-# A rule runs again when its stage file changes: .neurolm/stages/*.json hold only the settings
-# that matter to that stage, and are rewritten only when their content changes.
+# What has to be made again is decided there, by content, and given to Snakemake with --forcerun; time stamps have no say.
 
 wildcard_constraints:
     story="[A-Za-z0-9]+",
@@ -12,14 +11,17 @@ COMMAND = config["command"]  # starts where `neurolm run` was started, with the 
 FOLDER = config["folder"]
 
 
+def after_check(path):
+    """What is made now waits for the check of words against BOLD; what is reused does not depend on it."""
+    return ["stimuli/alignment.json"] if path in config.get("make", [path]) else []
+
+
 rule all:
     input:
         "report.html",
 
 
 rule check:
-    input:
-        ".neurolm/stages/dataset.json",
     output:
         "stimuli/alignment.json",
     resources:
@@ -31,8 +33,7 @@ rule check:
 
 rule features:
     input:
-        ".neurolm/stages/features.json",
-        "stimuli/alignment.json",
+        lambda wildcards: after_check(f"features/story-{wildcards.story}_features.json"),
     output:
         "features/story-{story}_features.json",
     threads: config["threads"]
@@ -46,7 +47,7 @@ rule features:
 
 rule encode:
     input:
-        ".neurolm/stages/encode.json",
+        after_check("encoding/scores.h5"),
         expand("features/story-{story}_features.json", story=config["stories"]),
     output:
         "encoding/scores.h5",
@@ -63,7 +64,6 @@ rule encode:
 
 rule report:
     input:
-        ".neurolm/stages/report.json",
         "stimuli/alignment.json",
         "encoding/scores.h5",
     output:

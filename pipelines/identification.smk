@@ -13,8 +13,6 @@ rule all:
 
 
 rule identify:
-    input:
-        ".neurolm/stages/identify.json",
     output:
         "identification/similarity.h5",
         "identification/scores.csv",

@@ -13,8 +13,6 @@ rule all:
 
 
 rule train:
-    input:
-        ".neurolm/stages/training.json",
     output:
         "model.safetensors",
         "report.json",
@@ -24,4 +22,4 @@ rule train:
         runtime=lambda wildcards, attempt: 1440 * attempt,
         gpu=config["gpus"],
     shell:
-        COMMAND + f" train model {FOLDER}/.neurolm/stages/training.json --output {FOLDER} --device {config['device']}"
+        COMMAND + f" train model {FOLDER}/.neurolm/training.json --output {FOLDER} --device {config['device']}"

@@ -10,6 +10,7 @@ from neurolm.checks import check_file
 from neurolm.cli.encode import LayerSets, region_names
 from neurolm.cli.features import manifest_path, open_model
 from neurolm.cli.main import app
+from neurolm.cli.stages import check_before, making
 from neurolm.cli.terminal import progress, say
 from neurolm.storage import content_hash, read_json, write_json
 
@@ -35,9 +36,6 @@ def compare(
     from neurolm.cli.config import read_config_as
     from neurolm.cli.kinds import with_options
     from neurolm.cli.run import find_config
-    from neurolm.cli.stimuli import prepared_runs
-    from neurolm.encoding import compare_models
-    from neurolm.features import WordRate
 
     asked = with_options(read_config_as(ComparisonConfig, find_config(config)), device=device, seed=seed)
     plan = make_comparison(asked, look=not dry_run)
@@ -48,6 +46,18 @@ def compare(
     for one in plan.analyses.values():
         for story in one.stories:
             check_file(manifest_path(one, story), "Extract the features first: `neurolm run CONFIG` does it all.")
+    stage = plan.stages()[-1]
+    check_before(stage, "Extract the features again: `neurolm run CONFIG` does it all.")
+    with making(stage):
+        _carry_out(plan)
+
+
+def _carry_out(plan: ComparisonPlan) -> None:
+    """Everything is scored, then written."""
+    from neurolm.cli.stimuli import prepared_runs
+    from neurolm.encoding import compare_models
+    from neurolm.features import WordRate
+
     first = plan.first
     runs = [prepared_runs(first, story) for story in first.stories]
     subjects = {subject: [story[subject] for story in runs] for subject in first.subjects}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from neurolm import __version__
 from neurolm.checks import InputError, bad
+from neurolm.cli.analysis_folder import own_folder
 from neurolm.cli.comparison_config import ComparedModel, ComparisonConfig
 from neurolm.cli.names import label
-from neurolm.cli.plan import Plan, make_plan, write_if_new, write_workflow
-
-CHECK = ".neurolm/check.json"  # the config by which the alignment is checked, once for all models
+from neurolm.cli.plan import Plan, check_stage, make_plan, runs_settings, write_if_new, write_workflow
+from neurolm.cli.stages import Stage
 
 
 @dataclass(frozen=True)
@@ -37,29 +36,46 @@ class ComparisonPlan:
         """What to look at when it is done."""
         return self.output / "comparison" / "models.md"
 
+    def checked(self) -> Plan:
+        """What the alignment is checked by, once for all models."""
+        config = self.first.config.model_copy(update={"output": str(self.output)})
+        return replace(self.first, config=config, output=self.output)
+
+    def stages(self) -> list[Stage]:
+        """Everything that is made, in order."""
+        features = [
+            replace(stage, what=stage.what.removesuffix(f" of {story!r}"))
+            for plan in self.analyses.values()
+            for story, stage in zip(plan.stories, plan.feature_stages(), strict=True)
+        ]
+        return [check_stage(self.checked()), *features, self.compare_stage(features)]
+
+    def compare_stage(self, features: list[Stage]) -> Stage:
+        """All models scored on the same runs."""
+        first = self.first
+        return Stage(
+            name="compare",
+            rule="compare",
+            folder=self.output,
+            makes=("comparison/models.md", "comparison/models.csv", "comparison/scores.h5"),
+            what=f"{len(self.analyses)} models, {len(first.subjects)} listeners",
+            settings={**runs_settings(first), **self.config.model_dump(mode="json", exclude={"output", "dataset"})},
+            inputs=first.reads.everything,
+            after=tuple(features),
+            owns=("comparison/*",),
+        )
+
     def steps(self) -> list[tuple[str, str, str]]:
         """(rule, what it makes, what that is) of every step, in order."""
-        steps = [("check", "stimuli/alignment.json", f"words against TRs, {len(self.first.stories)} stories")]
-        for name, plan in self.analyses.items():
-            for story in plan.stories:
-                makes = f"models/{label(name)}/features/story-{label(story)}_features.json"
-                steps.append(("features", makes, f"{plan.config.features.model}, {len(plan.dataset.transcript(story))} words"))
-        what = f"{len(self.analyses)} models, {len(self.first.subjects)} listeners"
-        return [*steps, ("compare", "comparison/models.md", what)]
+        return [
+            (stage.rule, str((stage.folder / stage.makes[0]).relative_to(self.output)), stage.what) for stage in self.stages()
+        ]
 
     def write(self) -> None:
         """Lay the plan into the output folder; files whose content stands already are not touched."""
-        stages = self.output / ".neurolm" / "stages"
         write_if_new(self.output / "config.json", self.config.model_dump(mode="json"))
-        check = self.first.config.model_copy(update={"output": str(self.output)}).model_dump(mode="json")
-        write_if_new(self.output / CHECK, check)
-        write_if_new(stages / "dataset.json", {key: check[key] for key in ("dataset", "override")} | {"neurolm": __version__})
-        for name, plan in self.analyses.items():
-            one = plan.config.model_dump(mode="json")
-            write_if_new(plan.output / "config.json", one)
-            settings = {key: one[key] for key in ("dataset", "features", "device")} | {"neurolm": __version__}
-            write_if_new(stages / f"features-{label(name)}.json", settings)
-        write_if_new(stages / "compare.json", self.config.model_dump(mode="json", exclude={"output"}) | {"neurolm": __version__})
+        for plan in self.analyses.values():
+            write_if_new(plan.output / "config.json", plan.config.model_dump(mode="json"))
         names = {"stories": [label(story) for story in self.first.stories], "models": [label(name) for name in self.analyses]}
         write_workflow(self.output, self.config, **names)
 
@@ -73,7 +89,7 @@ def make_comparison(config: ComparisonConfig, *, output: str | Path | None = Non
         Look for optional models (which may download them), so that those that cannot be had are
         left out; False takes them all.
     """
-    folder = Path(output or config.output).resolve()
+    folder = own_folder(Path(output or config.output).resolve(), config.analysis)
     there, left_out = [], dict(config.left_out)
     for model in config.models:
         problem = _problem(model) if look and model.optional else None

@@ -18,35 +18,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurolm import __version__
-from neurolm.checks import bad_file, check_choice
+from neurolm.checks import check_choice
 from neurolm.cli.main import app
+from neurolm.cli.stages import check_before, is_current, making
 from neurolm.cli.terminal import progress, say, seconds_text
-from neurolm.storage import content_hash, file_hash, read_json, write_json
+from neurolm.storage import content_hash, write_json
 
 if TYPE_CHECKING:
-    from neurolm.cli.decode_config import DecodingConfig
     from neurolm.cli.decode_material import Material, Models
+    from neurolm.cli.decoding_plan import DecodingPlan
     from neurolm.decoding import BeamSearch, WordDecoder
     from neurolm.decoding.beam_search import SearchResult
 
 STAGES = ("fit", "search", "evaluate")
-OUTPUTS = {
-    "fit": ("decoder.h5",),
-    "search": ("words.csv", "words.TextGrid"),
-    "evaluate": ("scores.csv", "windows.csv", "table.csv", "table.txt", "../report.html"),
-}
 RECORDS = {"fit": "fit.json", "search": "search.json", "evaluate": "scores.json"}
-OF_THE_SEARCH = (
-    "mass",
-    "ratio",
-    "context_s",
-    "min_context_words",
-    "hop_s",
-    "no_repeats",
-    "beam_width",
-    "extensions",
-    "lm_weight",
-)
 
 
 @app.command(epilog="Example: neurolm decode configs/decode_simulated.yaml    (again after a kill: the same command)")
@@ -62,6 +47,7 @@ def decode(
     import torch
 
     from neurolm.cli.decode_config import DecodingConfig, read_decode_config
+    from neurolm.cli.decoding_plan import make_decoding_plan
     from neurolm.cli.run import find_config
 
     check_choice("stage", stage, (*STAGES, "all"))
@@ -78,30 +64,31 @@ def decode(
 
         say_plan(settings)
     else:
-        Decoding(settings).carry_out(STAGES if stage == "all" else (stage,))
+        Decoding(make_decoding_plan(settings)).carry_out(STAGES if stage == "all" else (stage,))
 
 
 class Decoding:
     """One config being carried out."""
 
-    def __init__(self, config: DecodingConfig) -> None:
-        self.config = config
-        self.folder = Path(config.output) / "decoding"
+    def __init__(self, plan: DecodingPlan) -> None:
+        self.config, self.stages = plan.config, {stage.name: stage for stage in plan.stages()}
+        self.folder = plan.output / "decoding"
 
     def carry_out(self, stages: tuple[str, ...]) -> None:
         """Run the stages that are asked for and not done yet."""
-        self.open()
-        for stage in stages:
-            key = content_hash(self._determined_by(stage))
-            outputs = [self.folder / name for name in OUTPUTS[stage]]
-            if self._is_done(stage, key) and all(path.is_file() for path in outputs):
-                say(f"{stage}: there already, and fits the config")
+        is_open = False
+        for name in stages:
+            stage = self.stages[name]
+            if is_current(stage):
+                say(f"{name}: there already, and fits the config")
                 continue
-            if stage != "fit":
-                self._check_decoder()
-            (self.folder / RECORDS[stage]).unlink(missing_ok=True)
-            result = getattr(self, stage)()
-            write_json(self.folder / RECORDS[stage], {"key": key, "neurolm": __version__, **result})
+            check_before(stage, "Run `neurolm decode CONFIG` without --stage: it makes what is missing.")
+            with making(stage):
+                if not is_open:
+                    self.open()
+                is_open = True
+                result = getattr(self, name)()
+                write_json(self.folder / RECORDS[name], {"neurolm": __version__, **result})
 
     def open(self) -> None:
         """Load models, stories and BOLD, and refuse early what could not be judged later."""
@@ -198,13 +185,6 @@ class Decoding:
         shutil.rmtree(kept, ignore_errors=True)
         return result
 
-    def _check_decoder(self) -> None:
-        """Refuse a decoder that was learned with other settings, stories or BOLD."""
-        path, key = self.folder / "decoder.h5", content_hash(self._determined_by("fit"))
-        if not (path.is_file() and self._is_done("fit", key)):
-            problem = "was learned from other data or with other settings" if path.is_file() else "no such file"
-            raise bad_file(path, problem, "Run `neurolm decode CONFIG --stage fit` first.")
-
     def _decoder(self) -> WordDecoder:
         from neurolm.decoding import WordDecoder
 
@@ -241,39 +221,3 @@ class Decoding:
                 notes.append(f"NOTE: no BERTScore here: {error} Recall by {encoder.name} stands in, labelled so.")
         sentences = [story.words[i : i + 20] for story in self.material.stories for i in range(0, len(story), 20)]
         return EmbeddingRecall(encoder, idf_weights(encoder, sentences)), notes
-
-    def _determined_by(self, stage: str) -> dict[str, Any]:
-        """Everything that determines what a stage makes."""
-        config, material = self.config, self.material
-        before = {"fit": None, "search": "decoder.h5", "evaluate": "search.json"}[stage]
-        settings = config.decoder.model_dump(mode="json")
-        decided: dict[str, Any] = {
-            "neurolm": __version__,
-            "threads": config.threads,
-            "before": file_hash(self.folder / before) if before and (self.folder / before).is_file() else None,
-            "features": self.models.states.settings(),
-        }
-        if stage == "fit":
-            decided |= {
-                "decoder": {name: value for name, value in settings.items() if name not in OF_THE_SEARCH},
-                "runs": [content_hash(run.data, run.tr_times) for run in material.runs],
-                "stories": [story.content_hash() for story in material.stories],
-                "rate_voxels": material.rate_voxels,
-            }
-        else:
-            decided |= {"run": content_hash(material.run.data, material.run.tr_times)}
-            decided |= {"proposer": self.models.proposer.weights_hash(), "decoder": settings}
-        if stage == "search":
-            decided |= {"word_times": config.word_times}
-        if stage == "evaluate" or (config.word_times == "true" and stage == "search"):
-            decided |= {"heard": material.story.content_hash()}
-        if stage == "evaluate":
-            decided |= {"evaluation": config.evaluation.model_dump(mode="json"), "seed": config.seed, "title": config.title}
-            decided |= {"segment": material.segment}
-        return decided
-
-    def _is_done(self, stage: str, key: str) -> bool:
-        try:
-            return bool(read_json(self.folder / RECORDS[stage]).get("key") == key)
-        except ValueError:
-            return False

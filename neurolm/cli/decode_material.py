@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neurolm.checks import bad, bad_file, check_choice, check_file
+from neurolm.cli.stage_inputs import Inputs, bold_files, words_of
 from neurolm.storage import read_json
 
 if TYPE_CHECKING:
@@ -94,6 +95,52 @@ def open_material(config: DecodingConfig, states: LMStates | None) -> Material:
     return _study(config) if config.test is not None and config.test.folder is not None else _held_out_story(config)
 
 
+def training_files(config: DecodingConfig) -> Inputs:
+    """What a decoder is learned from: words and runs of the training stories, and the voxels that tell the word rate."""
+    from neurolm.decoding.tang2023 import story_of
+
+    if config.simulated is not None:
+        return _simulated_files(config)
+    assert config.test is not None
+    dataset = _dataset(config)
+    if config.test.folder is not None:
+        copy, test = _target(config)
+        decoded, heard = story_of(test.task), copy.transcript(test.experiment, test.task)
+    else:
+        decoded = str(config.test.story)
+        heard = dataset.transcript(decoded)
+    stories, _ = _training_stories(config, dataset, decoded, heard)
+    rate = {} if config.test.rate_voxels is None else {"rate voxels": Path(config.test.rate_voxels)}
+    return {**words_of(dataset, stories), **bold_files(dataset, [config.subject], stories), **rate}
+
+
+def target_files(config: DecodingConfig) -> Inputs:
+    """The run that is decoded."""
+    if config.simulated is not None:
+        return {}
+    assert config.test is not None
+    if config.test.folder is not None:
+        copy, test = _target(config)
+        return {"decoded run": copy.find(config.subject, test.experiment, test.task)}
+    return bold_files(_dataset(config), [config.subject], [str(config.test.story)])
+
+
+def story_files(config: DecodingConfig) -> Inputs:
+    """The words that were really heard in it."""
+    if config.simulated is not None:
+        return {}
+    assert config.test is not None
+    if config.test.folder is not None:
+        copy, test = _target(config)
+        return {"decoded story": copy.transcript_file(test.experiment, test.task)}
+    return words_of(_dataset(config), [str(config.test.story)])
+
+
+def judged_files(config: DecodingConfig) -> Inputs:
+    """Which part of the run is judged."""
+    return {} if config.test is None or config.test.segments is None else {"segments": Path(config.test.segments)}
+
+
 # ---------------------------------------------------------------- measured
 
 
@@ -139,6 +186,15 @@ def _training(
 ) -> tuple[list[BoldRun], list[Transcript], tuple[str, ...]]:
     """Training runs and stories; asking for one with the words that are decoded is refused, "all" leaves it out."""
     from neurolm.decoding.tang2023 import training_data
+
+    names, others = _training_stories(config, dataset, decoded, heard)
+    data = training_data(dataset, config.subject, set(dataset.stories(config.subject)) - set(names))
+    told = f"Left out of training: {', '.join(others)}, which holds the words of {decoded!r}."
+    return [_prepared(run) for run in data.runs], data.stories, (told,) if others else ()
+
+
+def _training_stories(config: DecodingConfig, dataset: Any, decoded: str, heard: Transcript) -> tuple[list[str], list[str]]:
+    """Stories to learn from, and those left out because they hold the words that are decoded."""
     from neurolm.stimuli.repeats import SAME_STORY, shared_words
 
     training = config.training
@@ -152,11 +208,15 @@ def _training(
     if training.stories != "all" and same:
         got = ", ".join(name if name == decoded else f"{name}, which has the words of {decoded}" for name in same)
         raise bad("training.stories", "not hold the decoded story", got, "Leave it out: it is what is decoded.")
-    left_out = set(there) - set(wanted) if training.stories != "all" else {*training.leave_out, decoded}
-    data = training_data(dataset, config.subject, left_out | set(same))
-    others = [name for name in same if name != decoded]
-    told = f"Left out of training: {', '.join(others)}, which holds the words of {decoded!r}."
-    return [_prepared(run) for run in data.runs], data.stories, (told,) if others else ()
+    return [name for name in there if name in wanted and name not in same], [name for name in same if name != decoded]
+
+
+def _target(config: DecodingConfig) -> tuple[Any, Any]:
+    from neurolm.decoding.tang2023 import Tang2023
+
+    assert config.test is not None
+    assert config.test.folder is not None
+    return Tang2023(config.test.folder), config.test
 
 
 def _prepared(run: BoldRun) -> BoldRun:
@@ -225,6 +285,14 @@ def _simulated_stories(config: DecodingConfig) -> tuple[list[Transcript], tuple[
         note += " The Moth stories are not in NEUROLM_DATA: the listener hears parts of a story that comes with neurolm."
     lengths = [simulated.training_s] * (len(stories) - 1) + [simulated.test_s]
     return [_first_seconds(story, seconds) for story, seconds in zip(stories, lengths)], (note,)
+
+
+def _simulated_files(config: DecodingConfig) -> Inputs:
+    """TextGrids of the Moth stories where they are; else what comes with neurolm."""
+    simulated, place = config.simulated, os.environ.get("NEUROLM_DATA")
+    assert simulated is not None
+    paths = [Path(place or "") / MOTH / f"{name}.TextGrid" for name in (*simulated.training, simulated.test)]
+    return {path.name: path for path in paths if place and path.is_file()}
 
 
 def _parts_of_own_story(n: int) -> list[Transcript]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -13,6 +14,7 @@ import typer
 from neurolm.checks import bad
 from neurolm.cli.features import read_layer, read_manifest
 from neurolm.cli.main import app
+from neurolm.cli.stages import check_before, making
 from neurolm.cli.terminal import progress, say
 from neurolm.locks import exclusive_lock
 from neurolm.storage import write_text
@@ -44,13 +46,18 @@ def encode(
 
     plan = make_plan(with_options(read_config(find_config(config)), device=device, seed=seed))
     chosen = settings(plan)  # what cannot work is refused before anything is read
-    runs = [prepared_runs(plan, story) for story in plan.stories]
-    subjects = {subject: [story[subject] for story in runs] for subject in plan.subjects}
-    if dry_run:
-        _say_sizes(plan, subjects)
-        return
-    with exclusive_lock(plan.output / ".neurolm" / "encode.lock"):  # who comes second finds no half of what the first one keeps
-        _carry_out(plan, chosen, subjects)
+    stage = plan.encode_stage()
+    if not dry_run:
+        read_manifest(plan, plan.stories[0])
+        check_before(stage, "Extract the features again: `neurolm features extract CONFIG`, or `neurolm run CONFIG`.")
+    with nullcontext() if dry_run else making(stage):
+        runs = [prepared_runs(plan, story) for story in plan.stories]
+        subjects = {subject: [story[subject] for story in runs] for subject in plan.subjects}
+        if dry_run:
+            _say_sizes(plan, subjects)
+            return
+        with exclusive_lock(plan.output / ".neurolm" / "encode.lock"):  # the second one finds no half of what the first keeps
+            _carry_out(plan, chosen, subjects)
 
 
 def _carry_out(plan: Plan, chosen: EvaluationSettings, subjects: Mapping[str, Sequence[BoldRun]]) -> None:

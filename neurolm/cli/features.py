@@ -11,6 +11,7 @@ import typer
 from neurolm.checks import check_choice
 from neurolm.cli.main import app
 from neurolm.cli.names import label
+from neurolm.cli.stages import making
 from neurolm.cli.terminal import bytes_text, progress, say, seconds_text
 
 if TYPE_CHECKING:
@@ -37,9 +38,12 @@ def extract(
     from neurolm.cli.plan import make_plan
     from neurolm.cli.run import find_config
     from neurolm.features import plan_extraction
+    from neurolm.lm.pretrained import find_model
     from neurolm.storage import write_json
 
     plan = make_plan(read_config(find_config(config)))
+    find_model(plan.config.features.model)
+    stages = dict(zip(plan.stories, plan.feature_stages(), strict=True))
     stories = {label(name): name for name in plan.stories} | {name: name for name in plan.stories}
     wanted = plan.stories if story is None else [stories[check_choice("--story", story, stories)]]
     with progress("model") as report:
@@ -52,9 +56,9 @@ def extract(
             say(f"{name}: {plan_extraction(states, plan.dataset.transcript(name))}")
             continue
         began = time.monotonic()
-        with progress("features") as report:
+        with making(stages[name]), progress("features") as report:
             by_layer = layer_features(states, plan, name, report)
-        write_json(manifest_path(plan, name), manifest(states, plan, name, by_layer))
+            write_json(manifest_path(plan, name), manifest(states, plan, name, by_layer))
         say(f"{name}: {len(by_layer)} layers of {states.lm.name} in {seconds_text(time.monotonic() - began)}")
 
 
@@ -148,13 +152,23 @@ def read_manifest(plan: Plan, story: str) -> dict[str, Any]:
 
 
 def read_layer(plan: Plan, story: str, layer: int) -> Features:
-    """One layer of one story, as extracted."""
+    """One layer of one story, as extracted from the words that the story has now.
+
+    Raises
+    ------
+    FileError
+        If the features were extracted from other words or times.
+    """
+    from neurolm.checks import bad_file
     from neurolm.features import Features
     from neurolm.storage import read_h5
 
+    transcript, path = plan.dataset.transcript(story), manifest_path(plan, story)
+    if read_manifest(plan, story)["transcript"] != transcript.content_hash():
+        problem = f"holds features of other words, or of other times, than {story!r} has now"
+        raise bad_file(path, problem, "Extract them again: `neurolm features extract CONFIG`, or `neurolm run CONFIG`.")
     name = f"layer_{layer:02d}"
-    arrays, _ = read_h5(manifest_path(plan, story).with_suffix(".h5"), [name])
-    transcript = plan.dataset.transcript(story)
+    arrays, _ = read_h5(path.with_suffix(".h5"), [name])
     return Features(arrays[name], transcript.mid_times, words=transcript.words)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from neurolm import __version__
 from neurolm.checks import InputError, bad
 from neurolm.cli.decode_files import csv_text
+from neurolm.cli.stages import is_current, making
 from neurolm.cli.terminal import progress, say
 from neurolm.storage import write_h5, write_json, write_text
 
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
 def identify_listeners(config: IdentificationConfig, *, dry_run: bool = False) -> None:
     """Carry out a config of an identification."""
     from neurolm.cli.decoding_plan import make_identification_plan
-    from neurolm.decoding.held_out_listeners import identify_held_out
-    from neurolm.encoding import Design
-    from neurolm.report.decoding_figures import identification_ranks
 
     plan = make_identification_plan(config)
     if plan.config.dataset.name != config.dataset.name:
@@ -51,6 +49,21 @@ def identify_listeners(config: IdentificationConfig, *, dry_run: bool = False) -
         say(f"{own.folds} blocks of time held out in turn for every listener, {own.permutations} pairings -> {folder}")
         say("about a second per listener" + (", after the states of every word" if "states" in own.features else ""))
         return
+    (stage,) = plan.stages()
+    if is_current(stage):
+        say("identify: there already, and fits the config")
+        return
+    with making(stage):
+        _carry_out(config, story, runs, folder)
+
+
+def _carry_out(config: IdentificationConfig, story: Transcript, runs: list[BoldRun], folder: Path) -> None:
+    """Predict, compare, write."""
+    from neurolm.decoding.held_out_listeners import identify_held_out
+    from neurolm.encoding import Design
+    from neurolm.report.decoding_figures import identification_ranks
+
+    own = config.identify
     features = word_features(config, story)
     design = Design.from_training([features], [runs[0].tr_times], own.delays)
     X = design.transform(features, runs[0].tr_times)

@@ -6,8 +6,9 @@ import importlib
 from pathlib import Path
 from typing import Any, Protocol
 
-from neurolm.checks import bad_file, nearest
+from neurolm.checks import bad_file, check_file, nearest
 from neurolm.cli.config import read_config_as, read_yaml
+from neurolm.cli.stages import Stage
 
 CLASSES = {
     "encoding": ("neurolm.cli.config", "AnalysisConfig"),
@@ -19,6 +20,7 @@ CLASSES = {
     "training": ("neurolm.training.config", "TrainConfig"),
 }
 KINDS = tuple(CLASSES)
+TRAINING_CONFIG = Path(".neurolm") / "training.json"  # a model's own config.json has its place in the folder
 
 
 class Runnable(Protocol):
@@ -32,6 +34,7 @@ class Runnable(Protocol):
     def output(self) -> Path: ...
     @property
     def result(self) -> Path: ...  # what to look at when it is done
+    def stages(self) -> list[Stage]: ...
     def steps(self) -> list[tuple[str, str, str]]: ...
     def write(self) -> None: ...
 
@@ -76,6 +79,15 @@ def plan_of(path: Path, *, output: Path | None, look: bool = True, **options: An
     from neurolm.cli.plan import make_plan
 
     return config, make_plan(config, output=output)
+
+
+def planned_in(output: Path) -> Runnable:
+    """The plan that a run has laid into its output folder."""
+    from neurolm.cli.analysis_folder import CONFIG, kind_in
+
+    if kind_in(output) in (None, "training") and (output / TRAINING_CONFIG).is_file():
+        return plan_of(output / TRAINING_CONFIG, output=output)[1]
+    return plan_of(check_file(output / CONFIG, "Start a run with `neurolm run CONFIG`."), output=output, look=False)[1]
 
 
 def kind_of(path: Path) -> str:

@@ -7,23 +7,22 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from neurolm import __version__
 from neurolm.checks import bad
+from neurolm.cli.analysis_folder import analysis_folders, own_folder
 from neurolm.cli.config import AnalysisConfig
 from neurolm.cli.data import open_dataset
 from neurolm.cli.names import label
+from neurolm.cli.stage_inputs import Inputs, Reads, dataset_settings, model_inputs, section_files
+from neurolm.cli.stages import Stage
 from neurolm.datasets import Dataset
 from neurolm.storage import write_json
 
-STAGES = {
-    "dataset": ("dataset", "preprocess", "override", "seed"),
-    "features": ("dataset", "features", "device"),
-    "encode": ("dataset", "features", "preprocess", "design", "encode", "seed", "device", "threads"),
-    "report": ("title", "dataset", "features", "preprocess", "design", "encode", "seed"),
-}
+ALIGNMENT = "stimuli/alignment.json"
 
 Settled = TypeVar("Settled", bound=Any)
 
@@ -49,26 +48,102 @@ class Plan:
         """What to look at when it is done."""
         return self.output / "report.html"
 
+    @cached_property
+    def reads(self) -> Reads:
+        return Reads(self.dataset, self.subjects, self.stories)
+
+    def stages(self) -> list[Stage]:
+        """Everything that is made, in order."""
+        features = self.feature_stages()
+        encode = self.encode_stage(features)
+        return [check_stage(self), *features, encode, self.report_stage(encode)]
+
     def steps(self) -> list[tuple[str, str, str]]:
         """(rule, what it makes, what that is) of every step, in order."""
-        steps = [("check", "stimuli/alignment.json", f"words against TRs, {len(self.stories)} stories")]
-        for story in self.stories:
-            words = len(self.dataset.transcript(story))
-            what = f"{self.config.features.model}, {words} words of {story!r}"
-            steps.append(("features", f"features/story-{label(story)}_features.json", what))
-        steps.append(("encode", "encoding/scores.h5", f"{len(self.subjects)} subjects, {self.config.encode.permutations} shifts"))
-        return [*steps, ("report", "report.html", "one HTML file, and one for each subject")]
+        return [(stage.rule, stage.makes[0], stage.what) for stage in self.stages()]
+
+    def feature_stages(self) -> list[Stage]:
+        """One for each story: its words and the language model decide, and no brain."""
+        config = self.config.features
+        return [
+            Stage(
+                name=f"features-{label(story)}",
+                rule="features",
+                folder=self.output,
+                makes=(f"features/story-{label(story)}_features.json", f"features/story-{label(story)}_features.h5"),
+                what=f"{config.model}, {len(self.reads.transcript(story))} words of {story!r}",
+                settings={"features": config.model_dump(mode="json")},
+                inputs=partial(self._read_for_features, story),
+            )
+            for story in self.stories
+        ]
+
+    def _read_for_features(self, story: str) -> Inputs:
+        return {**self.reads.words(story), **model_inputs(self.config.features.model)}
+
+    def encode_stage(self, features: list[Stage] | None = None) -> Stage:
+        """Encoding models of every subject."""
+        config = self.config.model_dump(mode="json")
+        keys = ("preprocess", "design", "encode", "seed", "device", "threads")
+        maps = [f"{who}/func/{who}_desc-{name}_statmap*" for who in ("sub-*",) for name in ("*_stat-[rq]", "found*", "planted*")]
+        return Stage(
+            name="encode",
+            rule="encode",
+            folder=self.output,
+            makes=("encoding/scores.h5", "encoding/scores.tsv", *(f"{who}/{who}_encoding.h5" for who in self._labels())),
+            what=f"{len(self.subjects)} subjects, {self.config.encode.permutations} shifts",
+            settings={**runs_settings(self), **{key: config[key] for key in keys}},
+            inputs=self.reads.everything,
+            after=tuple(self.feature_stages() if features is None else features),
+            owns=("encoding/*", "sub-*/sub-*_encoding.h5", *maps, "group/func/group_desc-*_stat-*_statmap*"),
+        )
+
+    def report_stage(self, encode: Stage | None = None) -> Stage:
+        """The page of all and of each subject."""
+        config = self.config.model_dump(mode="json", exclude={"output", "threads", "device"})
+        return Stage(
+            name="report",
+            rule="report",
+            folder=self.output,
+            makes=("report.html", *(f"{who}.html" for who in self._labels())),
+            what="one HTML file, and one for each subject",
+            settings=config,
+            inputs=lambda: section_files(analysis_folders(self.output)),
+            after=(check_stage(self), encode or self.encode_stage()),
+            owns=("sub-*.html", "sub-*/figures/*"),
+            draws=("figures/*",),
+        )
+
+    def _labels(self) -> list[str]:
+        return [f"sub-{label(subject)}" for subject in self.subjects]
 
     def write(self) -> None:
         """Lay the plan into the output folder; files whose content stands already are not touched."""
-        config = self.config.model_dump(mode="json")
-        write_if_new(self.output / "config.json", config)
-        for stage, keys in STAGES.items():
-            settings = {key: config[key] for key in keys} | {"neurolm": __version__}
-            write_if_new(self.output / ".neurolm" / "stages" / f"{stage}.json", settings)
+        write_if_new(self.output / "config.json", self.config.model_dump(mode="json"))
         names = {"stories": [label(s) for s in self.stories], "subjects": [label(s) for s in self.subjects]}
         write_workflow(self.output, self.config, **names)
         write_if_new(self.output / "dataset_description.json", description(self))
+
+
+def check_stage(plan: Any) -> Stage:
+    """The check of words against BOLD, the same in every analysis of runs and stories."""
+    config = plan.config.model_dump(mode="json")
+    return Stage(
+        name="check",
+        rule="check",
+        folder=plan.output,
+        makes=(ALIGNMENT,),
+        what=f"words against TRs, {len(plan.stories)} stories",
+        settings={**runs_settings(plan), **{key: config[key] for key in ("preprocess", "override", "seed")}},
+        inputs=plan.reads.everything,
+        owns=("figures/alignment_*", "figures/lag_*"),
+    )
+
+
+def runs_settings(plan: Any) -> dict[str, Any]:
+    """Whose runs of which stories are analysed."""
+    section = plan.config.dataset.model_dump(mode="json")
+    return {"dataset": dataset_settings(section), "subjects": list(plan.subjects), "stories": list(plan.stories)}
 
 
 def make_plan(config: AnalysisConfig, *, output: str | Path | None = None) -> Plan:
@@ -91,7 +166,7 @@ def settle(config: Settled, output: str | Path | None) -> tuple[Settled, Dataset
             "fallback": None,
         }
     )
-    folder = Path(output or config.output).resolve()
+    folder = own_folder(Path(output or config.output).resolve(), config.analysis)
     return config.model_copy(update={"dataset": settled, "output": str(folder)}), dataset
 
 
@@ -145,7 +220,7 @@ def _word(text: object) -> str:
 
 
 def write_if_new(path: Path, value: Any) -> None:
-    """Write JSON unless the file says the same already: its time stamp tells Snakemake what changed."""
+    """Write JSON unless the file says the same already."""
     try:
         if json.loads(path.read_text(encoding="utf-8")) == value:
             return

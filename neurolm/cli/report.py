@@ -14,11 +14,14 @@ import numpy as np
 import typer
 
 from neurolm.checks import bad_file
+from neurolm.cli.analysis_folder import analysis_folders
 from neurolm.cli.data import CORTEX
 from neurolm.cli.encode import region_names
 from neurolm.cli.features import read_manifest
 from neurolm.cli.main import app
 from neurolm.cli.recovery import recovery_notes
+from neurolm.cli.stage_inputs import section_files
+from neurolm.cli.stages import Stage, check_before, making
 from neurolm.cli.terminal import progress, say
 from neurolm.storage import file_hash, read_json
 
@@ -66,9 +69,6 @@ def report(
     from neurolm.cli.config import read_config
     from neurolm.cli.plan import make_plan
     from neurolm.cli.run import find_config
-    from neurolm.cli.subject_reports import subject_reports
-    from neurolm.report import write_report
-    from neurolm.report.page_figures import save_page_figures
 
     plan = make_plan(read_config(find_config(config)))
     sources = [plan.output / "stimuli" / "alignment.json", plan.output / "encoding" / "scores.h5"]
@@ -79,8 +79,27 @@ def report(
             raise bad_file(source, "no such file", "Run the analysis first: `neurolm run CONFIG`.")
     if dry_run:
         return
+    stage = _with_beside(plan.report_stage(), beside or [])
+    check_before(stage)
+    with making(stage):
+        _write_pages(plan, [*analysis_folders(plan.output), *(beside or [])])
+
+
+def _with_beside(stage: Stage, beside: list[Path]) -> Stage:
+    """The stage with what other folders hold."""
+    if not beside:
+        return stage
+    settings = {**stage.settings, "beside": [str(folder) for folder in beside]}
+    return replace(stage, settings=settings, inputs=lambda: {**stage.inputs(), **section_files(beside)})
+
+
+def _write_pages(plan: Plan, folders: Sequence[Path]) -> None:
+    """The page of all, and that of each subject."""
+    from neurolm.cli.subject_reports import subject_reports
+    from neurolm.report import write_report
+    from neurolm.report.page_figures import save_page_figures
+
     checks, result = read_results(plan)
-    folders = [plan.output, *(beside or [])]
     whole = with_sections(encoding_report(plan, checks, result), folders, "group")
     say(f"{write_report(whole, plan.output / 'report.html', figures=plan.output / 'figures')}")
     with progress("reports") as shown:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from neurolm.cli.analysis_folder import write_index
 from neurolm.cli.kinds import Runnable, plan_of
+from neurolm.cli.leftovers import earlier_folders, leftovers_text
 from neurolm.cli.main import app
+from neurolm.cli.stages import Judge, Stage, read_record, set_aside_unplanned
 from neurolm.cli.terminal import LINE_EVERY_S, line_text, say, seconds_text
 from neurolm.cli.workflow import WorkflowState, run_workflow, shipped
 
@@ -25,6 +29,7 @@ def run(
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda, instead of the config's.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the config's.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be computed, with sizes; compute nothing.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every input, also those that look unchanged.")] = False,
     list_configs: Annotated[bool, typer.Option("--list", help="List the configs that come with neurolm.")] = False,
 ) -> None:
     """Plan an analysis and carry it out; what is finished already is reused."""
@@ -37,19 +42,47 @@ def run(
     if asked and asked.fallback and plan.config.dataset.name == asked.fallback:
         say(f"NOTE: {asked.name!r} could not be had here. This run analyses SIMULATED data with a planted truth instead;")
         say("      its numbers say nothing about any brain.")
+    stages = plan.stages()
+    reasons = Judge(verify=verify).outdated(stages)
     if dry_run:
-        for rule, makes, what in plan.steps():
-            state = "there already" if (plan.output / makes).exists() else "to make"
-            say(f"{rule:<10}{makes:<54}{state:<15}{what}")
+        for stage in stages:
+            say(stage_line(plan.output, stage, reasons.get(stage.record, "")))
         return
     plan.write()
-    began = time.monotonic()
-    finished = run_workflow(plan.workflow, plan.output, cores=cores, profile=profile, watch=_Screen(plan))
-    if finished.done:
-        say(f"Done in {seconds_text(time.monotonic() - began)}: {', '.join(dict.fromkeys(finished.done))} computed.")
+    set_aside_unplanned(plan.output, stages)
+    if reasons:
+        _carry_out(plan, stages, reasons, cores=cores, profile=profile)
     else:
-        say("Nothing to do: every result is there and fits the config. All of it was reused.")
-    say(f"Result: {plan.result}")
+        say("Nothing to do: every result is there and fits the data and the config. All of it was reused.")
+    index = write_index(plan.output)
+    say(f"Result: {plan.result}" + (f"; all analyses of this folder: {index}" if index else ""))
+
+
+def _carry_out(plan: Runnable, stages: Sequence[Stage], reasons: Mapping[Path, str], *, cores: int, profile: str | None) -> None:
+    """Have Snakemake make what is outdated; say what was computed, and what was left over."""
+    before, began = earlier_folders(plan.output), time.monotonic()
+    make = [stage_path(plan.output, stage) for stage in stages if stage.record in reasons]
+    for stage in stages:
+        if stage.record in reasons and read_record(stage) is not None:
+            say(f"{stage.name}: to be made again, {reasons[stage.record]}")
+    finished = run_workflow(plan.workflow, plan.output, cores=cores, profile=profile, make=make, watch=_Screen(plan))
+    say(f"Done in {seconds_text(time.monotonic() - began)}: {', '.join(dict.fromkeys(finished.done))} computed.")
+    for folder in earlier_folders(plan.output):
+        if folder not in before:
+            names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+            say(f"NOTE: {leftovers_text(folder, names)}")
+
+
+def stage_path(output: Path, stage: Stage) -> str:
+    """The file that stands for a stage, below the output folder."""
+    return str((stage.folder / stage.makes[0]).relative_to(output))
+
+
+def stage_line(output: Path, stage: Stage, reason: str) -> str:
+    """A stage, what it makes, and whether or why it has to be made."""
+    state = "to make" if reason else "there already"
+    why = f" ({reason})" if reason else ""
+    return f"{stage.rule:<10}{stage_path(output, stage):<54}{state:<15}{stage.what}{why}"
 
 
 def find_config(name: str) -> Path:

@@ -7,38 +7,75 @@ from typing import Annotated
 
 import typer
 
-from neurolm.checks import bad
+from neurolm.checks import InputError, bad
+from neurolm.cli.analysis_folder import analysis_folders
+from neurolm.cli.kinds import planned_in
 from neurolm.cli.main import app
 from neurolm.cli.run import beat_text
+from neurolm.cli.stages import Judge
 from neurolm.cli.terminal import say
 from neurolm.cli.workflow import WorkflowState
 from neurolm.locks import is_locked
 
 
 @app.command(epilog="Example: neurolm status derivatives/neurolm")
-def status(output: Annotated[Path, typer.Argument(help="The output folder of a run.")] = Path("derivatives/neurolm")) -> None:
-    """Show what of a run is done, running or failed, with reasons and the time left."""
+def status(
+    output: Annotated[Path, typer.Argument(help="The output folder of a run.")] = Path("derivatives/neurolm"),
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every input, also those that look unchanged.")] = False,
+) -> None:
+    """Show what of a run is done, running, failed or to be made again, with reasons and the time left."""
     home = output / ".neurolm"
     if not home.is_dir():
         raise bad("output", "be the output folder of a run", str(output), "Start one with `neurolm run CONFIG`.")
     free = not is_locked(home / "run.lock")
     say("no run is at work here" if free else "a run is at work here")
     state = WorkflowState.read(home)
+    if free:
+        _say_failures(home, state)
+        _say_results(output, verify)
+    else:
+        _say_progress(state)
+        _say_failures(home, state)
+    for folder in analysis_folders(output.resolve()):
+        if folder not in (output.resolve(), output.resolve().parent):
+            say(f"another analysis is in {folder}: neurolm status {folder}")
+
+
+def _say_progress(state: WorkflowState) -> None:
+    """What a run that is at work has done, does, and has before it."""
     for rule, (n_done, n) in state.counts().items():
         if n_done:
             say(f"done      {rule}" + (f" {n_done} of {n}" if n > 1 else ""))
     for beat in state.beats:
         say(f"running   {beat_text(beat)}")
+    for rule, (n_done, n) in state.counts().items():
+        n_started = 0 if rule in state.failed else min(n - n_done, state.started.count(rule) - n_done)
+        if n_started > 0 and not state.beats:
+            say(f"started   {rule}: no progress told yet, or in the cluster's queue")
+        if n - n_done - n_started > 0 and rule not in state.failed:
+            say(f"waiting   {rule}" + (f" x {n - n_done - n_started}" if n > 1 else ""))
+    if not state.planned:
+        say("nothing is planned yet")
+
+
+def _say_failures(home: Path, state: WorkflowState) -> None:
     for rule in state.failed:
         say(f"failed    {rule}")
     errors = home / "errors.txt"
     for message in errors.read_text(encoding="utf-8").splitlines() if state.failed and errors.exists() else []:
         say(f"          {message}")
-    for rule, (n_done, n) in state.counts().items():
-        n_started = 0 if free or rule in state.failed else min(n - n_done, state.started.count(rule) - n_done)
-        if n_started > 0 and not state.beats:
-            say(f"started   {rule}: no progress told yet, or in the cluster's queue")
-        if n - n_done - n_started > 0 and rule not in state.failed:
-            say(f"waiting   {rule}" + (f" x {n - n_done - n_started}" if n > 1 else ""))
-    if not state.planned and not state.failed:
-        say("every result is there and fits the config")
+
+
+def _say_results(output: Path, verify: bool) -> None:
+    """Which results are there and belong to the data and the config as they are, and which have to be made."""
+    try:
+        stages = planned_in(output).stages()
+        reasons = Judge(verify=verify).outdated(stages)
+    except InputError as error:
+        say(f"unknown   whether results belong to their data: {error}")
+        return
+    for stage in stages:
+        reason = reasons.get(stage.record)
+        say(f"to make   {stage.name} ({reason})" if reason else f"done      {stage.name}")
+    if not reasons:
+        say("every result is there and fits the data and the config")

@@ -11,6 +11,8 @@ import typer
 from neurolm.checks import InputError, bad
 from neurolm.cli.main import app
 from neurolm.cli.names import label
+from neurolm.cli.plan import ALIGNMENT, check_stage
+from neurolm.cli.stages import is_current, making
 from neurolm.cli.terminal import progress, say
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
     from neurolm.cli.timescales_plan import TimescalesPlan
     from neurolm.datasets.alignment_check import AlignmentCheck
     from neurolm.stimuli import Mismatch
-
-ALIGNMENT = "stimuli/alignment.json"
 
 stimuli = typer.Typer(help="Read transcripts; check that words and BOLD belong together.", no_args_is_help=True)
 app.add_typer(stimuli, name="stimuli")
@@ -68,8 +68,10 @@ def check(
     from neurolm.cli.run import find_config
 
     path = find_config(config)
-    of_timescales = kind_of(path) in ("timescales", "contrast")
-    plan: Any = plan_of(path, output=None)[1] if of_timescales else make_plan(read_config(path))
+    kind = kind_of(path)
+    plan: Any = make_plan(read_config(path)) if kind == "encoding" else plan_of(path, output=None, look=False)[1]
+    if kind == "comparison":
+        plan = plan.checked()
     if dry_run:
         say(f"{len(plan.stories)} stories, {len(plan.subjects)} subjects -> {plan.output / ALIGNMENT}")
         return
@@ -81,22 +83,22 @@ def check_plan(plan: Plan | TimescalesPlan) -> None:
     from neurolm.storage import write_json
 
     checks = []
-    with progress("check") as report:
-        for i, story in enumerate(plan.stories):
-            checks.append(_check_story(plan, story))
-            report(i + 1, len(plan.stories), "stories", story)
-    _draw(plan, checks)
-    _stop_on_failures(plan.config, checks)
-    write_json(plan.output / ALIGNMENT, [asdict(c) for c in checks])
+    with making(check_stage(plan)):
+        with progress("check") as report:
+            for i, story in enumerate(plan.stories):
+                checks.append(_check_story(plan, story))
+                report(i + 1, len(plan.stories), "stories", story)
+        _draw(plan, checks)
+        _stop_on_failures(plan.config, checks)
+        write_json(plan.output / ALIGNMENT, [asdict(c) for c in checks])
     failed = list(dict.fromkeys(finding.name for check in checks for finding in check.failed))
     said = f"Going on in spite of {', '.join(failed)}" if failed else "Words and BOLD fit"
     say(f"{said}: {plan.output / ALIGNMENT}")
 
 
 def is_checked(plan: Plan | TimescalesPlan) -> bool:
-    """Whether the check stands, and is no older than the settings that it depends on."""
-    found, settings = plan.output / ALIGNMENT, plan.output / ".neurolm" / "stages" / "dataset.json"
-    return found.is_file() and settings.is_file() and found.stat().st_mtime >= settings.stat().st_mtime
+    """Whether the check is there and belongs to the words, the BOLD and the settings as they are."""
+    return is_current(check_stage(plan))
 
 
 def prepared_runs(plan: Plan | TimescalesPlan | IdentificationPlan, story: str) -> dict[str, BoldRun]:

@@ -10,6 +10,7 @@ import typer
 
 from neurolm.checks import check_choice
 from neurolm.cli.main import app
+from neurolm.cli.stages import making, set_aside_unplanned
 from neurolm.cli.terminal import progress, say, seconds_text
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def map_(
 ) -> None:
     """Estimate windows: maps, curves and a page. What stands already and fits the config is reused."""
     from neurolm.cli.stimuli import check_plan, is_checked
-    from neurolm.cli.timescales_files import is_made, write_isc, write_page, write_windows
+    from neurolm.cli.timescales_files import is_made, write_isc, write_page_stage, write_windows
     from neurolm.cli.timescales_plan import check_asked
 
     plan = _plan(config, output, device, seed)
@@ -47,6 +48,7 @@ def map_(
         _say_sizes(plan, asked)
         return
     plan.write()
+    set_aside_unplanned(plan.output, plan.stages())
     if not is_checked(plan):
         check_plan(plan)
     bench = None
@@ -55,7 +57,7 @@ def map_(
             say(f"{name:<10} there already, made with these settings")
             continue
         began = time.monotonic()
-        with progress(name) as report:
+        with making(plan.estimator_stage(name)), progress(name) as report:
             if name == "isc":
                 write_isc(plan, report)
             else:
@@ -66,20 +68,20 @@ def map_(
                 write_windows(plan, bench, name, report)
         say(f"{name:<10} {seconds_text(time.monotonic() - began)}")
     if page:
-        say(f"Report: {write_page(plan)}")
+        say(f"Report: {write_page_stage(plan)}")
 
 
 @timescales.command(epilog="Example: neurolm timescales report configs/timescales_alice.yaml")
 def report(config: ConfigPath, output: Output = None, dry_run: DryRun = False) -> None:
     """Write maps' figures and the page again, from results that are there."""
-    from neurolm.cli.timescales_files import result_files, write_page
+    from neurolm.cli.timescales_files import result_files, write_page_stage
 
     plan = _plan(config, output, None, None)
     if dry_run:
         for path in result_files(plan):
             say(f"{path}")
         return
-    say(f"Report: {write_page(plan)}")
+    say(f"Report: {write_page_stage(plan)}")
 
 
 @timescales.command(epilog="Example: neurolm timescales contrast configs/contrast_alice.yaml --dry-run")
@@ -110,10 +112,12 @@ def contrast(
         check_plan(plan)
     if is_made(plan):
         say("contrast  there already, made with these settings")
-    else:
+        say(f"Report: {plan.output / 'report.html'}")
+        return
+    with making(plan.stages()[-1]):
         with progress("contrast") as report_to:
             run_contrast(plan, report_to)
-    say(f"Report: {write_contrast_page(plan)}")
+        say(f"Report: {write_contrast_page(plan)}")
 
 
 def _plan(config: str, output: Path | None, device: str | None, seed: int | None) -> TimescalesPlan:
@@ -134,7 +138,8 @@ def _made(settings: Any, output: Path | None, device: str | None, seed: int | No
 
 
 def _say_check(plan: TimescalesPlan) -> None:
-    from neurolm.cli.stimuli import ALIGNMENT, is_checked
+    from neurolm.cli.plan import ALIGNMENT
+    from neurolm.cli.stimuli import is_checked
 
     say(f"{'check':<10}{'there already' if is_checked(plan) else 'to make':<15}words against BOLD -> {ALIGNMENT}")
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neurolm.checks import FileError, bad
+from neurolm.checks import bad
+from neurolm.cli.stages import is_current
 from neurolm.cli.timescales_estimators import Bench
 from neurolm.cli.timescales_plan import TimescalesPlan, Who, fit_settings
 from neurolm.cli.voxel_map_files import write_voxel_map
@@ -49,12 +50,8 @@ def mark_path(plan: TimescalesPlan) -> Path:
 
 
 def is_made(plan: TimescalesPlan) -> bool:
-    """Whether the contrast is finished with the settings of the plan."""
-    try:
-        mark = read_json(mark_path(plan))
-        return mark["settings"] == plan.settings_of("contrast") and all((plan.output / file).is_file() for file in mark["files"])
-    except (FileError, KeyError, TypeError):
-        return False
+    """Whether the contrast is finished, and its results belong to the data and settings as they are."""
+    return is_current(plan.stages()[-1])
 
 
 def choose_items(bench: Bench, report: Progress) -> Stimuli:

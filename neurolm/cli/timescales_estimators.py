@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from neurolm.checks import bad
-from neurolm.cli.timescales_plan import TimescalesPlan, Who, fit_settings, listeners, perturbed_stories
+from neurolm.cli.timescales_plan import IN_SILICO, TimescalesPlan, Who, fit_settings, listeners, perturbed_stories
 from neurolm.progress import Progress
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from neurolm.timescales import EncodingResponder, FitSettings, ForecastGain, RememberedFeatures, WindowResult
 
     Run = Callable[["Bench", Sequence[BoldRun], FitSettings, Progress], WindowResult]
-
-IN_SILICO = ("scramble", "swap", "switch")
 
 
 class Bench:

@@ -11,13 +11,15 @@ figures/, report.html
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurolm import __version__
-from neurolm.checks import FileError, bad_file
-from neurolm.cli.stimuli import ALIGNMENT
-from neurolm.cli.timescales_plan import TimescalesPlan, listeners, stacked_listeners
+from neurolm.checks import bad_file
+from neurolm.cli.plan import ALIGNMENT
+from neurolm.cli.stages import is_current, making
+from neurolm.cli.timescales_plan import IN_SILICO, TimescalesPlan, listeners, stacked_listeners
 from neurolm.cli.voxel_map_files import write_voxel_map
 from neurolm.storage import read_json, write_json, write_text
 
@@ -32,12 +34,8 @@ def mark_path(plan: TimescalesPlan, name: str) -> Path:
 
 
 def is_made(plan: TimescalesPlan, name: str) -> bool:
-    """Whether an estimator is finished, with the settings of the plan and every file in its place."""
-    try:
-        mark = read_json(mark_path(plan, name))
-        return mark["settings"] == plan.settings_of(name) and all((plan.output / file).is_file() for file in mark["files"])
-    except (FileError, KeyError, TypeError):
-        return False
+    """Whether an estimator is finished, and its results belong to the data and settings as they are."""
+    return is_current(plan.estimator_stage(name))
 
 
 def result_files(plan: TimescalesPlan) -> list[Path]:
@@ -48,7 +46,7 @@ def result_files(plan: TimescalesPlan) -> list[Path]:
 
 def write_windows(plan: TimescalesPlan, bench: Bench, name: str, report: Progress) -> None:
     """Estimate, save and map one estimator for everyone."""
-    from neurolm.cli.timescales_estimators import IN_SILICO, estimate, own_windows
+    from neurolm.cli.timescales_estimators import estimate, own_windows
     from neurolm.timescales import save_windows
 
     settings = plan.settings_of(name)
@@ -106,6 +104,13 @@ def write_page(plan: TimescalesPlan) -> Path:
     for name, picture in pictures.items():
         picture.save(plan.output / "figures", name)
     return page.write(plan.output / "report.html")
+
+
+def write_page_stage(plan: TimescalesPlan) -> Path:
+    """The page, and its record where every estimator of the config is finished."""
+    stages = [plan.estimator_stage(name) for name in plan.config.estimators]
+    with making(plan.page_stage(stages)) if all(map(is_current, stages)) else contextlib.nullcontext():
+        return write_page(plan)
 
 
 def alignment_fact(plan: TimescalesPlan) -> str:

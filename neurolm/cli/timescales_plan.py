@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,9 @@ from neurolm import __version__
 from neurolm.checks import InputError, bad
 from neurolm.cli.data import open_dataset
 from neurolm.cli.names import label
-from neurolm.cli.plan import STAGES, chosen, description, settle, write_if_new, write_workflow
+from neurolm.cli.plan import check_stage, chosen, description, runs_settings, settle, write_if_new, write_workflow
+from neurolm.cli.stage_inputs import Inputs, Reads, dataset_settings, model_inputs
+from neurolm.cli.stages import Stage
 from neurolm.cli.timescales_config import ContrastConfig, FitConfig, TimescalesConfig
 from neurolm.datasets import Dataset
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from neurolm.timescales import FitSettings
 
 GROUP = "group"
+IN_SILICO = ("scramble", "swap", "switch")
 CONTRAST = ("names", "items", "sentences", "permutations", "story_bootstrap", "block_trs")
 COMMON = ("dataset", "features", "preprocess", "fit", "seed")  # settings that every result depends on
 
@@ -42,16 +46,81 @@ class TimescalesPlan:
     def transcripts(self) -> list[Transcript]:
         return [self.dataset.transcript(story) for story in self.stories]
 
+    @cached_property
+    def reads(self) -> Reads:
+        return Reads(self.dataset, self.subjects, self.stories)
+
+    def stages(self) -> list[Stage]:
+        """Everything that is made, in order."""
+        check = check_stage(self)
+        if self.workflow == "contrast":
+            return [check, self._contrast_stage()]
+        made = [self.estimator_stage(name) for name in self.config.estimators]
+        return [check, *made, self.page_stage(made)]
+
     def steps(self) -> list[tuple[str, str, str]]:
         """(rule, what it makes, what that is) of every step, in order."""
-        check = ("check", "stimuli/alignment.json", f"words against TRs, {len(self.stories)} stories")
-        if self.workflow == "contrast":
-            pairs = self.config.items.pairs
-            what = f"{pairs} pairs of items, {self.config.permutations} permutations, one HTML file"
-            return [check, ("contrast", "contrast/contrast.json", what)]
-        who = f"{len(self.subjects)} subjects, {len(self.stories)} stories"
-        made = [("map", f"timescales/{name}.json", f"{name}: {who}") for name in self.config.estimators]
-        return [check, *made, ("report", "report.html", "one HTML file")]
+        return [(stage.rule, stage.makes[0], stage.what) for stage in self.stages()]
+
+    def estimator_stage(self, name: str) -> Stage:
+        """One estimator for everyone."""
+        return Stage(
+            name=name,
+            rule="map",
+            folder=self.output,
+            makes=(f"timescales/{name}.json",),
+            what=f"{name}: {len(self.subjects)} subjects, {len(self.stories)} stories",
+            settings={**runs_settings(self), **self._settings_without_data(name)},
+            inputs=lambda: self._inputs(name),
+            owns=(
+                f"*/*_desc-{name}_timescales.h5",
+                f"*/func/*_desc-{name}_stat-window_statmap*",
+                *(("timescales/isc.csv",) if name == "isc" else ()),
+            ),
+        )
+
+    def page_stage(self, made: list[Stage]) -> Stage:
+        """Figures and the page of the estimators that are finished."""
+        return Stage(
+            name="report",
+            rule="report",
+            folder=self.output,
+            makes=("report.html",),
+            what="one HTML file",
+            settings=self.config.model_dump(mode="json", exclude={"output", "threads", "device"}),
+            after=(check_stage(self), *made),
+            draws=("figures/*",),
+        )
+
+    def _contrast_stage(self) -> Stage:
+        what = f"{self.config.items.pairs} pairs of items, {self.config.permutations} permutations, one HTML file"
+        return Stage(
+            name="contrast",
+            rule="contrast",
+            folder=self.output,
+            makes=("contrast/contrast.json", "report.html"),
+            what=what,
+            settings={**runs_settings(self), **self._settings_without_data("contrast"), "title": self.config.title},
+            inputs=lambda: {**self._inputs("contrast"), **norm_inputs(self.config.items.norms)},
+            after=(check_stage(self),),
+            owns=("contrast/*", "*/*_desc-*_contrast.h5", "*/func/*_desc-*_stat-contrast_statmap*"),
+            draws=("figures/*",),
+        )
+
+    def _settings_without_data(self, part: str) -> dict[str, Any]:
+        settings = {key: value for key, value in self.settings_of(part).items() if key not in ("dataset", "neurolm")}
+        if "in_silico" in settings:
+            settings["in_silico"] = dataset_settings(settings["in_silico"])
+        return {key: value for key, value in settings.items() if part != "isc" or key in ("preprocess", "fit", "seed")}
+
+    def _inputs(self, part: str) -> Inputs:
+        if part == "isc":
+            return self.reads.bold
+        inputs = {**self.reads.everything(), **model_inputs(self.config.features.model)}
+        if part in IN_SILICO:
+            heard = {f"in silico {story.name}": story.content_hash() for story in perturbed_stories(self)}
+            return {**inputs, **heard}
+        return inputs
 
     @property
     def parts(self) -> list[str]:
@@ -65,11 +134,7 @@ class TimescalesPlan:
 
     def write(self) -> None:
         """Lay the plan into the output folder; files whose content stands already are not touched."""
-        config, stages = self.config.model_dump(mode="json"), self.output / ".neurolm" / "stages"
-        write_if_new(self.output / "config.json", config)
-        write_if_new(stages / "dataset.json", {key: config[key] for key in STAGES["dataset"]} | {"neurolm": __version__})
-        for part in self.parts:
-            write_if_new(stages / f"{part}.json", self.settings_of(part))
+        write_if_new(self.output / "config.json", self.config.model_dump(mode="json"))
         write_workflow(self.output, self.config, estimators=self.parts)
         write_if_new(self.output / "dataset_description.json", description(self))
 
@@ -77,9 +142,20 @@ class TimescalesPlan:
         """What the result of one estimator depends on: when this is as before, the result is reused."""
         config = self.config.model_dump(mode="json")
         keys = [*COMMON, *(key for key in (part, "untrained", "untrained_words", "in_silico", *CONTRAST) if key in config)]
-        if part not in ("scramble", "swap", "switch"):
+        if part not in IN_SILICO:
             keys = [key for key in keys if key != "in_silico"]
         return {key: config[key] for key in keys} | {"neurolm": __version__}
+
+
+def norm_inputs(norms: str) -> Inputs:
+    """The table that items come from, the config's own or the one that is found or fetched."""
+    from neurolm.datasets import DatasetNotFound
+    from neurolm.datasets.resources import find_resource
+
+    try:
+        return {"norms": Path(norms) if norms else find_resource("concreteness", download=False)}
+    except DatasetNotFound:
+        return {}
 
 
 def make_timescales_plan(config: TimescalesConfig | ContrastConfig, *, output: str | Path | None = None) -> TimescalesPlan:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurolm import __version__
-from neurolm.checks import FileError, bad
+from neurolm.checks import bad
+from neurolm.cli.stages import Stage, is_current, making
 from neurolm.cli.terminal import progress, say
 from neurolm.cli.timescales import Device, DryRun, timescales
-from neurolm.storage import read_json, write_json, write_text
+from neurolm.storage import content_hash, write_json, write_text
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,17 +55,18 @@ def units(
     ids = torch.from_numpy(held_out[:tokens]).long()
     settings = {"model": lm.weights_hash(), "layer": layer, "group": group, "tokens": len(ids), "bootstrap": bootstrap}
     settings |= {"seed": seed, "neurolm": __version__}
+    stage = Stage("units", "units", output, ("units.json", *FILES), "", settings, lambda: _hashed(train, held_out))
     if dry_run:
         n_groups = -(-lm.config["width"] // group)
         say(f"{lm.name}: {len(ids):,} held-out tokens read {n_groups + 2} times, counts from {len(train):,} tokens -> {output}")
         return
-    if _is_made(output, settings):
+    if is_current(stage):
         say(f"there already, made with these settings -> {output}")
         return
     counts = np.bincount(train, minlength=lm.tokenizer.vocab_size)
-    with progress("units") as report:
+    with making(stage), progress("units") as report:
         told = _analyse(lm, ids, counts, output, layer=layer, group=group, n_bootstrap=bootstrap, seed=seed, report=report)
-    write_json(output / "units.json", {"settings": settings, **told})
+        write_json(output / "units.json", {"settings": settings, **told})
     say(
         f"layer {layer}: median timescale {told['median_timescale']:.1f} tokens, slope of its memory {told['slope']:.2f} -> {output}"
     )
@@ -117,8 +119,6 @@ def _texts(path: Path, tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
     return train, held_out
 
 
-def _is_made(output: Path, settings: dict[str, Any]) -> bool:
-    try:
-        return read_json(output / "units.json")["settings"] == settings and all((output / name).is_file() for name in FILES)
-    except (FileError, KeyError, TypeError):
-        return False
+def _hashed(train: np.ndarray, held_out: np.ndarray) -> dict[str, Path | str]:
+    """The texts that were read, as tokens."""
+    return {"training text": content_hash(train), "held-out text": content_hash(held_out)}

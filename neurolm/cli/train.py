@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from neurolm.checks import InputError, check_choice
 from neurolm.cli.config import read_yaml
 from neurolm.cli.main import app
+from neurolm.cli.stages import making
 from neurolm.cli.terminal import progress, say
 from neurolm.cli.workflow import shipped
 
@@ -31,6 +33,8 @@ def model(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, with sizes.")] = False,
 ) -> None:
     """Train a model; after a kill the same command goes on and ends with the same bytes. Under torchrun, on several processes."""
+    from neurolm.cli.training_plan import Machine, TrainingPlan
+    from neurolm.training.distributed import process_index
     from neurolm.training.recipe import train as train_model
 
     settings = read_train_config(config, seed=seed)
@@ -40,7 +44,8 @@ def model(
         say(f"{settings.name}: {settings.model.kind} {dict(settings.model.settings)}")
         say(f"{settings.trainer.n_steps:,} steps x {batches.batch_size} x {batches.length} = {n_tokens:,} tokens -> {output}")
         return
-    with progress("train") as report:
+    stage = TrainingPlan(settings, output.resolve(), Machine(device)).stages()[0]
+    with making(stage) if process_index() == 0 else nullcontext(), progress("train") as report:
         trained = train_model(settings, output, report, device=device, give_up=give_up)
     if trained is not None:
         say(f"{trained.n_parameters:,} parameters; held-out perplexity {trained.test.per_word:.1f} a word -> {output}")

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,19 @@ from neurolm.storage import read_json, remove_parts, write_json
 
 RUN_ID = "NEUROLM_RUN"
 ERRORS = "NEUROLM_ERRORS"
+MAKE = Path(".neurolm") / "make.json"  # files that the run at work makes, for the workflow
 
 
 def run_workflow(
-    name: str, output: Path, *, cores: int, profile: str | None = None, watch: Callable[[WorkflowState], None]
+    name: str,
+    output: Path,
+    *,
+    cores: int,
+    profile: str | None = None,
+    make: Sequence[str] = (),
+    watch: Callable[[WorkflowState], None],
 ) -> WorkflowState:
-    """Run pipelines/<name>.smk in `output`, calling `watch` twice a second.
+    """Run pipelines/<name>.smk in `output`, calling `watch` twice a second; `make`: files that are made again.
 
     Raises
     ------
@@ -47,10 +54,12 @@ def run_workflow(
         _cancel_jobs(home / "snakemake.log")
         for folder in {output, *(p.parent for p in output.rglob(".*.part"))}:
             remove_parts(folder)
-        return _start(name, output, home, cores, profile, watch)
+        write_json(output / MAKE, {"make": list(make)})
+        command = snakemake_command(name, output, cores=cores, profile=profile, make=make)
+        return _start(command, home, watch)
 
 
-def _start(name: str, output: Path, home: Path, cores: int, profile: str | None, watch: Any) -> WorkflowState:
+def _start(command: Sequence[str], home: Path, watch: Any) -> WorkflowState:
     beats = home / "heartbeats"
     beats.mkdir(parents=True, exist_ok=True)
     for old in beats.glob("*.json"):
@@ -62,7 +71,7 @@ def _start(name: str, output: Path, home: Path, cores: int, profile: str | None,
     environment = os.environ | {RUN_ID: run_id, HEARTBEATS: str(beats), ERRORS: str(errors), "OMP_WAIT_POLICY": "PASSIVE"}
     with open(log, "w") as file:
         process = subprocess.Popen(
-            snakemake_command(name, output, cores=cores, profile=profile),
+            command,
             stdout=file,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -85,16 +94,17 @@ def _start(name: str, output: Path, home: Path, cores: int, profile: str | None,
     return state
 
 
-def snakemake_command(name: str, output: Path, *, cores: int, profile: str | None = None) -> list[str]:
-    """The command line that `neurolm run` gives to Snakemake."""
+def snakemake_command(name: str, output: Path, *, cores: int, profile: str | None = None, make: Sequence[str] = ()) -> list[str]:
+    """The command line that `neurolm run` gives to Snakemake: what is made again is told, time stamps have no say."""
     command = [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(shipped("pipelines") / f"{name}.smk")),
         *("--directory", str(output)),
-        *("--configfile", str(output / ".neurolm" / "plan.json")),
+        *("--configfile", str(output / ".neurolm" / "plan.json"), *([str(output / MAKE)] if make else [])),
         *("--cores", str(cores)),
-        *("--rerun-triggers", "mtime"),
-        *("--rerun-incomplete", "--nolock", "--nocolor"),
+        *("--rerun-triggers", "software-env"),  # which never changes here
+        *("--ignore-incomplete", "--nolock", "--nocolor"),
+        *(("--forcerun", *make) if make else ()),
     ]
     if profile is None:
         return [*command, "--resources", "gpu=1"]  # steps that ask for the GPU take it in turn

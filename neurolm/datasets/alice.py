@@ -105,8 +105,13 @@ class Alice:
         """One listener's (362, 6) time courses as published: not detrended, not z-scored."""
         check_choice("story", story, [STORY])
         self._check_subject(subject)
-        path = self._root / "alice_data_shared" / self.radius / f"{subject}-timecourses.txt"
-        return BoldRun(_read_table(path, N_TRS, len(REGIONS)), _tr_times(), Regions(REGIONS), subject, STORY)
+        return BoldRun(
+            _read_table(self._time_courses(subject), N_TRS, len(REGIONS)), _tr_times(), Regions(REGIONS), subject, STORY
+        )
+
+    def files(self, story: str = STORY, subject: str | None = None) -> list[Path]:
+        """The TextGrid, or a subject's table of time courses."""
+        return [self._root / TEXTGRID if subject is None else self._time_courses(subject)]
 
     def mean_listener(self, detrend_degree: int = 6) -> BoldRun:
         """The mean over listeners of each one's run, detrended (Legendre, 6 by default) and z-scored."""
@@ -139,6 +144,9 @@ class Alice:
         missing = [Finding("problem", "is missing", path) for path in registry if not inside(self._root, path).exists()]
         notes = [Finding("note", fact) for fact in INFO.facts]
         return [*check_files(registry, self._root, progress), *missing, *_try_to_read(self), *notes]
+
+    def _time_courses(self, subject: str) -> Path:
+        return self._root / "alice_data_shared" / self.radius / f"{subject}-timecourses.txt"
 
     def _check_subject(self, subject: str) -> None:
         if subject in EMPTY_SUBJECTS:

@@ -23,7 +23,7 @@ from neurolm.brain import (
     read_surface_bold,
     regress_out,
 )
-from neurolm.brain.confounds import non_steady_volumes
+from neurolm.brain.confounds import confounds_file, non_steady_volumes
 from neurolm.brain.images import check_grid
 from neurolm.brain.preprocess import trim_run
 from neurolm.brain.space import MESH_VERTICES, Surface
@@ -31,7 +31,7 @@ from neurolm.checks import FileError, InputError, bad, bad_file, check_choice
 from neurolm.datasets.bids_files import FORMATS, BidsFile, Form, find_files, preprocessed_runs
 from neurolm.datasets.bids_inheritance import MetadataTree, events_file
 from neurolm.datasets.bids_stories import StoryRun, other_recordings, refuse, story_runs
-from neurolm.datasets.bids_times import run_tr, start_time
+from neurolm.datasets.bids_times import run_tr, sidecars, start_time
 from neurolm.datasets.dataset import DatasetInfo, DatasetNotFound, Finding
 from neurolm.progress import Progress, silent
 from neurolm.stimuli import Mismatch, Transcript, mark_sentences, read_transcript
@@ -40,6 +40,7 @@ from neurolm.storage import read_json
 
 MASKS = ("common", "subject")
 NON_STEADY = ("drop", "keep")
+CONFOUNDS = ("timeseries", "regressors", "mixing", "AROMAnoiseICs")  # suffixes of the tables, and of their sidecars
 SMALL_COMMON_MASK = 0.8  # of the median subject's: below it some subject's mask is odd
 
 INFO = DatasetInfo(
@@ -153,7 +154,8 @@ class Bids:
         self.words = Path(words) if words is not None else self._root / "stimuli"
         if words is not None and not self.words.is_dir():
             raise bad_file(words, "no such folder", "Name the folder that holds <story>.TextGrid, .tsv, .csv or .json.")
-        self._runs = preprocessed_runs(find_files(self._preprocessed), self._preprocessed, self.form)
+        self._files = find_files(self._preprocessed)
+        self._runs = preprocessed_runs(self._files, self._preprocessed, self.form)
         self._derived, self._raw = MetadataTree(self._preprocessed), MetadataTree(self._root)
 
     @cached_property
@@ -251,6 +253,49 @@ class Bids:
         _check_rows(images[0].path, n_trs, len(flagged))
         return flagged
 
+    def files(self, story: str, subject: str | None = None) -> list[Path]:
+        """The words with the plain text beside them; or a subject's images, sidecars, masks, events and confounds."""
+        words = self._files_of_words(story)
+        if subject is None:
+            return words
+        images, run = self._images(subject, story), self._heard[subject, story]
+        files = [image.path for image in images]
+        files += sidecars(images, self._derived, self._raw)
+        if len(images) == 1 and images[0].extension != ".dtseries.nii":
+            files += self._files_of_mask(subject)
+        if self.onset_s is None:
+            files += [*([] if run.events is None else [run.events.path]), *words]
+        table = confounds_file(images[0].path)
+        files += [] if table is None else [table]
+        if self.confounds:
+            files += [file.path for file in self._confounds.get((subject, run.run), [])]
+        return list(dict.fromkeys(files))
+
+    def _files_of_words(self, story: str) -> list[Path]:
+        check_choice("story", story, self.stories())
+        words = self._run_of(story).words_file()
+        if words is not None:
+            return [path for path in (words, words.with_suffix(".txt")) if path.is_file()]
+        return [one.events.path for one in self._all_runs_of(story) if one.events is not None][:1]
+
+    def _files_of_mask(self, subject: str) -> list[Path]:
+        if self.mask in MASKS:
+            return self._every_mask if self.mask == "common" else self._mask_files(subject)
+        return [self._named_mask_file]
+
+    @cached_property
+    def _confounds(self) -> dict[tuple[str, str], list[BidsFile]]:
+        """Whatever fMRIPrep left beside each run that nilearn may take confounds from."""
+        tables: dict[tuple[str, str], list[BidsFile]] = {}
+        for file in self._files:
+            if file.suffix in CONFOUNDS:
+                tables.setdefault((file.subject, file.run), []).append(file)
+        return tables
+
+    @cached_property
+    def _every_mask(self) -> list[Path]:
+        return [file for subject in self.subjects() for file in self._mask_files(subject)]
+
     def check(self, progress: Progress = silent) -> list[Finding]:
         """Read every transcript and every run that is here; one problem for each that cannot be used."""
         findings = []
@@ -328,15 +373,18 @@ class Bids:
             return self._common_mask
         return self._subject_mask(subject) if self.mask == "subject" else self._named_mask
 
+    @property
+    def _named_mask_file(self) -> Path:
+        path = Path(self.mask)
+        return path if os.path.lexists(path) else self._root / path
+
     @cached_property
     def _named_mask(self) -> VolumeMask:
-        path = Path(self.mask)
-        return read_mask(path if os.path.lexists(path) else self._root / path, self.space)
+        return read_mask(self._named_mask_file, self.space)
 
     @cached_property
     def _common_mask(self) -> VolumeMask:
-        paths = [file for s in self.subjects() for file in self._mask_files(s)]
-        return _intersection(paths, self._preprocessed, self.space)
+        return _intersection(self._every_mask, self._preprocessed, self.space)
 
     def _subject_mask(self, subject: str) -> VolumeMask:
         return _intersection(self._mask_files(subject), self._preprocessed, self.space)

@@ -36,8 +36,7 @@ def run_tr(images: Sequence[BidsFile], preprocessed: MetadataTree, raw: Metadata
     """
     if named is not None:
         return named
-    levels = [*_own_levels(images, preprocessed), *raw.levels(images[0], "bold", ".json")]
-    sidecar = _said(levels, "RepetitionTime", SHORTEST_TR_S, LONGEST_TR_S)
+    sidecar = _said(_all_levels(images, preprocessed, raw), "RepetitionTime", SHORTEST_TR_S, LONGEST_TR_S)
     header = _said_by_header(images[0], is_needed=sidecar is None)
     if sidecar is None and header is None:
         hint = "Put RepetitionTime into its JSON, or set the option tr."
@@ -56,6 +55,15 @@ def start_time(images: Sequence[BidsFile], preprocessed: MetadataTree, tr: float
     """
     said = _said(_own_levels(images, preprocessed), "StartTime", 0, LATEST_START_S)
     return 0.0 if said is None else said[1] - tr / 2
+
+
+def sidecars(images: Sequence[BidsFile], preprocessed: MetadataTree, raw: MetadataTree) -> list[Path]:
+    """Every JSON file that may say something of a run, nearest first."""
+    return list(dict.fromkeys(file.path for level in _all_levels(images, preprocessed, raw) for file in level))
+
+
+def _all_levels(images: Sequence[BidsFile], preprocessed: MetadataTree, raw: MetadataTree) -> list[Level]:
+    return [*_own_levels(images, preprocessed), *raw.levels(images[0], "bold", ".json")]
 
 
 def _own_levels(images: Sequence[BidsFile], preprocessed: MetadataTree) -> list[Level]:

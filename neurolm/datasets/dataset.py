@@ -107,6 +107,13 @@ class Dataset(Protocol):
         """What was measured, as published: preprocessing is the caller's explicit step."""
         ...
 
+    def files(self, story: str, subject: str | None = None) -> list[Path]:
+        """Every file that `transcript(story)` reads, or `bold(subject, story)` where a subject is named.
+
+        Results are made again when the content of one of them changes. None for what is made in memory.
+        """
+        ...
+
     def check(self, progress: Progress = silent) -> list[Finding]:
         """Read the local copy and say what is there, what is known, and what is wrong."""
         ...

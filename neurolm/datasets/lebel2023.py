@@ -90,6 +90,12 @@ class Lebel2023:
         """One listener's responses to one story, (n_trs, n_voxels) float32; the mean over repeats for the test story."""
         return self._run(subject, story, self._read(subject, story, "data", 2))
 
+    def files(self, story: str, subject: str | None = None) -> list[Path]:
+        """The TextGrid; or a subject's matrix, the lengths of the stories, and the mask that places the voxels."""
+        if subject is None:
+            return [self._grid(story)]
+        return [self._matrix(subject, story), self._derivative / "respdict.json", *self._masks(subject)[:1]]
+
     def repeats(self, subject: str, story: str = TEST_STORY) -> list[BoldRun]:
         """Every repeat of the test story, for noise ceilings."""
         return [self._run(subject, story, data) for data in self._read(subject, story, "individual_repeats", 3)]
@@ -114,6 +120,10 @@ class Lebel2023:
     def _matrices(self, subject: str) -> list[Path]:
         # a clone without its contents holds links that lead nowhere
         return [path for path in (self._derivative / "preprocessed_data").glob(f"{subject}/*.hf5") if path.is_file()]
+
+    def _masks(self, subject: str) -> list[Path]:
+        masks = sorted((self._derivative / "pycortex-db" / subject / "transforms").glob("*/mask_thick.nii.gz"))
+        return [path for path in masks if path.is_file()]
 
     def _matrix(self, subject: str, story: str) -> Path:
         check_choice("subject", subject, self.subjects())
@@ -173,8 +183,7 @@ class Lebel2023:
 
     def _space(self, subject: str, n_voxels: int) -> tuple[Space, np.ndarray | None]:
         """The voxels' places, and the order that brings pycortex's columns (z, y, x) into that of a VolumeMask (x, y, z)."""
-        masks = sorted((self._derivative / "pycortex-db" / subject / "transforms").glob("*/mask_thick.nii.gz"))
-        masks = [path for path in masks if path.is_file()]
+        masks = self._masks(subject)
         if not masks:
             return Unplaced(f"lebel2023 {subject}", n_voxels), None
         space = read_mask(masks[0], "native")

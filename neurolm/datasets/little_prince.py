@@ -101,6 +101,14 @@ class LittlePrince:
         self._check_volumes(path, number, run.n_trs)
         return run
 
+    def files(self, story: str, subject: str | None = None) -> list[Path]:
+        """The TextGrid; or a subject's image and the mask."""
+        number = self._number(story)
+        if subject is None:
+            return [self._grid(number)]
+        check_choice("subject", subject, self.subjects())
+        return [self._images(f"sub-{subject}")[number - 1], *([] if self._mask is None else [Path(self._mask)])]
+
     def check(self, progress: Progress = silent) -> list[Finding]:
         """Compare the files that are here with the published ones, and the runs with the lengths of their sections."""
         registry = read_registry("little_prince")

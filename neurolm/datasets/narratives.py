@@ -116,10 +116,7 @@ class Narratives:
 
     def transcript(self, story: str) -> Transcript:
         """Words as written, with times from the start of the audio file; untimed words are left out and counted."""
-        check_choice("story", story, self.stories())
-        nested = self._words / story / "align.csv"
-        transcript = read_events(nested if nested.is_file() else self._words / f"{story}_align.csv")
-        return replace(transcript, name=story)
+        return replace(read_events(self._aligned(story)), name=story)
 
     def runs(self, subject: str, story: str) -> list[str]:
         """The scans in which a listener heard a story, as "sub-001_task-pieman_run-1"."""
@@ -130,20 +127,19 @@ class Narratives:
 
         Row times are times of the story's audio: negative before it began.
         """
-        scans = self._scans(subject, story)
-        if run is not None:
-            check_choice("run", run, [scan.stem for scan in scans])
-        elif len(scans) > 1:
-            listed = ", ".join(scan.stem for scan in scans)
-            raise bad("run", f"be named, because sub-{subject} heard {story} more than once", None, f"Choose one of {listed}.")
-        scan = next(s for s in scans if run in (None, s.stem))
-        images = self._root / "derivatives" / "fmriprep" / f"sub-{subject}" / "func"
-        first = -scan.audio_start
+        scan = self._scan(subject, story, run)
+        images, first = self._images(subject, scan), -scan.audio_start
         if self._mask is not None:
-            path = images / f"{scan.stem}_space-{VOLUME}_res-native_desc-preproc_bold.nii.gz"
-            return read_bold(path, read_mask(self._mask, VOLUME), first_tr_s=first, tr=TR, subject=subject, story=story)
-        left, right = (images / f"{scan.stem}_space-{SURFACE}_hemi-{side}.func.gii" for side in "LR")
+            return read_bold(images[0], read_mask(self._mask, VOLUME), first_tr_s=first, tr=TR, subject=subject, story=story)
+        left, right = images
         return read_surface_bold(left, right, SURFACE, first_tr_s=first, tr=TR, subject=subject, story=story)
+
+    def files(self, story: str, subject: str | None = None) -> list[Path]:
+        """The alignment; or a subject's images, the mask, and the events.tsv files that say in which scan the story was."""
+        if subject is None:
+            return [self._aligned(story)]
+        mask = [] if self._mask is None else [Path(self._mask)]
+        return [*self._images(subject, self._scan(subject, story, None)), *mask, *self._event_files(f"sub-{subject}")]
 
     def check(self, progress: Progress = silent) -> list[Finding]:
         """Compare events and alignments with the published ones, and read every events.tsv and transcript that is here."""
@@ -162,6 +158,28 @@ class Narratives:
         findings.append(Finding(level, f"words of {len(self.stories())} stories are here", str(self._words)))
         findings.append(Finding("note", f"responses of {len(self.subjects())} listeners are here"))
         return findings + [Finding("note", fact) for fact in INFO.facts]
+
+    def _aligned(self, story: str) -> Path:
+        check_choice("story", story, self.stories())
+        nested = self._words / story / "align.csv"
+        return nested if nested.is_file() else self._words / f"{story}_align.csv"
+
+    def _scan(self, subject: str, story: str, run: str | None) -> Scan:
+        """The scan in which a listener heard a story; `run` names it where there are several."""
+        scans = self._scans(subject, story)
+        if run is not None:
+            check_choice("run", run, [scan.stem for scan in scans])
+        elif len(scans) > 1:
+            listed = ", ".join(scan.stem for scan in scans)
+            raise bad("run", f"be named, because sub-{subject} heard {story} more than once", None, f"Choose one of {listed}.")
+        return next(s for s in scans if run in (None, s.stem))
+
+    def _images(self, subject: str, scan: Scan) -> list[Path]:
+        """The volume where there is a mask, else both hemispheres."""
+        folder = self._root / "derivatives" / "fmriprep" / f"sub-{subject}" / "func"
+        if self._mask is not None:
+            return [folder / f"{scan.stem}_space-{VOLUME}_res-native_desc-preproc_bold.nii.gz"]
+        return [folder / f"{scan.stem}_space-{SURFACE}_hemi-{side}.func.gii" for side in "LR"]
 
     def _event_files(self, subject_folder: str) -> list[Path]:
         return sorted(self._root.glob(f"{subject_folder}/func/*_events.tsv"))

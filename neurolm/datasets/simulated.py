@@ -99,6 +99,10 @@ class Simulated:
         data = np.column_stack([truth.bold[:, number] for truth in self.truth.values()])
         return BoldRun(data, self._tr_times, Regions(REGIONS), subject, story)
 
+    def files(self, story: str = STORY, subject: str | None = None) -> list[Path]:
+        """None: options and the version of neurolm say what it holds."""
+        return []
+
     def mean_listener(self) -> BoldRun:
         """The mean over listeners of each one's z-scored run."""
         return mean_run([zscore_run(self.bold(subject)) for subject in self.subjects()])

@@ -122,10 +122,14 @@ class Tang2023:
 
     def transcript(self, experiment: str, task: str) -> Transcript:
         """The words of a task, in lower case."""
+        story = read_textgrid(self.transcript_file(experiment, task))
+        return story.with_words([word.lower() for word in story.words])
+
+    def transcript_file(self, experiment: str, task: str) -> Path:
+        """The TextGrid of a task."""
         check_choice("experiment", experiment, EXPERIMENTS)
         path = self._derivative / "TextGrids" / experiment / f"{story_of(task)}.TextGrid"
-        story = read_textgrid(check_file(path, "It is part of ds004510: fetch it."))
-        return story.with_words([word.lower() for word in story.words])
+        return check_file(path, "It is part of ds004510: fetch it.")
 
 
 def training_data(dataset: Dataset, subject: str, leave_out: Collection[str] = ("wheretheressmoke",)) -> TrainingData:

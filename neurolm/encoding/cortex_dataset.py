@@ -18,6 +18,7 @@ from neurolm.encoding.cortex_recovery import TIMESCALES_WORDS, open_cortex
 from neurolm.encoding.simulated_cortex import SimulatedCortex
 from neurolm.features import FeatureCache, Features, LMStates
 from neurolm.lm import load
+from neurolm.lm.model_files import model_files
 from neurolm.stimuli import ContextWindow, Transcript
 
 NAME = "simulated_cortex"
@@ -63,16 +64,18 @@ def load_simulated_cortex(
     """
     if stride < 1:
         raise bad("stride", "be a whole number >= 1", stride)
-    return open_cortex(
-        mask or _found("mask", *MASK),
-        textgrids or _found("textgrids", *TEXTGRIDS),
-        norms or _found("norms", *NORMS),
+    places = (mask or _found("mask", *MASK), textgrids or _found("textgrids", *TEXTGRIDS), norms or _found("norms", *NORMS))
+    cortex = open_cortex(
+        *places,
         _States(model, layer, context_tokens),
         stories=list(stories),
         timescales=timescales,
         coarser=lambda space: every(space, stride),
         seed=seed,
     )
+    grids = [Path(places[1]) / f"{story}.TextGrid" for story in stories]
+    cortex.sources = (Path(places[0]), *grids, Path(places[2]), *model_files(model))
+    return cortex
 
 
 def every(space: VolumeMask, stride: int) -> VolumeMask:

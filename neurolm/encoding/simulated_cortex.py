@@ -113,6 +113,7 @@ class SimulatedCortex:
     info = INFO
     is_simulated = True
     folder: Path | None = None
+    sources: tuple[Path, ...] = ()  # files that it was made from, where it was
 
     def __init__(
         self,
@@ -156,6 +157,10 @@ class SimulatedCortex:
         share = self.truth.share.astype(np.float32)
         data = np.sqrt(share) * self.signal(story) + np.sqrt(1 - share) * noise
         return BoldRun(data, times, self.space, subject, story)
+
+    def files(self, story: str, subject: str | None = None) -> list[Path]:
+        """Everything that it was made from: the signal of each story is scaled by that of all."""
+        return list(self.sources)
 
     def signal(self, story: str) -> np.ndarray:
         """(n_trs, n_voxels) float32: what a perfect model predicts, variance 1 over all stories."""

@@ -90,6 +90,11 @@ def read_documents(
     return kept
 
 
+def corpus_files(files: Sequence[str], *, root: str | Path | None = None) -> list[Path]:
+    """The files that patterns name, as `read_documents` takes them, by their names; none is opened."""
+    return [Path(name) for pattern in files for name in _named(pattern, Path(root or ""))[0]]
+
+
 def clean(text: str, form: str = "written") -> str:
     """Text in one of the forms that the module describes."""
     if form == "raw":
@@ -152,7 +157,8 @@ def documents_hash(documents: Sequence[Document]) -> str:
     return content_hash([document.text for document in documents])
 
 
-def _matches(pattern: str, root: Path) -> list[tuple[str, bytes]]:
+def _named(pattern: str, root: Path) -> tuple[list[str], str]:
+    """Files of a pattern, and the pattern of their members where they are archives."""
     filled = os.path.expandvars(pattern)
     if "$" in filled:
         raise bad_file(pattern, "names an environment variable that is not set", "Set it to the folder of your data.")
@@ -160,6 +166,11 @@ def _matches(pattern: str, root: Path) -> list[tuple[str, bytes]]:
     found = sorted(glob.glob(str(root / path)))
     if not found:
         raise bad_file(root / path, "no such file", "Check the path in `files`.")
+    return found, members
+
+
+def _matches(pattern: str, root: Path) -> list[tuple[str, bytes]]:
+    found, members = _named(pattern, root)
     if not members:
         return [(Path(name).stem, Path(name).read_bytes()) for name in found]
     contents = []

@@ -4,7 +4,7 @@
     report = train(config, "models/lstm-small")
 
 The folder then holds the model (`neurolm.lm.load` reads it), `log.jsonl`, `train.json` (the
-configuration), `report.json` and a card, `README.md`; and while training `checkpoint.safetensors`.
+configuration), `corpus.json` (the hash of its text), `report.json` and a card, `README.md`; and while training `checkpoint.safetensors`.
 Started again after it was killed, `train` goes on.
 """
 
@@ -29,7 +29,7 @@ from neurolm.lm.weights import build_model, save_model
 from neurolm.lm.word_tokenizer import WordTokenizer
 from neurolm.locks import exclusive_lock
 from neurolm.progress import Progress, silent
-from neurolm.storage import read_json, write_json, write_text
+from neurolm.storage import content_hash, read_json, write_json, write_text
 from neurolm.training.batches import BatchSource, ContiguousStreams, DocumentStreams, RandomWindows
 from neurolm.training.card import model_card
 from neurolm.training.config import BatchSettings, CorpusSettings, TokenizerSettings, TrainConfig
@@ -100,8 +100,8 @@ def train(
     with process_group(place), exclusive_lock(folder / f".lock{process_index()}", wait=False) as alone:
         if not alone:
             raise bad_file(folder, "another process trains here", "Wait for it, or choose another folder.")
-        _claim(folder, config)
         split = read_split(config.corpus, root)
+        _claim(folder, config, split)
         tokenizer = build_tokenizer(config.tokenizer, split.train)
         shape = {"kind": config.model.kind, "vocab_size": tokenizer.vocab_size, **config.model.settings}
         lm = build_model(shape, tokenizer, seed=config.trainer.seed, name=config.name)
@@ -170,15 +170,20 @@ def kneser_ney_baseline(order: int, split: Split, tokenizer: Tokenizer) -> Perpl
     return model.perplexity(encode_documents(split.test, tokenizer), n_words, n_bytes)
 
 
-def _claim(folder: Path, config: TrainConfig) -> None:
-    """Write the configuration, or make sure that the one that is there says the same run."""
-    path = folder / "train.json"
+def _claim(folder: Path, config: TrainConfig, split: Split) -> None:
+    """Write the configuration, or make sure that the one that is there says the same run, of the same text."""
+    path, hashed = folder / "train.json", folder / "corpus.json"
+    text = {"sha256": content_hash([[part.text for part in parts] for parts in (split.train, split.validation, split.test)])}
     if path.exists() and (folder / CHECKPOINT).exists():
+        if hashed.is_file() and read_json(hashed) != text:
+            advice = f"Train in another folder, or delete {CHECKPOINT} to train on the text as it is now."
+            raise bad_file(path, "is of another run (the text of the corpus changed)", advice)
         before = TrainConfig.from_dict(read_json(path))
         for name in ("corpus", "tokenizer", "model", "batches", "activation", "temporal_activation", "embedding_scale"):
             if getattr(before, name) != getattr(config, name):
                 raise bad_file(path, f"is of another run ({name} differs)", "Train in another folder.")
     if process_index() == 0:
+        write_json(hashed, text)
         write_json(path, config.to_dict())
 
 

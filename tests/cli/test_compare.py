@@ -58,7 +58,7 @@ def compared(tmp_path_factory):
         patch.setenv("NEUROLM_CACHE", str(folder / "cache"))
         _, plan = plan_of(config, output=None)
         plan.write()
-        call("stimuli", "check", plan.output / ".neurolm" / "check.json")
+        call("stimuli", "check", plan.output / "config.json")
         for name in ("AnLSTM", "transformer"):
             call("features", "extract", plan.output / "models" / name / "config.json")
         said = call("compare", plan.output / "config.json")
@@ -119,7 +119,7 @@ def test_the_rules_of_the_workflow_make_what_the_plan_says(compared):
         assert (plan.output / makes).is_file()
     rules = (CONFIGS.parent / "pipelines" / "comparison.smk").read_text()
     for command in (
-        "stimuli check {FOLDER}/.neurolm/check.json",
+        "stimuli check {FOLDER}/config.json",
         "features extract {FOLDER}/models/{{wildcards.model}}/config.json",
         "compare {FOLDER}/config.json",
     ):

@@ -112,7 +112,8 @@ def test_a_workflow_fails_in_words_then_runs_can_be_watched_and_is_reused(kind, 
     assert f"{last} computed" in said
     assert "a run is at work here" in seen
     assert [line for line in seen if line.startswith(("started", "running"))]
-    ended, *lines = status(neurolm_here, out)
+    ended, *lines, every = status(neurolm_here, out)
+    assert every == "every result is there and fits the data and the config"
     assert ended == "no run is at work here"
     assert {line.split()[0] for line in lines} == {"done"}
     assert last in {line.split()[1] for line in lines}
@@ -122,7 +123,7 @@ def test_a_workflow_fails_in_words_then_runs_can_be_watched_and_is_reused(kind, 
     assert code == 0
     assert "Nothing to do" in said
     assert {path: path.read_bytes() for path in before} == before
-    assert status(neurolm_here, out)[1] == "every result is there and fits the config"
+    assert status(neurolm_here, out)[-1] == "every result is there and fits the data and the config"
 
 
 def test_an_identification_whose_data_cannot_be_had_says_that_it_is_simulated(neurolm_here, tmp_path, monkeypatch):
