@@ -31,7 +31,7 @@ class FileError(InputError):
 
 def bad(argument: str, rule: str, got: object, hint: str = "") -> InputError:
     """Word an error: `raise bad("delays", "be >= 0", -1, "Delays are in TRs.")`."""
-    message = f"{argument} must {rule}; got {_short(got)}."
+    message = f"{argument} must {rule}; got {short(got)}."
     return InputError(f"{message} {hint}".rstrip())
 
 
@@ -103,6 +103,7 @@ def check_same_length(first: str, n_first: int, second: str, n_second: int, hint
         raise bad(f"{first} and {second}", "have the same length", f"{n_first} and {n_second}", hint)
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A value as text for a message, cut where it is long."""
     text = value if isinstance(value, str) else repr(value)
     return text if len(text) <= 200 else text[:197] + "..."

@@ -39,6 +39,7 @@ from neurolm.features.norms import Norms
 from neurolm.stimuli import read_textgrid, read_transcript
 from neurolm.storage import read_h5, read_json, write_h5
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* is not UTF-8")
 N_TRS = 6
 AFFINE = np.diag([3.0, 3, 3, 1])
 MASK = np.ones((2, 3, 2), dtype=bool)

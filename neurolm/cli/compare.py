@@ -10,6 +10,7 @@ from neurolm.checks import check_file
 from neurolm.cli.encode import LayerSets, region_names
 from neurolm.cli.features import manifest_path, open_model
 from neurolm.cli.main import app
+from neurolm.cli.preflight import preflight
 from neurolm.cli.stages import check_before, making
 from neurolm.cli.terminal import progress, say
 from neurolm.storage import content_hash, read_json, write_json
@@ -42,10 +43,12 @@ def compare(
     if dry_run:
         for rule, makes, what in plan.steps():
             say(f"{rule:<10}{makes:<60}{what}")
+        preflight(plan, is_dry=True)
         return
     for one in plan.analyses.values():
         for story in one.stories:
             check_file(manifest_path(one, story), "Extract the features first: `neurolm run CONFIG` does it all.")
+    preflight(plan)
     stage = plan.stages()[-1]
     check_before(stage, "Extract the features again: `neurolm run CONFIG` does it all.")
     with making(stage):

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from neurolm.cli.config import (
+    MOST_DRAWS,
     AlphasConfig,
     Analysis,
     AnalysisConfig,
@@ -15,6 +16,7 @@ from neurolm.cli.config import (
     DesignConfig,
     EncodeConfig,
     FeaturesConfig,
+    Layers,
     PreprocessConfig,
     Section,
 )
@@ -27,7 +29,7 @@ class ComparedModel(Section):
     name: str = Field(min_length=1, description="What it is called in table and figure.")
     model: str = Field(description="smollm2-135m, a hub name, neurolm/lstm-small ..., or a folder.")
     optional: bool = Field(False, description="Leave it out, and say so, where it cannot be had.")
-    layers: Literal["all"] | list[int] = Field("all", description="Hidden layers to choose from; 0 is the embeddings.")
+    layers: Literal["all"] | Layers = Field("all", description="Hidden layers to choose from; 0 is the embeddings.")
     context: ContextConfig | None = Field(None, description="Instead of the context that all models get.")
 
 
@@ -48,7 +50,7 @@ class ScoringConfig(Section):
     folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
     inner_folds: int = Field(5, ge=2, description="Blocks within the training part: they choose penalty and layer.")
-    bootstrap: int = Field(2000, ge=100, description="Without effect: intervals over subjects are Student's.")
+    bootstrap: int = Field(2000, ge=100, le=MOST_DRAWS, description="Without effect: intervals over subjects are Student's.")
 
 
 class ComparisonConfig(Analysis):
@@ -63,7 +65,9 @@ class ComparisonConfig(Analysis):
     encode: ScoringConfig = ScoringConfig()
     override: list[str] = Field([], description="Names of failed alignment checks to go on in spite of.")
     left_out: dict[str, str] = Field({}, description="Written by a run: optional models that could not be had, and why.")
-    output: str = Field("derivatives/comparison", description="Folder for results, relative to where the command is started.")
+    output: str = Field(
+        "derivatives/comparison", min_length=1, description="Folder for results, relative to where the command is started."
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> ComparisonConfig:

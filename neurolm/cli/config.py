@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from neurolm.checks import bad_file, check_file, nearest
+from neurolm.checks import bad_file, nearest, short
+from neurolm.cli.yaml_file import line_of, read_yaml
 
 Config = TypeVar("Config", bound=BaseModel)
-VERSION = 1  # of configs: raised when an older neurolm could misread a newer one
+MOST_SEED = 2**32 - 1  # what every generator of random numbers takes
+MOST_DRAWS = 1_000_000
+Names = Annotated[list[str], Field(min_length=1)]
+Layers = Annotated[list[int], Field(min_length=1)]
 
 
 class Section(BaseModel):
     """Keys of a config; unknown ones are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Analysis(Section):
@@ -25,9 +29,9 @@ class Analysis(Section):
 
     version: Literal[1] = Field(1, description="Version of this format of configs.")
     title: str = Field("", description="What stands above the report.")
-    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, le=MOST_SEED, description="Seed of everything random.")
     device: str = Field("auto", description="auto, cpu or cuda.")
-    threads: int = Field(2, ge=1, description="Threads of each step; results are the same bytes at the same number.")
+    threads: int = Field(2, ge=1, le=1024, description="Threads of each step; results are the same bytes at the same number.")
 
 
 class DatasetConfig(Section):
@@ -35,8 +39,8 @@ class DatasetConfig(Section):
 
     name: str = Field(description="A data set of `neurolm data list`.")
     options: dict[str, Any] = Field({}, description="Options of that data set, for example radius: 10mm.")
-    subjects: Literal["all"] | list[str] = Field("all", description="Subjects to analyse.")
-    stories: Literal["all"] | list[str] = Field("all", description="Stories to analyse.")
+    subjects: Literal["all"] | Names = Field("all", description="Subjects to analyse.")
+    stories: Literal["all"] | Names = Field("all", description="Stories to analyse.")
     fallback: str | None = Field(None, description="Data set to use, and say so, where the first cannot be had.")
 
 
@@ -51,7 +55,7 @@ class FeaturesConfig(Section):
     """Which hidden states of which language model."""
 
     model: str = Field("smollm2-135m", description="smollm2-135m, a hub name, neurolm/lstm-small ..., or a folder.")
-    layers: Literal["all"] | list[int] = Field("all", description="Hidden layers; 0 is the embeddings.")
+    layers: Literal["all"] | Layers = Field("all", description="Hidden layers; 0 is the embeddings.")
     context: ContextConfig = ContextConfig()
     pooling: Literal["last", "mean", "sum"] = Field("last", description="How a word's sub-word tokens become one row.")
     lowercase: bool | None = Field(None, description="Read the words in lower case; null: only a story that is all in capitals.")
@@ -70,7 +74,7 @@ class DesignConfig(Section):
     """From word time to TR time."""
 
     delays: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3, 4], min_length=1, description="FIR delays in TRs.")
-    lobes: int = Field(3, ge=1, description="Lobes of the Lanczos kernel.")
+    lobes: int = Field(3, ge=1, le=100, description="Lobes of the Lanczos kernel.")
 
 
 class AlphasConfig(Section):
@@ -78,7 +82,7 @@ class AlphasConfig(Section):
 
     low: float = Field(1e1, gt=0, description="The smallest.")
     high: float = Field(1e6, gt=0, description="The largest.")
-    count: int = Field(11, ge=1, description="How many.")
+    count: int = Field(11, ge=1, le=1000, description="How many.")
 
     def grid(self) -> tuple[float, ...]:
         """The penalties, ascending."""
@@ -105,8 +109,10 @@ class EncodeConfig(Section):
         [], description="Stories only ever predicted, once, by a fit of all others: for whole brains."
     )
     inner_folds: int = Field(5, ge=2, description="Blocks within the training part, to choose the penalty.")
-    permutations: int = Field(1000, ge=0, description="Circular shifts of the mean listener's BOLD with the fit repeated.")
-    subject_permutations: int = Field(100, ge=0, description="The same, for every listener by himself.")
+    permutations: int = Field(
+        1000, ge=0, le=MOST_DRAWS, description="Circular shifts of the mean listener's BOLD with the fit repeated."
+    )
+    subject_permutations: int = Field(100, ge=0, le=MOST_DRAWS, description="The same, for every listener by himself.")
     fdr: float = Field(0.05, gt=0, lt=1, description="False discovery rate over regions or voxels.")
 
 
@@ -120,7 +126,9 @@ class AnalysisConfig(Analysis):
     design: DesignConfig = DesignConfig()
     encode: EncodeConfig = EncodeConfig()
     override: list[str] = Field([], description="Names of failed alignment checks to go on in spite of.")
-    output: str = Field("derivatives/neurolm", description="Folder for results, relative to where the command is started.")
+    output: str = Field(
+        "derivatives/neurolm", min_length=1, description="Folder for results, relative to where the command is started."
+    )
 
 
 def read_config(path: str | Path) -> AnalysisConfig:
@@ -140,66 +148,69 @@ def read_config_as(kind: type[Config], path: str | Path) -> Config:
     path = Path(path)
     values, lines = read_yaml(path)
     try:
-        return kind.model_validate(values)
+        return kind.model_validate_json(json.dumps(values), strict=True)  # as JSON, where a list may be a tuple
     except ValidationError as error:
         raise _explain(kind, path, error, lines) from None
 
 
-def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
-    """A YAML file's keys and values, and the line of every key by its way from the top."""
-    path = check_file(path, "Configs that come with neurolm are listed by `neurolm run --list`.")
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        lines = _key_lines(node, path) if node is not None else {}
-        values = yaml.safe_load(text)
-    except UnicodeDecodeError:
-        raise bad_file(path, "is not UTF-8 text", "Save the config as UTF-8.") from None
-    except RecursionError:
-        raise bad_file(path, "is nested too deeply, or refers to itself", "Write it out plainly.") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error)
-        raise bad_file(path, f"is not valid YAML ({problem})", line=mark.line + 1 if mark else None) from None
-    if not isinstance(values, dict):
-        raise bad_file(path, "holds no keys", "Begin with a copy of one of the configs that come with neurolm.")
-    version = values.get("version", VERSION)
-    if isinstance(version, int) and version > VERSION:
-        problem = f"has version {version} of the format, this neurolm reads up to {VERSION}"
-        raise bad_file(path, problem, "Update neurolm.", line=lines.get(("version",)))
-    return values, lines
-
-
-def _key_lines(node: Any, path: Path, prefix: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], int]:
-    """Line of every key, by its way from the top; a key given twice is an error."""
-    lines: dict[tuple[Any, ...], int] = {}
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            place = (*prefix, key.value)
-            if place in lines:
-                raise bad_file(path, f"{key.value!r} is given twice", "Keep one.", line=key.start_mark.line + 1)
-            lines[place] = key.start_mark.line + 1
-            lines |= _key_lines(value, path, place)
-    elif isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            lines[(*prefix, i)] = value.start_mark.line + 1
-            lines |= _key_lines(value, path, (*prefix, i))
-    return lines
-
-
 def _explain(kind: type[BaseModel], path: Path, error: ValidationError, lines: dict[tuple[Any, ...], int]) -> Exception:
     """The first mistake, as one sentence with its line."""
-    first = error.errors()[0]
-    place = tuple(first["loc"])
-    line = next((lines[place[:n]] for n in range(len(place), 0, -1) if place[:n] in lines), None)
-    key = ".".join(str(p) for p in place if not str(p).startswith(("literal[", "list["))) or "the config"
+    first = _first_mistake(error)
+    place = tuple(part for part in first["loc"] if not str(part).startswith(_BRANCHES))
+    line, key = line_of(place, lines), ".".join(map(str, place)) or "the config"
     if first["type"] == "extra_forbidden":
         valid = valid_keys(place[:-1], kind)
         hint = nearest(place[-1], valid) or f"Valid here: {', '.join(valid)}."
         return bad_file(path, f"unknown key {key!r}", hint, line=line)
     if first["type"] == "missing":
         return bad_file(path, f"{key!r} is missing", "Add it.", line=line)
-    return bad_file(path, f"{key!r}: {first['msg'].removeprefix('Value error, ')}; got {first['input']!r}", line=line)
+    if first["type"] == "value_error":
+        return bad_file(path, f"{key!r}: {first['msg'].removeprefix('Value error, ')}; got {short(first['input'])}", line=line)
+    hint = "Put it into quotes." if first["type"] == "string_type" and isinstance(first["input"], (int, float)) else ""
+    return bad_file(path, f"{key!r} must {_rule(first)}; got {short(first['input'])}", hint, line=line)
+
+
+_BRANCHES = ("literal[", "list[", "constrained-", "tuple[", "lax-or-strict")  # of a union, in the place of an error
+_RULES = {
+    "int_type": "be a whole number",
+    "int_parsing": "be a whole number",
+    "int_from_float": "be a whole number",
+    "float_type": "be a number",
+    "float_parsing": "be a number",
+    "finite_number": "be finite",
+    "bool_type": "be true or false",
+    "bool_parsing": "be true or false",
+    "string_type": "be text",
+    "list_type": "be a list",
+    "tuple_type": "be a list",
+    "model_type": "be a section of keys",
+    "dict_type": "be a section of keys",
+    "literal_error": "be {expected}",
+    "too_short": "hold at least {min_length}",
+    "too_long": "hold at most {max_length}",
+    "string_too_short": "not be empty",
+    "greater_than": "be > {gt}",
+    "greater_than_equal": "be >= {ge}",
+    "less_than": "be < {lt}",
+    "less_than_equal": "be <= {le}",
+}
+
+
+def _rule(mistake: Any) -> str:
+    """What a value must be, in words."""
+    rules = [_RULES.get(one["type"], one["msg"]).format(**one.get("ctx", {})) for one in mistake["all"]]
+    return " or ".join([rules[0], *(rule.removeprefix("be ") for rule in rules[1:])])
+
+
+def _first_mistake(error: ValidationError) -> Any:
+    """The first mistake; of a value that may be one of several kinds, the branch that got furthest, or all of them."""
+    mistakes: list[Any] = error.errors(include_url=False)
+    ways = [tuple(p for p in one["loc"] if not str(p).startswith(_BRANCHES)) for one in mistakes]
+    of_a_union = len(mistakes[0]["loc"]) > len(ways[0])
+    same = [one for one, way in zip(mistakes, ways) if of_a_union and way[: len(ways[0])] == ways[0]] or mistakes[:1]
+    deepest = max(len(one["loc"]) for one in same)
+    inside = [one for one in same if len(one["loc"]) == deepest and one["type"] not in ("literal_error", "list_type")]
+    return {**(inside or same)[0], "all": inside[:1] or same}
 
 
 def valid_keys(place: tuple[Any, ...], kind: type[BaseModel] = AnalysisConfig) -> list[str]:

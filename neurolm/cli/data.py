@@ -62,14 +62,19 @@ def check(
     ] = None,
 ) -> None:
     """Read the copy at hand and say what is there, what is known, and what is wrong."""
+    plan: Any = None
+    options: dict[str, Any] = {}
     if name.endswith((".yaml", ".yml", ".json")):
-        from neurolm.cli.config import read_config
+        from neurolm.cli.kinds import plan_of
         from neurolm.cli.run import find_config
 
-        section = read_config(find_config(name)).dataset
+        plan = plan_of(find_config(name), output=None, look=False)[1]
+        section = getattr(plan.config, "dataset", None)
+        if section is None:
+            raise bad(
+                "config", "be of an analysis with a data set", f"one of {plan.workflow}", "Try `neurolm run CONFIG --dry-run`."
+            )
         name, options = section.name, section.options
-    else:
-        options = {}
     dataset = _load(name, options | _options(option or []))
     say(f"{dataset.info.name}: {dataset.info.design}")
     say(f"from {dataset.folder or 'memory'}; {len(dataset.subjects())} subjects, stories: {', '.join(dataset.stories())}")
@@ -77,13 +82,17 @@ def check(
         findings = dataset.check(report)
     for finding in findings:
         say(str(finding))
+    if plan is not None:
+        from neurolm.cli.preflight import preflight
+
+        preflight(plan, is_dry=True)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(2)
 
 
 def _options(given: list[str]) -> dict[str, Any]:
     """`folder=/data/ds` and `confounds=[motion]` as a config would have them."""
-    import yaml
+    from neurolm.cli.yaml_file import read_value
 
     options = {}
     for pair in given:
@@ -91,8 +100,8 @@ def _options(given: list[str]) -> dict[str, Any]:
         if not sign or not key:
             raise bad("option", "read key=value", pair)
         try:
-            options[key] = yaml.safe_load(value)
-        except (yaml.YAMLError, RecursionError):
+            options[key] = read_value(value)
+        except ValueError:
             raise bad(f"option {key}", "be a value as YAML has it", value, "Put text with signs into quotes.") from None
     return options
 

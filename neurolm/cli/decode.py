@@ -20,6 +20,7 @@ import typer
 from neurolm import __version__
 from neurolm.checks import check_choice
 from neurolm.cli.main import app
+from neurolm.cli.preflight import preflight
 from neurolm.cli.stages import check_before, is_current, making
 from neurolm.cli.terminal import progress, say, seconds_text
 from neurolm.storage import content_hash, write_json
@@ -47,7 +48,7 @@ def decode(
     import torch
 
     from neurolm.cli.decode_config import DecodingConfig, read_decode_config
-    from neurolm.cli.decoding_plan import make_decoding_plan
+    from neurolm.cli.decoding_plan import make_decoding_plan, plan_for
     from neurolm.cli.run import find_config
 
     check_choice("stage", stage, (*STAGES, "all"))
@@ -55,6 +56,7 @@ def decode(
     given = {"device": device, "seed": seed, "output": None if output is None else str(output)}
     settings = settings.model_copy(update={key: value for key, value in given.items() if value is not None})
     torch.set_num_threads(settings.threads)
+    preflight(plan_for(settings), is_dry=dry_run)
     if not isinstance(settings, DecodingConfig):
         from neurolm.cli.identify import identify_listeners
 

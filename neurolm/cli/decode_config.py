@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from pydantic import Field, create_model, model_validator
 
-from neurolm.cli.config import Analysis, ContextConfig, DatasetConfig, PreprocessConfig, Section, read_config_as, read_yaml
+from neurolm.cli.config import (
+    MOST_DRAWS,
+    Analysis,
+    ContextConfig,
+    DatasetConfig,
+    Names,
+    PreprocessConfig,
+    Section,
+    read_config_as,
+)
+from neurolm.cli.yaml_file import read_yaml
 from neurolm.decoding import DecoderSettings
 
 
@@ -31,7 +41,7 @@ class TrainingConfig(Section):
 
     dataset: str = Field(description="A data set of `neurolm data list`.")
     options: dict[str, Any] = Field({}, description="Options of that data set, for example folder.")
-    stories: Literal["all"] | list[str] = Field("all", description="Stories to learn from.")
+    stories: Literal["all"] | Names = Field("all", description="Stories to learn from.")
     leave_out: list[str] = Field([], description="Stories never learned from; the decoded one always is left out.")
 
 
@@ -121,7 +131,9 @@ class DecodingConfig(Analysis):
     word_times: Literal["predicted", "true"] = Field("predicted", description="Told from BOLD, or those of the story.")
     decoder: DecoderConfig = DecoderConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
-    output: str = Field("derivatives/neurolm", description="Folder for results, relative to where the command is started.")
+    output: str = Field(
+        "derivatives/neurolm", min_length=1, description="Folder for results, relative to where the command is started."
+    )
 
     @model_validator(mode="after")
     def _whose(self) -> DecodingConfig:
@@ -150,7 +162,7 @@ class IdentifyConfig(Section):
     delays: tuple[int, ...] = Field((1, 2, 3, 4), min_length=1, description="In TRs.")
     shrinkage: float = Field(0.3, ge=0, le=1, description="Of the noise covariance.")
     folds: int = Field(6, ge=2, description="Blocks of time, each predicted by a fit of the others.")
-    permutations: int = Field(2000, ge=1, description="Random pairings of windows, the same for every listener.")
+    permutations: int = Field(2000, ge=1, le=MOST_DRAWS, description="Random pairings of windows, the same for every listener.")
 
 
 class IdentificationConfig(Analysis):
@@ -161,7 +173,9 @@ class IdentificationConfig(Analysis):
     states: StatesConfig = Field(StatesConfig(), description="Where identify.features holds states.")
     preprocess: PreprocessConfig = PreprocessConfig()
     identify: IdentifyConfig = IdentifyConfig()
-    output: str = Field("derivatives/neurolm", description="Folder for results, relative to where the command is started.")
+    output: str = Field(
+        "derivatives/neurolm", min_length=1, description="Folder for results, relative to where the command is started."
+    )
 
 
 def read_decode_config(path: str | Path) -> DecodingConfig | IdentificationConfig:

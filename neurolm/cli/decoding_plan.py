@@ -183,3 +183,10 @@ def make_identification_plan(config: IdentificationConfig, *, output: Path | Non
     """Open the data set (or its fallback) and settle whose runs of which story are told apart."""
     settled, dataset = settle(config, output)
     return IdentificationPlan(settled, Path(settled.output), dataset)
+
+
+def plan_for(config: DecodingConfig | IdentificationConfig, *, output: Path | None = None) -> DecodingPlan | IdentificationPlan:
+    """The plan of a config for `neurolm decode`, of either kind."""
+    if config.analysis == "identification":
+        return make_identification_plan(config, output=output)
+    return make_decoding_plan(config, output=output)

@@ -14,6 +14,7 @@ import typer
 from neurolm.checks import bad
 from neurolm.cli.features import read_layer, read_manifest
 from neurolm.cli.main import app
+from neurolm.cli.preflight import preflight
 from neurolm.cli.stages import check_before, making
 from neurolm.cli.terminal import progress, say
 from neurolm.locks import exclusive_lock
@@ -45,8 +46,8 @@ def encode(
     from neurolm.cli.stimuli import prepared_runs
 
     plan = make_plan(with_options(read_config(find_config(config)), device=device, seed=seed))
-    chosen = settings(plan)  # what cannot work is refused before anything is read
-    stage = plan.encode_stage()
+    preflight(plan, is_dry=dry_run)
+    stage, chosen = plan.encode_stage(), settings(plan)
     if not dry_run:
         read_manifest(plan, plan.stories[0])
         check_before(stage, "Extract the features again: `neurolm features extract CONFIG`, or `neurolm run CONFIG`.")

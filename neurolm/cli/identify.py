@@ -7,6 +7,7 @@ figures/identification.*                   each listener's rank beside the null 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,9 +39,7 @@ def identify_listeners(config: IdentificationConfig, *, dry_run: bool = False) -
     config = plan.config
     story, runs = open_listeners(plan)
     own, folder = config.identify, Path(config.output) / "identification"
-    n_windows = runs[0].n_trs // own.window_trs
-    if n_windows < 2:
-        raise bad("identify.window_trs", f"leave at least two windows in {runs[0].n_trs} TRs", own.window_trs)
+    n_windows = check_subjects_and_windows(plan, runs)
     sizes = (
         f"{len(runs)} listeners x {runs[0].n_trs} TRs x {runs[0].n_voxels} columns; {n_windows} windows of {own.window_trs} TRs"
     )
@@ -89,15 +88,23 @@ def _carry_out(config: IdentificationConfig, story: Transcript, runs: list[BoldR
     say(f"-> {folder}")
 
 
+def check_subjects_and_windows(plan: IdentificationPlan, runs: Sequence[BoldRun]) -> int:
+    """The number of windows in a run; refuse a plan with too few of them, or of subjects, or with several stories."""
+    if len(plan.stories) != 1:
+        raise bad("dataset.stories", "name one story", ", ".join(plan.stories), "Windows of one story are told from each other.")
+    if len(plan.subjects) < 3:
+        raise InputError(f"identification needs at least three subjects; got {len(plan.subjects)}. One is left out in turn.")
+    window_trs, n_trs = plan.config.identify.window_trs, runs[0].n_trs
+    if n_trs < 2 * window_trs:
+        raise bad("identify.window_trs", f"leave at least two windows in {n_trs} TRs", window_trs)
+    return n_trs // window_trs
+
+
 def open_listeners(plan: IdentificationPlan) -> tuple[Transcript, list[BoldRun]]:
     """The story, and every listener's run of it after the per-run steps."""
     from neurolm.cli.stimuli import prepared_runs
 
-    if len(plan.stories) != 1:
-        raise bad("dataset.stories", "name one story", ", ".join(plan.stories), "Windows of one story are told from each other.")
-    if len(plan.subjects) < 3:
-        raise InputError(f"identification needs at least three listeners; got {len(plan.subjects)}. One is left out in turn.")
-    (story,) = plan.stories
+    story = plan.stories[0]
     return plan.dataset.transcript(story), list(prepared_runs(plan, story).values())
 
 

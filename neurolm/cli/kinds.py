@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from neurolm.checks import bad_file, check_file, nearest
-from neurolm.cli.config import read_config_as, read_yaml
+from neurolm.cli.config import read_config_as
 from neurolm.cli.stages import Stage
+from neurolm.cli.yaml_file import read_yaml
 
 CLASSES = {
     "encoding": ("neurolm.cli.config", "AnalysisConfig"),

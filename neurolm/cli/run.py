@@ -15,6 +15,7 @@ from neurolm.cli.analysis_folder import write_index
 from neurolm.cli.kinds import Runnable, plan_of
 from neurolm.cli.leftovers import earlier_folders, leftovers_text
 from neurolm.cli.main import app
+from neurolm.cli.preflight import preflight
 from neurolm.cli.stages import Judge, Stage, read_record, set_aside_unplanned
 from neurolm.cli.terminal import LINE_EVERY_S, line_text, say, seconds_text
 from neurolm.cli.workflow import WorkflowState, run_workflow, shipped
@@ -47,7 +48,10 @@ def run(
     if dry_run:
         for stage in stages:
             say(stage_line(plan.output, stage, reasons.get(stage.record, "")))
+        preflight(plan, is_dry=True, is_elsewhere=profile is not None)
         return
+    if any(stage.record in reasons and stage.rule != "report" for stage in stages):
+        preflight(plan, is_elsewhere=profile is not None)
     plan.write()
     set_aside_unplanned(plan.output, stages)
     if reasons:

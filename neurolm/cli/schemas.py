@@ -14,8 +14,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from neurolm.cli.config import VERSION
 from neurolm.cli.kinds import KINDS, config_class
+from neurolm.cli.yaml_file import VERSION
 from neurolm.storage import write_json
 
 

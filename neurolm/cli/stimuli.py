@@ -62,20 +62,21 @@ def check(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be checked.")] = False,
 ) -> None:
     """Check words against BOLD before anything is fitted; a failed check stops, unless the config overrides it by name."""
-    from neurolm.cli.config import read_config
-    from neurolm.cli.kinds import kind_of, plan_of
-    from neurolm.cli.plan import make_plan
+    from neurolm.cli.kinds import plan_of
+    from neurolm.cli.preflight import preflight
     from neurolm.cli.run import find_config
 
-    path = find_config(config)
-    kind = kind_of(path)
-    plan: Any = make_plan(read_config(path)) if kind == "encoding" else plan_of(path, output=None, look=False)[1]
-    if kind == "comparison":
-        plan = plan.checked()
+    whole: Any = plan_of(find_config(config), output=None, look=False)[1]
+    plan = whole.checked() if whole.workflow == "comparison" else whole
+    if not hasattr(plan, "stories"):
+        raise bad(
+            "config", "be of an analysis with a data set", f"one of {whole.workflow}", "Try `neurolm run CONFIG --dry-run`."
+        )
     if dry_run:
-        say(f"{len(plan.stories)} stories, {len(plan.subjects)} subjects -> {plan.output / ALIGNMENT}")
-        return
-    check_plan(plan)
+        say(f"{len(plan.stories)} stories, {len(plan.subjects)} subjects -> {whole.output / ALIGNMENT}")
+    preflight(whole, is_dry=True)
+    if not dry_run:
+        check_plan(plan)
 
 
 def check_plan(plan: Plan | TimescalesPlan) -> None:
@@ -145,7 +146,7 @@ def _draw(plan: Plan | TimescalesPlan, checks: list[AlignmentCheck]) -> None:
 
 
 def _stop_on_failures(config: Any, checks: list[AlignmentCheck]) -> None:
-    failures = [(c.story, f) for c in checks for f in c.failed if f.name not in config.override]
+    failures = [(c.story, f) for c in checks for f in c.failed if f.name not in getattr(config, "override", [])]
     if failures:
         story, first = failures[0]
         more = f" ({len(failures) - 1} more failed.)" if len(failures) > 1 else ""

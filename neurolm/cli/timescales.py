@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from neurolm.checks import check_choice
 from neurolm.cli.main import app
+from neurolm.cli.preflight import preflight
 from neurolm.cli.stages import making, set_aside_unplanned
 from neurolm.cli.terminal import progress, say, seconds_text
 
@@ -39,11 +41,10 @@ def map_(
     """Estimate windows: maps, curves and a page. What stands already and fits the config is reused."""
     from neurolm.cli.stimuli import check_plan, is_checked
     from neurolm.cli.timescales_files import is_made, write_isc, write_page_stage, write_windows
-    from neurolm.cli.timescales_plan import check_asked
 
     plan = _plan(config, output, device, seed)
     asked = [check_choice("--estimator", name, plan.config.estimators) for name in estimator or plan.config.estimators]
-    check_asked(plan)
+    preflight(replace(plan, config=plan.config.model_copy(update={"estimators": asked})), is_dry=dry_run)
     if dry_run:
         _say_sizes(plan, asked)
         return
@@ -93,11 +94,10 @@ def contrast(
     from neurolm.cli.stimuli import check_plan, is_checked
     from neurolm.cli.timescales_config import read_contrast_config
     from neurolm.cli.timescales_contrast import is_made, run_contrast, write_contrast_page
-    from neurolm.timescales.contrast import check_enough_items
 
     plan = _made(read_contrast_config(find_config(config)), output, device, seed)
     items, n_sentences = plan.config.items, len(plan.config.sentences)
-    check_enough_items(items.pairs, items.pairs, plan.config.permutations)
+    preflight(plan, is_dry=dry_run)
     if dry_run:
         n_side = int(items.candidates * items.share)
         say(f"{len(plan.subjects)} subjects, {len(plan.stories)} stories; {'there already' if is_made(plan) else 'to make'}")

@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from neurolm.cli.config import AlphasConfig, Analysis, ContextConfig, DatasetConfig, PreprocessConfig, Section, read_config_as
+from neurolm.cli.config import (
+    MOST_DRAWS,
+    AlphasConfig,
+    Analysis,
+    ContextConfig,
+    DatasetConfig,
+    PreprocessConfig,
+    Section,
+    read_config_as,
+)
 
 Estimator = Literal["context", "surprisal", "bands", "scramble", "swap", "switch", "forecast", "isc"]
 ESTIMATORS: tuple[Estimator, ...] = ("context", "surprisal", "bands", "scramble", "swap", "switch", "forecast", "isc")
@@ -38,8 +47,10 @@ class FitConfig(Section):
     folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
     inner_folds: int = Field(5, ge=2, description="Blocks within the training part, to choose the penalty.")
-    permutations: int = Field(1000, ge=19, description="BOLD made anew by circular shifts, each with the fit repeated.")
-    bootstrap: int = Field(200, ge=20, description="Draws of blocks of time, for the intervals of one subject.")
+    permutations: int = Field(
+        1000, ge=19, le=MOST_DRAWS, description="BOLD made anew by circular shifts, each with the fit repeated."
+    )
+    bootstrap: int = Field(200, ge=20, le=MOST_DRAWS, description="Draws of blocks of time, for the intervals of one subject.")
     fdr: float = Field(0.05, gt=0, lt=1, description="False discovery rate over regions or voxels.")
 
 
@@ -119,7 +130,7 @@ class TimescalesConfig(Analysis):
     untrained: bool = Field(True, description="Also the windows of a model of the same architecture that learned nothing.")
     untrained_words: int = Field(300, ge=50, description="Words of the story that the untrained model reads in a context sweep.")
     override: list[str] = Field([], description="Names of failed alignment checks to go on in spite of.")
-    output: str = Field("derivatives/neurolm-timescales", description="Folder for results.")
+    output: str = Field("derivatives/neurolm-timescales", min_length=1, description="Folder for results.")
 
 
 class ItemsConfig(Section):
@@ -160,11 +171,11 @@ class ContrastConfig(Analysis):
         min_length=1,
         description="Sentences in which the items are heard; {} is their place.",
     )
-    permutations: int = Field(10_000, ge=19, description="Of the items' labels.")
-    story_bootstrap: int = Field(200, ge=20, description="Draws of stories, or of blocks of a single run.")
+    permutations: int = Field(10_000, ge=19, le=MOST_DRAWS, description="Of the items' labels.")
+    story_bootstrap: int = Field(200, ge=20, le=MOST_DRAWS, description="Draws of stories, or of blocks of a single run.")
     block_trs: int = Field(20, ge=1, description="TRs in a block where there are fewer than three stories.")
     override: list[str] = Field([], description="Names of failed alignment checks to go on in spite of.")
-    output: str = Field("derivatives/neurolm-contrast", description="Folder for results.")
+    output: str = Field("derivatives/neurolm-contrast", min_length=1, description="Folder for results.")
 
     @field_validator("sentences")
     @classmethod

@@ -108,7 +108,7 @@ def _analyse(
 
 def _texts(path: Path, tokenizer: Any) -> tuple[np.ndarray, np.ndarray]:
     """Tokens of the training documents and of the held-out ones."""
-    from neurolm.cli.config import read_yaml
+    from neurolm.cli.yaml_file import read_yaml
     from neurolm.training.config import TrainConfig
     from neurolm.training.corpus import encode_documents, join_documents
     from neurolm.training.recipe import read_split

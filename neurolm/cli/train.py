@@ -10,11 +10,12 @@ import numpy as np
 import typer
 
 from neurolm.checks import InputError, check_choice
-from neurolm.cli.config import read_yaml
 from neurolm.cli.main import app
+from neurolm.cli.preflight import preflight
 from neurolm.cli.stages import making
 from neurolm.cli.terminal import progress, say
 from neurolm.cli.workflow import shipped
+from neurolm.cli.yaml_file import read_yaml
 
 if TYPE_CHECKING:
     from neurolm.training.config import TrainConfig
@@ -38,13 +39,15 @@ def model(
     from neurolm.training.recipe import train as train_model
 
     settings = read_train_config(config, seed=seed)
+    plan = TrainingPlan(settings, output.resolve(), Machine(device))
+    preflight(plan, is_dry=dry_run)
     if dry_run:
         batches = settings.batches
         n_tokens = settings.trainer.n_steps * batches.batch_size * batches.length
         say(f"{settings.name}: {settings.model.kind} {dict(settings.model.settings)}")
         say(f"{settings.trainer.n_steps:,} steps x {batches.batch_size} x {batches.length} = {n_tokens:,} tokens -> {output}")
         return
-    stage = TrainingPlan(settings, output.resolve(), Machine(device)).stages()[0]
+    stage = plan.stages()[0]
     with making(stage) if process_index() == 0 else nullcontext(), progress("train") as report:
         trained = train_model(settings, output, report, device=device, give_up=give_up)
     if trained is not None:

@@ -18,6 +18,7 @@ from neurolm.brain.bold_run import BoldRun
 from neurolm.stimuli.transcript import Transcript
 from neurolm.temporal import lanczos_matrix, whole_grid
 
+NAMES = ("coverage", "rows", "speech_rate", "silence", "voxels", "lag", "runs")  # of the findings, for `override`
 PLAUSIBLE_LAG_S = (0.0, 12.0)  # the haemodynamic response peaks 4 to 8 s after the words
 PLAUSIBLE_RATE = (0.8, 6.0)  # words per second of speech, story pauses included
 LONG_SILENCE_S = 30.0

@@ -162,6 +162,11 @@ class SimulatedCortex:
         """Everything that it was made from: the signal of each story is scaled by that of all."""
         return list(self.sources)
 
+    def rows(self, subject: str, story: str) -> BoldRun:
+        """The times and voxels of `bold`, without its numbers: zeros that take no memory."""
+        times = self.tr_times(story)
+        return BoldRun(np.broadcast_to(np.float32(0), (len(times), self.space.n_voxels)), times, self.space, subject, story)
+
     def signal(self, story: str) -> np.ndarray:
         """(n_trs, n_voxels) float32: what a perfect model predicts, variance 1 over all stories."""
         return self._unscaled(story) / self._scale

@@ -28,7 +28,7 @@ def read_events(
     Parameters
     ----------
     path : path
-        Tab-separated (.tsv) or comma-separated text, UTF-8, UTF-16 or Latin-1. A first row that names
+        Tab-separated (.tsv) or comma-separated text, UTF-8, UTF-16, Windows-1252 or Mac-Roman. A first row that names
         columns is a header; without one the columns must be gentle's: word, token, onset, offset.
     word_column : str, optional
         By default the first of word, words, text, token, label (any case).

@@ -13,7 +13,7 @@ from neurolm.stimuli.text_file import read_annotation
 from neurolm.stimuli.textgrid import read_textgrid
 from neurolm.stimuli.transcript import Transcript
 
-_TEXTGRID = re.compile(r'\s*(File type\s*=\s*)?"(ooTextFile|Praat chronological TextGrid text file)"|ooBinaryFile')
+_TEXTGRID = re.compile(r'\s*(File type\s*=\s*)?"(ooTextFile(?: short)?|Praat chronological TextGrid text file)"|ooBinaryFile')
 
 
 def read_transcript(

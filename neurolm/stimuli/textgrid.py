@@ -30,6 +30,7 @@ INTERVALS, POINTS = "IntervalTier", "TextTier"
 _TOKEN = re.compile(r'"(?P<text>[^"]*+(?:""[^"]*+)*+)"|!.*|<(?P<flag>\w+)>(?!\S)|(?P<bare>[^\s"!][^\s"]*)|(?P<lone>")')
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _WORD_TIER = re.compile(r"(?:.* - )?words?", re.IGNORECASE)  # "word", "words", and "speaker - words" of multi-speaker grids
+_PART_OF_WORD_TIER = re.compile(r"(?:.* - )?(?:phones?|phonemes?|phonetic|segments?|syllables?)", re.IGNORECASE)
 _SYMBOL = re.compile(r"\\(.)(.)", re.DOTALL)
 _ACCENTS = {'"': "\u0308", "'": "\u0301", "`": "\u0300", "^": "\u0302", "~": "\u0303", ",": "\u0327"}
 _LETTERS = {"ss": "ß", "ae": "æ", "AE": "Æ", "oe": "œ", "OE": "Œ", "o/": "ø", "O/": "Ø", "ao": "å", "Ao": "Å", "` ": "`"}
@@ -77,10 +78,10 @@ def read_textgrid(path: str | Path, tier: str | None = None) -> Transcript:
     Parameters
     ----------
     path : path
-        A TextGrid in the long, short or chronological text form; UTF-8, UTF-16 or Latin-1.
+        A TextGrid in the long, short or chronological text form; UTF-8, UTF-16, Windows-1252 or Mac-Roman.
     tier : str, optional
-        The tier to read; a tier of phones gives a transcript of phones. By default the only tier,
-        or the only one named word or words (any case; "speaker - words" too).
+        The tier to read; a tier of phones gives a transcript of phones. By default the only one named word or
+        words (any case; "speaker - words" too), or the only tier unless it is named phone, phoneme, segment or syllable.
 
     Returns
     -------
@@ -101,14 +102,18 @@ def read_textgrid(path: str | Path, tier: str | None = None) -> Transcript:
 
 def read_tiers(path: str | Path) -> tuple[Tier, ...]:
     """Read every tier of a TextGrid, every mark as it stands in the file."""
-    text = read_annotation(path, "Export the annotation again from Praat.")
+    return parse_tiers(read_annotation(path, "Export the annotation again from Praat."), path)
+
+
+def parse_tiers(text: str, path: str | Path) -> tuple[Tier, ...]:
+    """The tiers of a TextGrid's text; `path` is for messages."""
     if text.startswith("ooBinaryFile"):
         raise bad_file(path, "is a binary TextGrid", 'In Praat, choose "Save as text file".')
     tokens = _Tokens(text, path)
     header = tokens.text("a TextGrid's first line")
     if header == "Praat chronological TextGrid text file":
         return _chronological(tokens)
-    if header != "ooTextFile" or tokens.text("the kind of object") != "TextGrid":
+    if header not in ("ooTextFile", "ooTextFile short") or tokens.text("the kind of object") != "TextGrid":
         raise bad_file(path, "is not a TextGrid", 'Its first lines must say "ooTextFile" and "TextGrid".', line=1)
     return _by_tier(tokens)
 
@@ -144,6 +149,9 @@ def _choose(tiers: Sequence[Tier], name: str | None, path: str | Path) -> Tier:
         matches = [t for t in tiers if _WORD_TIER.fullmatch(t.name.strip())] or list(tiers)
     if len(matches) > 1:
         raise bad_file(path, f"has more than one tier that could hold the words: {listed}", "Name one with tier=.")
+    if name is None and _PART_OF_WORD_TIER.fullmatch(matches[0].name.strip()):
+        hint = f"To read these marks instead of words, say tier={matches[0].name!r}."
+        raise bad_file(path, f"has no tier of words, only {matches[0].name!r}", hint)
     return matches[0]
 
 

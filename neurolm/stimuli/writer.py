@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 
+from neurolm.checks import FileError, bad
+from neurolm.stimuli.textgrid import parse_tiers
 from neurolm.stimuli.transcript import Transcript
 from neurolm.storage import write_text
 
@@ -27,16 +30,43 @@ def write_textgrid(transcript: Transcript, path: str | Path, *, end_s: float | N
     ----------
     end_s : float, optional
         End of the file's time; default: the last offset.
+
+    Raises
+    ------
+    InputError
+        If a word would be lost, because intervals cannot hold two words that begin together, a word of no length among
+        words with a duration, or a mark such as "sp" as a word. `write_csv` writes them.
     """
-    ends = [*transcript.offsets.tolist(), end_s or 0.0]
-    end = max(ends)
+    begin = min([0.0, *transcript.onsets.tolist()])
+    end = max([*transcript.offsets.tolist(), end_s or 0.0])
     are_points = bool((transcript.onsets == transcript.offsets).all())
-    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", "xmin = 0", f"xmax = {end!r}", "tiers? <exists>"]
     kind = "TextTier" if are_points else "IntervalTier"
-    lines += ["size = 1", "item []:", "    item [1]:", f'        class = "{kind}"', '        name = "word"', "        xmin = 0"]
-    lines.append(f"        xmax = {end!r}")
-    lines += _points(transcript) if are_points else _intervals(transcript, end)
-    write_text(path, "\n".join(lines) + "\n")
+    domain = [f"xmin = {begin!r}" if begin < 0 else "xmin = 0", f"xmax = {end!r}"]
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', "", *domain, "tiers? <exists>"]
+    lines += ["size = 1", "item []:", "    item [1]:", f'        class = "{kind}"', '        name = "word"']
+    lines += [f"        {line}" for line in domain]
+    lines += _points(transcript) if are_points else _intervals(transcript, begin, end)
+    text = "\n".join(lines) + "\n"
+    _check_kept(transcript, text, path)
+    write_text(path, text)
+
+
+def _check_kept(transcript: Transcript, text: str, path: str | Path) -> None:
+    """Refuse text from which not every word is read back with its onset."""
+    try:
+        (tier,) = parse_tiers(text, path)
+        found = tier.transcript()
+    except FileError as error:
+        raise bad("transcript", "be one that a TextGrid can hold", str(error), "Use write_csv.") from None
+    read = [*zip(found.words, found.onsets.tolist()), ("", math.nan)]
+    for i, word in enumerate(zip(transcript.words, transcript.onsets.tolist())):
+        if word != read[min(i, len(read) - 1)]:
+            raise bad(
+                "words of a TextGrid",
+                "begin at different times, have a duration each or none at all, and not be marks of pauses or noises",
+                f"{word[0]!r} at {word[1]:g} s (word {i}), which would be lost or changed",
+                "write_csv keeps every word.",
+            )
 
 
 def _points(transcript: Transcript) -> list[str]:
@@ -46,10 +76,10 @@ def _points(transcript: Transcript) -> list[str]:
     return lines
 
 
-def _intervals(transcript: Transcript, end: float) -> list[str]:
+def _intervals(transcript: Transcript, begin: float, end: float) -> list[str]:
     """Words with empty intervals between them; a word that overlaps the next one ends where that begins."""
     marks: list[tuple[float, float, str]] = []
-    last = 0.0
+    last = begin
     onsets = transcript.onsets.tolist()
     for word, onset, offset, following in zip(transcript.words, onsets, transcript.offsets.tolist(), [*onsets[1:], end]):
         if onset > last:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -183,7 +184,7 @@ def _build(kind: Any, content: Any, place: str) -> Any:
 
 
 def _convert(hint: Any, value: Any, place: str) -> Any:
-    """A value as its annotation asks for; YAML's `1e-3` is a string, and is read as a number."""
+    """A value as its annotation asks for; `1e-3`, which some readers of YAML give as text, is read as a number."""
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, f"{place}.")
     if isinstance(hint, types.UnionType):
@@ -194,11 +195,14 @@ def _convert(hint: Any, value: Any, place: str) -> Any:
         if not isinstance(value, (list, tuple)):
             raise bad(place, "be a list", value)
         return tuple(_convert(typing.get_args(hint)[0], item, place) for item in value)
-    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+    if hint is float and isinstance(value, (int, float, str)) and not isinstance(value, bool):
         try:
-            return float(value)
-        except ValueError:
+            number = float(value)
+        except (ValueError, OverflowError):
             raise bad(place, "be a number", value) from None
+        if not math.isfinite(number):
+            raise bad(place, "be finite", value)
+        return number
     plain = typing.get_origin(hint) or hint
     if isinstance(plain, type) and (not isinstance(value, plain) or (plain is int and isinstance(value, bool))):
         raise bad(place, f"be {_WORD_FOR.get(plain, plain.__name__)}", value)

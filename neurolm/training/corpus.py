@@ -26,10 +26,12 @@ import numpy as np
 
 from neurolm.checks import bad, bad_file, check_choice
 from neurolm.lm.tokenizer import Tokenizer
+from neurolm.stimuli.code_pages import CODE_PAGES, decode_western
 from neurolm.storage import content_hash
 
 FORMS = ("written", "spoken", "lines", "raw")
 _STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "--"})
+_CONTROL = re.compile(r"[\x80-\x9f]")
 _SPACED_MARK = re.compile(r" ([.,;:!?])(?= |$)")
 _NOT_SPOKEN = re.compile(r"[^\w']+|_+")
 _LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
@@ -190,11 +192,24 @@ def _decode(name: str, content: bytes, fallback: str | None) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        if fallback is not None:
-            return content.decode(fallback, errors="strict")
         line = content.count(b"\n", 0, error.start) + 1
-        hint = 'Convert it, or give the encoding to fall back on, for example "cp1252".'
-        raise bad_file(name, "is not UTF-8 text", hint, line=line) from None
+    if fallback is None:
+        found = decode_western(content)
+        likely = f"give `fallback: {found.code_page}`: it looks like {CODE_PAGES[found.code_page]}" if found else "convert it"
+        raise bad_file(name, "is not UTF-8 text", f"Save it as UTF-8, or {likely}.", line=line)
+    try:
+        text = content.decode(fallback)
+    except LookupError:
+        raise bad("fallback", "be an encoding that Python knows", fallback, 'For example "cp1252" or "mac-roman".') from None
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise bad_file(name, f"is neither UTF-8 nor {fallback} text", "Save it as UTF-8.", line=line) from None
+    control = _CONTROL.search(text)
+    if control:
+        line = text.count("\n", 0, control.start()) + 1
+        problem = f"holds the control character {control[0]!r} as {fallback} text"
+        raise bad_file(name, problem, "Give another fallback: cp1252 has quotes and letters there.", line=line)
+    return text
 
 
 def _spoken(text: str) -> str:

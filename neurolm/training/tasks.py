@@ -16,6 +16,7 @@ import numpy as np
 
 from neurolm.checks import bad, bad_file, check_file, check_same_length
 from neurolm.lm.tokenizer import Tokenizer
+from neurolm.stimuli.code_pages import decode_western
 from neurolm.training.batches import IGNORED, Examples
 
 
@@ -193,11 +194,12 @@ def _read_texts(archive: str | Path, ending: str) -> list[tuple[str, str]]:
 
 
 def _decode(content: bytes) -> str:
-    """UTF-8, or Latin-1 where it is not (a few of the reviews)."""
+    """UTF-8, or a Western code page where it is not (a few of the reviews); Latin-1 where that cannot be decided."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        return content.decode("latin-1")
+        found = decode_western(content)
+        return content.decode("latin-1") if found is None else found.text
 
 
 def _split_tag(item: str) -> tuple[str, str]:

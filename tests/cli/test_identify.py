@@ -55,7 +55,7 @@ def test_a_dry_run_says_sizes_and_writes_nothing(config, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dataset": {"name": "simulated", "options": {"n_subjects": 2}}}, "needs at least three listeners; got 2"),
+        ({"dataset": {"name": "simulated", "options": {"n_subjects": 2}}}, "needs at least three subjects; got 2"),
         ({"identify": {"window_trs": 300}}, "window_trs must leave at least two windows"),
         ({"dataset": {"name": "simulated", "subjects": ["nobody"]}}, "dataset.subjects must be among"),
         ({"identify": {"windwo_trs": 3}}, r"unknown key 'identify.windwo_trs'. Did you mean 'window_trs'\?"),

@@ -67,7 +67,8 @@ def test_where_and_word_column_choose_rows_and_words(tmp_path):
         read_events(path, word_column="value", where={"trial_type": "sung"})
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+@pytest.mark.filterwarnings("ignore:.* is not UTF-8")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252", "mac-roman"])
 def test_encodings_give_the_same_words(encoding, tmp_path):
     assert read_events(save(tmp_path / "a.csv", "word,onset,offset\r\nécole,0,1\r\n", encoding)).words == ("école",)
 
@@ -187,6 +188,7 @@ def test_the_content_decides_how_a_file_is_read(tmp_path):
         read_transcript(tmp_path / "none.csv")
 
 
+@pytest.mark.filterwarnings("ignore:.* is not UTF-8")
 @settings(max_examples=500, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_broken_files_give_an_error_of_ours_or_a_transcript(data, tmp_path):
@@ -212,6 +214,7 @@ def test_broken_files_give_an_error_of_ours_or_a_transcript(data, tmp_path):
     assert len(transcript) > 0
 
 
+@pytest.mark.filterwarnings("ignore:.* is not UTF-8")
 @settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(min_size=1, max_size=200) | st.text(max_size=200).map(lambda t: t.encode("utf-8", "surrogatepass")))
 def test_noise_is_refused_without_a_traceback_of_python(raw, tmp_path):

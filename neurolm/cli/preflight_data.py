@@ -1,0 +1,127 @@
+"""Preflight checks of the data: names, transcripts, rows, voxels, and whether words and BOLD cover the same time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurolm.checks import bad, check_choice
+from neurolm.cli.names import label
+from neurolm.cli.terminal import bytes_text
+from neurolm.datasets.dataset import Finding
+
+if TYPE_CHECKING:
+    from neurolm.brain import BoldRun
+    from neurolm.cli.preflight import Opened
+
+
+def output_folder(opened: Opened) -> Iterator[Finding]:
+    """The folder for results can be made and written."""
+    folder = Path(opened.plan.output)
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not place.is_dir():
+        raise bad("output", "be a folder, or one that can be made", f"{folder}, where {place} is a file", "Name another folder.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise bad("output", "be a folder that can be written", f"{folder}, where {place} cannot", "Name another folder.")
+    yield Finding("ok", f"results go to {folder}; {bytes_text(shutil.disk_usage(place).free)} free")
+
+
+def names(opened: Opened) -> Iterator[Finding]:
+    """Names in the config that are looked up later, and subjects who all heard the stories."""
+    from neurolm.datasets.alignment_check import NAMES
+
+    study = opened.study
+    for name in getattr(study.config, "override", []):
+        check_choice("override", name, NAMES)
+    for subject in study.subjects:
+        for story in study.stories:
+            if story not in study.dataset.stories(subject):
+                raise bad(
+                    "dataset.subjects", f"all have heard {story!r}", subject, "Choose subjects and stories that go together."
+                )
+    yield Finding("ok", f"{len(study.subjects)} subjects, stories: {', '.join(study.stories)}")
+
+
+def labels(opened: Opened) -> Iterator[Finding]:
+    """Subjects and stories keep apart in file names, which hold letters and digits only."""
+    for key in ("subjects", "stories"):
+        seen: dict[str, str] = {}
+        for name in getattr(opened.study, key):
+            other = seen.setdefault(label(name).lower(), name)
+            if other != name:
+                raise bad(f"dataset.{key}", "differ in letters and digits, for file names", f"{other} and {name}", "Rename one.")
+    yield from ()
+
+
+def transcripts(opened: Opened) -> Iterator[Finding]:
+    """Every transcript can be read."""
+    for story in opened.transcripts:
+        yield Finding("ok", f"{len(story):,} words from {story.onsets[0]:.1f} to {story.offsets[-1]:.1f} s", story.name)
+
+
+def rows(opened: Opened) -> Iterator[Finding]:
+    """Every run can be read, with its confounds and mask, and keeps rows after trimming and detrending."""
+    from neurolm.brain.preprocess import legendre_basis
+
+    degree, alike = opened.study.config.preprocess.detrend_degree, dict[str, list[str]]()
+    for subject, runs in opened.runs.items():
+        for run in runs:
+            if degree is not None:
+                legendre_basis(run.n_trs, degree)
+        sizes = ", ".join(f"{run.n_trs} TRs of {run.tr:g} s" for run in runs[:4]) + (", ..." if len(runs) > 4 else "")
+        alike.setdefault(f"{sizes}; {runs[0].n_voxels:,} voxels", []).append(subject)
+    for sizes, subjects in alike.items():
+        yield Finding("ok", sizes, ", ".join(subjects) if len(subjects) < 5 else f"{len(subjects)} subjects")
+
+
+def cover(opened: Opened) -> Iterator[Finding]:
+    """Words and BOLD of every run cover the same time, with one TR, and delays are shorter than each run."""
+    from neurolm.encoding import Design
+    from neurolm.features import WordRate
+
+    if not opened.reads_words:
+        return
+    features, config = [WordRate().extract(story) for story in opened.transcripts], opened.study.config
+    delays, more = delays_of(config)
+    for runs in opened.runs.values():
+        Design.from_training(features, runs, delays, **more)
+    yield from ()
+
+
+def disk(opened: Opened) -> Iterator[Finding]:
+    """The features fit on the disk: in the cache, and a copy with the results."""
+    n_bytes = opened.feature_bytes
+    folder = Path(opened.plan.output)
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free = shutil.disk_usage(place).free
+    if n_bytes > free:
+        raise bad("output", f"have room for the features, {bytes_text(n_bytes)}", f"{bytes_text(free)} free at {place}",
+                  "Ask for fewer layers, or name a folder on a larger disk.")  # fmt: skip
+    if n_bytes:
+        yield Finding("ok", f"features take {bytes_text(n_bytes)} of disk")
+
+
+def delays_of(config: Any) -> tuple[Any, dict[str, Any]]:
+    """FIR delays, and further settings of the design, of any kind of config."""
+    if hasattr(config, "design"):
+        more = {"lobes": config.design.lobes}
+        if hasattr(config.design, "max_gap_s"):
+            more["max_gap_s"] = config.design.max_gap_s
+        return config.design.delays, more
+    return (config.fit if hasattr(config, "fit") else config.identify).delays, {}
+
+
+def stand_in(study: Any, subject: str, story: str) -> BoldRun:
+    """A run as the config trims it, whose BOLD is one zero repeated."""
+    import numpy as np
+
+    from neurolm.brain import BoldRun
+    from neurolm.brain.preprocess import trim_run
+
+    rows = getattr(study.dataset, "rows", None)  # of data sets whose BOLD takes long to make
+    run = study.dataset.bold(subject, story) if rows is None else rows(subject, story)
+    nothing = BoldRun(np.broadcast_to(np.float32(0), run.data.shape), run.tr_times, run.space, run.subject, run.story)
+    return trim_run(nothing, study.config.preprocess.trim_start, study.config.preprocess.trim_end)
