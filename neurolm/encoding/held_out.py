@@ -103,12 +103,16 @@ def nested_ridge(
     alphas: Sequence[float],
     *,
     scoring: str = "correlation",
+    standardize: bool = True,
     n_targets: int = 1024,
     **ridge: Any,
 ) -> NestedRidge:
-    """Everything that depends on X alone, for `held_out_scores` of any number of targets."""
+    """Everything that depends on X alone, for `held_out_scores` of any number of targets.
+
+    `standardize` z-scores the columns of X by each fold's training rows alone.
+    """
     outer, inner = [(fold.train, fold.test) for fold in folds], [fold.inner for fold in folds]
-    return NestedRidge(X, alphas, outer, inner, scoring=scoring, n_targets=n_targets, **ridge)
+    return NestedRidge(X, alphas, outer, inner, scoring=scoring, standardize=standardize, n_targets=n_targets, **ridge)
 
 
 def held_out_scores(ridge: NestedRidge, Y: np.ndarray, *, keep_predictions: bool = False) -> HeldOutScores:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from neurolm.arrays import batches, to_numpy
+from neurolm.arrays import batches, column_moments, to_numpy
 from neurolm.checks import bad, check_choice, check_finite, check_same_length
 from neurolm.encoding.crossval import Fold, blocks_of_rows, resolve_folds
 from neurolm.encoding.fold_hats import FoldHat, FoldHats
@@ -42,6 +42,8 @@ class NestedRidge:
     scoring : "correlation" or "r2"
         For choosing penalties and for the scores.
     fit_intercept : bool
+    standardize : bool
+        Z-score every column of X by the mean and standard deviation of each outer fold's training rows.
     device, dtype
         As in `RidgeCV`.
     n_targets : int
@@ -58,6 +60,7 @@ class NestedRidge:
         gap: int = 0,
         scoring: str = "correlation",
         fit_intercept: bool = True,
+        standardize: bool = False,
         device: str = "auto",
         dtype: str = "float32",
         n_targets: int = TARGETS_BATCH,
@@ -76,7 +79,7 @@ class NestedRidge:
         self.folds = resolve_folds(outer, X)
         inner_folds = _inner_folds(inner, self.folds, gap)
         self._inner_folds = [_positions(pairs, train) for (train, _), pairs in zip(self.folds, inner_folds, strict=True)]
-        self.X, self._settings = X, settings
+        self.X, self.standardize, self._settings = X, standardize, settings
         size = len(self.folds) * len(self.alphas) * self.n_trs * min(X.shape) * np.dtype(dtype).itemsize
         self._keeps_hats = size <= NESTED_BYTES
         self._kept: dict[int, tuple[FoldHats, list[FoldHat], FoldHats]] = {}
@@ -131,9 +134,14 @@ class NestedRidge:
         """Of outer fold `o`: the design, its hats, and the design of the inner folds."""
         if o in self._kept:
             return self._kept[o]
-        outer = FoldHats(self.X, [self.folds[o]], self.alphas, centred=False, **self._settings)
+        train = self.folds[o][0]
+        X = self.X
+        if self.standardize:
+            mean, std = column_moments(X[train])
+            X = (X - mean) / std
+        outer = FoldHats(X, [self.folds[o]], self.alphas, centred=False, **self._settings)
         inner = FoldHats(
-            self.X[self.folds[o][0]],
+            X[train],
             self._inner_folds[o],
             self.alphas,
             centred=self.scoring == "correlation",

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
+from sklearn.preprocessing import StandardScaler
 
 from neurolm.checks import InputError
 from neurolm.encoding.held_out import held_out_scores, mean_over_folds, nested_folds, nested_ridge
@@ -42,12 +43,16 @@ def test_several_runs_are_held_out_whole_and_neighbours_together_when_there_are_
 
 
 @pytest.mark.parametrize(("scoring", "function"), [("correlation", correlation_score), ("r2", r2_score)])
-def test_agrees_with_nested_refits_by_scikit_learn(scoring, function):
-    X, Y = problem()
+@pytest.mark.parametrize("standardize", [True, False])
+def test_agrees_with_nested_refits_by_scikit_learn(scoring, function, standardize):
+    given, Y = problem()
+    X = given
     folds = nested_folds([0], len(X), n_folds=4, n_inner_folds=3, gap=2)
-    ridge = nested_ridge(X, folds, ALPHAS, scoring=scoring, dtype="float64")
+    ridge = nested_ridge(given, folds, ALPHAS, scoring=scoring, standardize=standardize, dtype="float64")
     held = held_out_scores(ridge, Y, keep_predictions=True)
     for k, fold in enumerate(folds):
+        if standardize:
+            X = StandardScaler().fit(given[fold.train]).transform(given)
         inner = []
         for alpha in ALPHAS:
             fits = [(Ridge(alpha).fit(X[a], Y[a]), b) for a, b in fold.inner]
@@ -69,6 +74,15 @@ def test_held_out_rows_do_not_enter_their_own_prediction():
     Y[folds[1].test] += 100 * np.random.default_rng(1).standard_normal(Y[folds[1].test].shape)
     after = held_out_scores(ridge, Y, keep_predictions=True)
     np.testing.assert_allclose(before.predictions[folds[1].test], after.predictions[folds[1].test], atol=1e-9)
+
+
+def test_held_out_rows_of_the_features_do_not_enter_the_fit():
+    X, Y = problem()
+    folds = nested_folds([0], len(X), n_folds=4, gap=2)
+    changed = X.copy()
+    changed[folds[1].test] *= 50  # changes the mean and variance of the whole run, not those of the training rows
+    before, after = (held_out_scores(nested_ridge(x, folds, ALPHAS, dtype="float64"), Y) for x in (X, changed))
+    np.testing.assert_allclose(after.inner_scores[1], before.inner_scores[1], atol=1e-12)
 
 
 def test_constant_targets_are_nan_and_the_others_as_without_them():
