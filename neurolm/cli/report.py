@@ -227,7 +227,7 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
         gap_trs=config.encode.gap if one_run else 0,
         outer="" if one_run else _outer(config.encode),
         n_inner_folds=config.encode.inner_folds,
-        null="shift BOLD",
+        null="shift prediction" if config.encode.test_stories else "shift BOLD",
         n_null=result.scored[0].n_null,
         interval=result.scored[0].interval_name,
         fdr=config.encode.fdr,

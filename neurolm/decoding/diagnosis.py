@@ -67,7 +67,7 @@ class WordRanks:
 
     @property
     def coverage(self) -> float:
-        """Share of true words that are proposed: no search can get more of them right."""
+        """Share of true words that are proposed after the true words before them."""
         return float(self.proposed.mean())
 
     @property

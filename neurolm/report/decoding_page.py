@@ -135,8 +135,9 @@ def _errors_section(summary: Mapping[str, Any]) -> Section:
     )
     forced = summary.get("teacher_forced")
     ranked = (
-        f"After the true words, the language model proposes {forced['coverage']:.0%} of the true next words: no search can get "
-        f"more right. The true word stands above {forced['percentile_rank']:.0%} of its rivals by likelihood (chance 50%)."
+        f"After the true words, the language model proposes {forced['coverage']:.0%} of the true next words: a text "
+        f"that follows the true words can add no others. By likelihood the true word ranks above {forced['percentile_rank']:.0%} of the "
+        f"other candidates (chance 50%)."
         if forced
         else ""
     )

@@ -79,6 +79,10 @@ def test_alphas_at_an_end_of_the_grid_are_warned_of(build):
         )
         assert light.status == "warning"
         assert re.search(words, light.message.rstrip("."))
+    extended = replace(report, alphas=replace(report.alphas, chosen=np.tile(grid[-1:], 9), is_extended=True))
+    light = next(x for x in lights(extended) if x.name == "Penalties")
+    assert light.status == "ok"
+    assert "extended" in light.message
 
 
 def test_the_ceiling_share_is_unknown_where_there_is_no_positive_ceiling(build):
@@ -94,6 +98,14 @@ def test_arrays_of_nothing_but_nan_count_as_not_given(build):
     assert scores.null is None
     assert "predicts held-out BOLD of sub-01 in 6 of 6" in verdict(replace(report, scores=(scores,)))
     assert any("no noise ceiling" in light.message for light in lights(replace(report, scores=(scores,))))
+
+
+def test_the_methods_paragraph_says_that_a_fit_was_repeated_only_where_it_was(build):
+    report = build()
+    assert "the whole fit was repeated" in methods_paragraph(report)
+    fixed = methods_paragraph(replace(report, methods=replace(report.methods, null="shift prediction")))
+    assert "the held-out predictions were shifted circularly" in fixed
+    assert "repeated" not in fixed
 
 
 def test_the_methods_paragraph_cites_what_it_names_and_nothing_else(build):
