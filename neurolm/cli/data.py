@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -120,18 +119,14 @@ def open_dataset(config: DatasetConfig) -> tuple[Dataset, str]:
 
 def _load(name: str, options: dict[str, Any]) -> Dataset:
     """A data set of the registry, or the simulated cortex, which is made of an encoding model."""
-    from neurolm.checks import nearest
     from neurolm.datasets import load_dataset
 
     if name != CORTEX:
         return load_dataset(name, **options)
+    from neurolm.datasets.registry import checked_options
     from neurolm.encoding import load_simulated_cortex
 
-    known = inspect.signature(load_simulated_cortex).parameters
-    for option in options:
-        if option not in known:
-            raise bad(f"option of {name}", f"be one of {', '.join(known)}", option, nearest(option, known))
-    return load_simulated_cortex(**options)
+    return load_simulated_cortex(**checked_options(name, load_simulated_cortex, options))
 
 
 def _known() -> list[DatasetInfo]:

@@ -49,12 +49,13 @@ def decode(
 
     from neurolm.cli.decode_config import DecodingConfig, read_decode_config
     from neurolm.cli.decoding_plan import make_decoding_plan, plan_for
+    from neurolm.cli.kinds import with_options
     from neurolm.cli.run import find_config
 
     check_choice("stage", stage, (*STAGES, "all"))
     settings: Any = read_decode_config(find_config(config))
     given = {"device": device, "seed": seed, "output": None if output is None else str(output)}
-    settings = settings.model_copy(update={key: value for key, value in given.items() if value is not None})
+    settings = with_options(settings, **given)
     torch.set_num_threads(settings.threads)
     preflight(plan_for(settings), is_dry=dry_run)
     if not isinstance(settings, DecodingConfig):

@@ -6,7 +6,9 @@ import importlib
 from pathlib import Path
 from typing import Any, Protocol
 
-from neurolm.checks import bad_file, check_file, nearest
+from pydantic import ValidationError
+
+from neurolm.checks import bad, bad_file, check_file, nearest
 from neurolm.cli.config import read_config_as
 from neurolm.cli.stages import Stage
 from neurolm.cli.yaml_file import read_yaml
@@ -109,5 +111,17 @@ def config_class(kind: str) -> Any:
 
 
 def with_options(config: Any, **options: Any) -> Any:
-    """The config with what was given on the command line put over it."""
-    return config.model_copy(update={key: value for key, value in options.items() if value is not None})
+    """The config with what was given on the command line put over it, checked like the rest.
+
+    Raises
+    ------
+    InputError
+        If an option is beyond what the config may hold.
+    """
+    changed = {key: value for key, value in options.items() if value is not None}
+    try:
+        type(config).model_validate({**config.model_dump(), **changed})
+    except ValidationError as error:
+        key, problem = error.errors()[0]["loc"][0], error.errors()[0]["msg"]
+        raise bad(f"--{key}", "be a value that the config may hold", changed.get(str(key)), f"{problem}.") from None
+    return config.model_copy(update=changed)

@@ -128,10 +128,11 @@ def _plan(config: str, output: Path | None, device: str | None, seed: int | None
 
 
 def _made(settings: Any, output: Path | None, device: str | None, seed: int | None) -> TimescalesPlan:
+    from neurolm.cli.kinds import with_options
     from neurolm.cli.timescales_plan import make_timescales_plan
 
     changed: dict[str, Any] = {"device": device, "seed": seed}
-    plan = make_timescales_plan(settings.model_copy(update={k: v for k, v in changed.items() if v is not None}), output=output)
+    plan = make_timescales_plan(with_options(settings, **changed), output=output)
     if plan.dataset.is_simulated:
         say("NOTE: these are SIMULATED data with a planted truth; their numbers say nothing about any brain.")
     return plan

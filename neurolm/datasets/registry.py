@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from neurolm.checks import bad, check_choice, nearest
 from neurolm.datasets import alice, bids, lebel2023, little_prince, narratives, simulated
@@ -56,7 +57,7 @@ def load_dataset(name: str, **options: Any) -> Dataset:
         If there is no copy and none can be downloaded.
     """
     plugin = _plugin(name)
-    return plugin.load(**_checked(name, plugin.load, options))
+    return plugin.load(**checked_options(name, plugin.load, options))
 
 
 def fetch_dataset(name: str, progress: Progress = silent, **options: Any) -> Path:
@@ -74,16 +75,36 @@ def fetch_dataset(name: str, progress: Progress = silent, **options: Any) -> Pat
     if plugin.fetch is None:
         hint = "It is made in memory." if plugin.info.is_simulated else f"Get it from {plugin.info.url}; then pass folder=."
         raise bad("name", "be a data set that neurolm can download", name, hint)
-    return plugin.fetch(progress, **_checked(name, plugin.fetch, options))
+    return plugin.fetch(progress, **checked_options(name, plugin.fetch, options))
 
 
-def _checked(name: str, function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
-    """Options that `function` takes; they come from configuration files, so a wrong one is the user's error."""
+def checked_options(name: str, function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Options that `function` takes, each of its type; they come from configuration files, so a wrong one is the user's error."""
+    from pydantic import TypeAdapter, ValidationError
+
     known = [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.KEYWORD_ONLY]
-    for option in options:
+    hints = get_type_hints(function.__init__ if inspect.isclass(function) else function)
+    for option, value in options.items():
         if option not in known:
             raise bad(f"option of {name}", f"be one of {', '.join(known) or 'none'}", option, nearest(option, known))
+        try:
+            TypeAdapter(hints[option]).validate_python(value, strict=True)
+        except ValidationError:
+            quotes = "Put it into quotes." if isinstance(value, (int, float)) and "text" in _type_text(hints[option]) else ""
+            raise bad(f"option {option} of {name}", f"be {_type_text(hints[option])}", repr(value), quotes) from None
+        if option == "seed" and value < 0:
+            raise bad(f"option {option} of {name}", "be >= 0", value)
     return options
+
+
+def _type_text(hint: Any) -> str:
+    """A type in words: text, a whole number, a list of text."""
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "", type(None): "null"}
+    if get_origin(hint) in (Union, UnionType):
+        return " or ".join(filter(None, dict.fromkeys(map(_type_text, get_args(hint)))))
+    if get_args(hint):
+        return f"a list of {_type_text(get_args(hint)[0]).removeprefix('a ')}"
+    return words.get(hint, str(hint))
 
 
 def _plugin(name: str) -> _Plugin:

@@ -26,6 +26,7 @@ from neurolm.stimuli import Transcript
 from neurolm.stimuli.speech_rate import n_syllables, speak
 from neurolm.temporal import delay_run, lanczos_matrix
 
+MOST_SUBJECTS = 10_000
 STORY = "the_clockmaker_of_saltmarsh"
 TIME_CONSTANTS_WORDS = (1, 4, 16, 64)
 SNRS = (0.3, 0.1)
@@ -72,8 +73,8 @@ class Simulated:
     folder: Path | None = None
 
     def __init__(self, n_subjects: int = 8, seed: int = 0) -> None:
-        if not isinstance(n_subjects, int) or n_subjects < 1:
-            raise bad("n_subjects", "be a whole number >= 1", n_subjects)
+        if not isinstance(n_subjects, int) or not 1 <= n_subjects <= MOST_SUBJECTS:
+            raise bad("n_subjects", f"be a whole number from 1 to {MOST_SUBJECTS:,}", n_subjects)
         self.n_subjects = n_subjects
         self.seed = seed
 
