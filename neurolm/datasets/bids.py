@@ -120,7 +120,7 @@ class Bids:
         words: str | Path | None = None,
         tier: str | None = None,
         onset_s: float | None = None,
-        confounds: Sequence[str] = (),
+        confounds: str | Sequence[str] = (),
         mask: str | Path = "common",
         tr: float | None = None,
         non_steady: str | None = None,

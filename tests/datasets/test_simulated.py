@@ -157,5 +157,5 @@ def test_seed_and_number_of_listeners_are_options():
     assert first.bold("sim02").content_hash() == again.bold("sim02").content_hash() != other.bold("sim02").content_hash()
     with pytest.raises(InputError, match="subject must be one of 'sim01', 'sim02'; got sim03"):
         first.bold("sim03")
-    with pytest.raises(InputError, match="n_subjects must be a whole number >= 1"):
+    with pytest.raises(InputError, match="n_subjects must be a whole number from 1 to 10,000"):
         load_dataset("simulated", n_subjects=0)
