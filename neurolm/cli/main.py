@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
+import signal
 import sys
 from collections.abc import Callable
 
 import typer
 
 from neurolm.checks import InputError
+
+CACHE_BEFORE = "NEUROLM_XDG_CACHE_HOME"  # what XDG_CACHE_HOME was before `neurolm run` set it for Snakemake
 
 app = typer.Typer(
     name="neurolm",
@@ -24,7 +28,35 @@ def main() -> None:
     """Run the command line; bad input ends in one message and exit code 2, never a traceback."""
     from neurolm.cli import commands  # noqa: F401  (registers every command)
 
+    _settle()
     carry_out(app)
+
+
+class Terminated(BaseException):
+    """A signal asked this process to end; the one argument is its number. (Typer keeps a KeyboardInterrupt to itself.)"""
+
+
+def _settle() -> None:
+    """Signals, streams and the environment as every command expects them.
+
+    SIGTERM and SIGHUP end a command as Ctrl-C does, with its children and its temporary files; under `nohup`
+    SIGHUP stays ignored. What a terminal cannot show is written as an escape.
+    """
+    signal.signal(signal.SIGINT, _terminate)  # a shell script ignores it for what it starts with &
+    signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "backslashreplace")
+    before = os.environ.pop(CACHE_BEFORE, None)
+    if before is not None:
+        os.environ.pop("XDG_CACHE_HOME", None)
+        os.environ.update({"XDG_CACHE_HOME": before} if before else {})
+
+
+def _terminate(number: int, _: object) -> None:
+    raise Terminated(number)
 
 
 def carry_out(work: Callable[[], object]) -> None:
@@ -36,8 +68,11 @@ def carry_out(work: Callable[[], object]) -> None:
             work()
     except InputError as error:
         stop(str(error))
+    except Terminated as error:
+        name = signal.Signals(error.args[0]).name
+        stop(f"Stopped by {name}. What was finished is kept; the same command continues from there.", code=128 + error.args[0])
     except KeyboardInterrupt:
-        stop("Stopped. What was finished is kept; the same command goes on from there.", code=130)
+        stop("Stopped. What was finished is kept; the same command continues from there.", code=130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
@@ -52,7 +87,7 @@ def stop(message: str, code: int = 2) -> None:
 
     record = os.environ.get("NEUROLM_ERRORS")
     if record:
-        with open(record, "a", encoding="utf-8") as file:
+        with open(record, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(message.replace("\n", " ") + "\n")
     warn(f"neurolm: {message}")
     sys.exit(code)

@@ -12,10 +12,12 @@ from neurolm.cli.analysis_folder import analysis_folders
 from neurolm.cli.kinds import planned_in
 from neurolm.cli.main import app
 from neurolm.cli.run import beat_text
+from neurolm.cli.run_processes import own_record, run_processes
 from neurolm.cli.stages import Judge
 from neurolm.cli.terminal import say
 from neurolm.cli.workflow import WorkflowState
-from neurolm.locks import is_locked
+from neurolm.locks import held_file, is_locked
+from neurolm.processes import ProcessIdentity
 
 
 @app.command(epilog="Example: neurolm status derivatives/neurolm")
@@ -27,8 +29,11 @@ def status(
     home = output / ".neurolm"
     if not home.is_dir():
         raise bad("output", "be the output folder of a run", str(output), "Start one with `neurolm run CONFIG`.")
-    free = not is_locked(home / "run.lock")
+    free = not _is_at_work(home)
     say("no run is at work here" if free else "a run is at work here")
+    left = ", ".join(str(process.pid) for process in run_processes(home)) if free else ""
+    if left:
+        say(f"processes of a run that was killed still are: {left}; `neurolm run` ends them before it begins")
     state = WorkflowState.read(home)
     if free:
         _say_failures(home, state)
@@ -62,7 +67,7 @@ def _say_failures(home: Path, state: WorkflowState) -> None:
     for rule in state.failed:
         say(f"failed    {rule}")
     errors = home / "errors.txt"
-    for message in errors.read_text(encoding="utf-8").splitlines() if state.failed and errors.exists() else []:
+    for message in errors.read_text(encoding="utf-8", errors="replace").splitlines() if state.failed and errors.exists() else []:
         say(f"          {message}")
 
 
@@ -79,3 +84,11 @@ def _say_results(output: Path, verify: bool) -> None:
         say(f"to make   {stage.name} ({reason})" if reason else f"done      {stage.name}")
     if not reasons:
         say("every result is there and fits the data and the config")
+
+
+def _is_at_work(home: Path) -> bool:
+    if not is_locked(home / "run.lock"):
+        return False
+    record = own_record(home)  # where the file system has no locks, a killed run may have left a file in place of one
+    head = ProcessIdentity(**record["process"]) if record and held_file(home / "run.lock").exists() else None
+    return head is None or not head.is_here() or head.is_running()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 import time
 import warnings
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from neurolm.processes import this_process
 from neurolm.progress import Progress
 from neurolm.storage import write_json
 
@@ -111,15 +111,15 @@ class _Heartbeat(_Rate):
 
     def __init__(self, stage: str, folder: Path) -> None:
         super().__init__(stage)
-        self.host = socket.gethostname()
-        self.path = folder / f"{self.host}-{os.getpid()}.json"
+        self.process = this_process()
+        self.path = folder / f"{self.process.machine}-{self.process.pid}.json"
 
     def __call__(self, done: float, total: float, unit: str = "", note: str = "") -> None:
         used, left = self.left(done, total)
         if self.due(done, total, 0.5):
             beat = {"stage": self.stage, "done": done, "total": total, "unit": unit, "note": note, "used_s": used, "left_s": left}
             with contextlib.suppress(ValueError):  # a full disk must not stop the work itself
-                write_json(self.path, beat | {"host": self.host, "pid": os.getpid(), "time": time.time()})
+                write_json(self.path, beat | {"process": self.process, "time": time.time()})
 
 
 def line_text(stage: str, done: float, total: float, unit: str, note: str, used: float, left: float | None) -> str:

@@ -1,8 +1,7 @@
 """Run a Snakemake workflow in an output folder, so that nothing of a killed run gets in its way.
 
-One lock of ours (flock: it dies with its holder). Children carry the run's id in their
-environment: those that outlived a killed run are found by it and ended before the next begins, as
-are the jobs that it left on a cluster.
+One lock of ours, which ends with its holder. Processes and cluster jobs that outlived a killed run
+are found (see `run_processes`) and ended before the next begins.
 """
 
 from __future__ import annotations
@@ -10,24 +9,24 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from neurolm.checks import InputError, bad
+from neurolm.cli.main import CACHE_BEFORE
+from neurolm.cli.run_processes import RUN_ID, cancel_jobs, end_processes, own_record, record_run
 from neurolm.cli.terminal import HEARTBEATS
-from neurolm.locks import exclusive_lock
-from neurolm.storage import read_json, remove_parts, write_json
+from neurolm.locks import exclusive_lock, held_file
+from neurolm.processes import ProcessIdentity
+from neurolm.storage import remove_parts, write_json
 
-RUN_ID = "NEUROLM_RUN"
 ERRORS = "NEUROLM_ERRORS"
 MAKE = Path(".neurolm") / "make.json"  # files that the run at work makes, for the workflow
+LOG_LINES = 20  # of the engine's log, where no step left a message
 
 
 def run_workflow(
@@ -49,9 +48,12 @@ def run_workflow(
     home = output / ".neurolm"
     with exclusive_lock(home / "run.lock", wait=False) as held:
         if not held:
-            raise bad("output", "have one run at a time", str(output), "Another run is at work there: wait for it, or stop it.")
-        _end_orphans(home)
-        _cancel_jobs(home / "snakemake.log")
+            hint = "Another run is at work there: wait for it, or stop it."
+            if held_file(home / "run.lock").exists():
+                hint += f" If its process is gone, delete {held_file(home / 'run.lock')}."
+            raise bad("output", "have one run at a time", str(output), hint)
+        end_processes(home)
+        cancel_jobs(home)
         for folder in {output, *(p.parent for p in output.rglob(".*.part"))}:
             remove_parts(folder)
         write_json(output / MAKE, {"make": list(make)})
@@ -66,10 +68,8 @@ def _start(command: Sequence[str], home: Path, watch: Any) -> WorkflowState:
         old.unlink()
     log, errors = home / "snakemake.log", home / "errors.txt"
     errors.write_text("")
-    run_id = uuid.uuid4().hex
-    write_json(home / "run.json", {"id": run_id, "pid": os.getpid(), "started": time.time()})
-    environment = os.environ | {RUN_ID: run_id, HEARTBEATS: str(beats), ERRORS: str(errors), "OMP_WAIT_POLICY": "PASSIVE"}
-    with open(log, "w") as file:
+    environment = _environment(home) | {RUN_ID: record_run(home), HEARTBEATS: str(beats), ERRORS: str(errors)}
+    with open(log, "wb") as file:
         process = subprocess.Popen(
             command,
             stdout=file,
@@ -82,16 +82,29 @@ def _start(command: Sequence[str], home: Path, watch: Any) -> WorkflowState:
                 watch(WorkflowState.read(home))
                 time.sleep(0.5)
         except BaseException:
-            process.terminate()
-            process.wait()
-            _end_orphans(home)
-            _cancel_jobs(log)
+            end_processes(home, process)
+            cancel_jobs(home)
             raise
     state = WorkflowState.read(home)
     watch(state)
     if process.returncode:
         raise _failure(errors, log)
     return state
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """What Snakemake and the steps see: settings of the user that would stop an engine which is not ours are put right.
+
+    Its cache lies in the output folder, since a home may be read-only; the steps look for models where they
+    always do (see `cli.main`). Warnings of the engine are no errors, and every name of a file is UTF-8.
+    """
+    changed = {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONUTF8": "1",
+        CACHE_BEFORE: os.environ.get("XDG_CACHE_HOME", ""),
+        "XDG_CACHE_HOME": str(home / "cache"),
+    }
+    return {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"} | changed
 
 
 def snakemake_command(name: str, output: Path, *, cores: int, profile: str | None = None, make: Sequence[str] = ()) -> list[str]:
@@ -141,7 +154,10 @@ class WorkflowState:
         started = [rule for rule in re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE) if rule != "all"]
         errors = dict.fromkeys(re.findall(r"^Error in rule (\w+):", text, re.MULTILINE))
         failed = [rule for rule in errors if done.count(rule) < planned.get(rule, 1)]  # else a retry went well
-        return cls(planned, done, started, failed, [beat for beat in map(_beat, sorted(home.glob("heartbeats/*.json"))) if beat])
+        files = (
+            sorted(home.glob("heartbeats/*.json")) if own_record(home) else []
+        )  # else those of the folder that this one copies
+        return cls(planned, done, started, failed, [beat for beat in map(_beat, files) if beat])
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """How many of a rule's steps are done, of how many, for each rule of the plan."""
@@ -151,50 +167,19 @@ class WorkflowState:
 def _beat(path: Path) -> dict[str, Any] | None:
     """A heartbeat of a living process; one on another machine of the cluster is taken at its word."""
     try:
-        beat = json.loads(path.read_text())
-        if beat["host"] == socket.gethostname():
-            os.kill(beat["pid"], 0)
-    except (OSError, ValueError, KeyError):
+        beat = json.loads(path.read_text(encoding="utf-8"))
+        writer = ProcessIdentity(*beat["process"])
+        if writer.is_here() and not writer.is_running():
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return beat if beat["done"] < beat["total"] else None
 
 
 def _failure(errors: Path, log: Path) -> InputError:
-    messages = list(dict.fromkeys(errors.read_text(encoding="utf-8").splitlines()))
+    messages = list(dict.fromkeys(errors.read_text(encoding="utf-8", errors="replace").splitlines()))
     if messages:
         return InputError("\n".join(messages))
-    return InputError(f"A step ended without a message of its own. Look at the end of {log}.")
-
-
-def _end_orphans(home: Path) -> None:
-    """End processes of an earlier run of this folder that outlived it."""
-    try:
-        run_id = read_json(home / "run.json")["id"]
-    except (ValueError, KeyError):
-        return
-    import psutil
-
-    orphans = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get(RUN_ID) == run_id:
-                process.kill()
-                orphans.append(process)
-        except (psutil.Error, OSError):
-            continue
-    psutil.wait_procs(orphans, timeout=10)
-
-
-def _cancel_jobs(log: Path, wait_s: float = 60) -> None:
-    """Cancel SLURM jobs of an earlier run that outlived it: the executor gave them the name that its log tells."""
-    found = re.search(r"^SLURM run ID: (\S+)", log.read_text(errors="replace") if log.exists() else "", re.MULTILINE)
-    if not found or not shutil.which("scancel"):
-        return
-    subprocess.run(["scancel", f"--name={found[1]}"], capture_output=True)
-    waited_until = time.monotonic() + wait_s
-    while time.monotonic() < waited_until:  # until the last of them has let go of its files
-        left = subprocess.run(["squeue", "--noheader", f"--name={found[1]}"], capture_output=True, text=True)
-        if left.returncode == 0 and not left.stdout.strip():
-            return
-        time.sleep(0.5)
-    raise bad("output", "have one run at a time", f"jobs of an earlier run, named {found[1]}", "End them with scancel.")
+    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    ending = "\n".join(f"  {line}" for line in lines[-LOG_LINES:]) or "  (it is empty)"
+    return InputError(f"The workflow stopped, and no step said why. The end of {log}:\n{ending}")

@@ -1,18 +1,22 @@
 """What `neurolm status` says of a run, from the log and the heartbeats that it left."""
 
+import errno
 import json
 import os
-import socket
+import shutil
 import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from neurolm.checks import InputError
+from neurolm.cli.run_processes import RUN_ID, cancel_jobs, end_processes, record_run, run_processes
 from neurolm.cli.status import status
-from neurolm.cli.workflow import WorkflowState, _cancel_jobs, run_workflow
-from neurolm.locks import exclusive_lock
+from neurolm.cli.workflow import WorkflowState, _environment, _failure, run_workflow
+from neurolm.locks import exclusive_lock, held_file
+from neurolm.processes import this_process
 
 PLANNED = """\
 Building DAG of jobs...
@@ -39,6 +43,7 @@ def home(tmp_path):
     def write(log, errors="", beats=()):
         (folder / "snakemake.log").write_text(log)
         (folder / "errors.txt").write_text(errors)
+        record_run(folder)
         for i, beat in enumerate(beats):
             (folder / "heartbeats" / f"{i}.json").write_text(json.dumps(beat))
         return folder
@@ -48,7 +53,7 @@ def home(tmp_path):
 
 def beat(**changes):
     about = {"stage": "features", "done": 1, "total": 4, "unit": "passes", "note": "", "used_s": 10.0, "left_s": 90.0}
-    return about | {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()} | changes
+    return about | {"process": this_process(), "time": time.time()} | changes
 
 
 def said(home, capsys):
@@ -92,10 +97,35 @@ def test_a_step_that_went_well_when_it_was_tried_again_has_not_failed(home, caps
 
 
 def test_heartbeats_of_the_dead_are_not_believed_those_of_other_machines_are(home):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    folder = home(PLANNED, beats=[beat(pid=dead.pid), beat(pid=dead.pid, host="another"), beat(done=4)])
-    assert [b["host"] for b in WorkflowState.read(folder).beats] == ["another"]
+    mine = this_process()
+    dead, elsewhere = mine._replace(started=mine.started - 1), mine._replace(machine="0123456789ab", pid=1)
+    folder = home(PLANNED, beats=[beat(process=dead), beat(process=elsewhere), beat(done=4)])
+    assert [b["process"][0] for b in WorkflowState.read(folder).beats] == ["0123456789ab"]
+
+
+def test_heartbeats_in_a_copy_of_the_folder_are_those_of_the_original(home, tmp_path):
+    folder = home(PLANNED, beats=[beat()])
+    assert WorkflowState.read(folder).beats
+    shutil.copytree(folder, tmp_path / "copy" / ".neurolm")
+    assert not WorkflowState.read(tmp_path / "copy" / ".neurolm").beats
+
+
+def test_a_status_writes_nothing_and_needs_no_locks(home, capsys, monkeypatch):
+    def no_locks(descriptor, **_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    folder = home(PLANNED + CHECKED)
+    before = sorted(folder.rglob("*"))
+    monkeypatch.setattr("filelock.lock_descriptor", no_locks)
+    assert said(folder, capsys)[0] == "no run is at work here"
+    assert sorted(folder.rglob("*")) == before
+    held_file(folder / "run.lock").touch()
+    (folder / "run.lock").touch()
+    assert said(folder, capsys)[0] == "a run is at work here"  # this process wrote run.json, and is alive
+    record = json.loads((folder / "run.json").read_text())
+    record["process"]["started"] -= 1
+    (folder / "run.json").write_text(json.dumps(record))
+    assert said(folder, capsys)[0] == "no run is at work here"
 
 
 def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
@@ -112,5 +142,83 @@ def test_cluster_jobs_that_a_killed_run_left_are_cancelled_by_the_name_of_that_r
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
     folder = home("SLURM run ID: 1234-abcd\n" + PLANNED)
-    _cancel_jobs(folder / "snakemake.log")
-    assert (tmp_path / "called").read_text() == "scancel --name=1234-abcd\nsqueue --noheader --name=1234-abcd\n"
+    cancel_jobs(folder)
+    called = "scancel --name=1234-abcd\nsqueue --noheader --name=1234-abcd\n"
+    assert (tmp_path / "called").read_text() == called
+    shutil.copytree(folder, tmp_path / "copy" / ".neurolm")
+    cancel_jobs(tmp_path / "copy" / ".neurolm")  # the jobs are those of the original
+    assert (tmp_path / "called").read_text() == called
+
+
+STEP = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); time.sleep(60)"
+
+
+@pytest.fixture
+def step(home, tmp_path):
+    """A step of a run of the folder, which has started a process of its own; and the folder."""
+    folder = home(PLANNED)
+    environment = os.environ | {RUN_ID: record_run(folder)}
+    process = subprocess.Popen([sys.executable, "-c", STEP, str(tmp_path / "config.json")], env=environment)
+    while len(psutil.Process(process.pid).children()) < 1:
+        time.sleep(0.01)
+    yield process, folder
+    for child in psutil.Process(process.pid).children() if process.poll() is None else []:
+        child.kill()
+    process.kill()
+    process.wait()
+
+
+def test_what_a_killed_run_left_is_found_and_ended_with_its_children(step, capsys):
+    process, folder = step
+    child = psutil.Process(process.pid).children()[0]
+    assert {p.pid for p in run_processes(folder)} == {process.pid, child.pid}
+    assert f"{process.pid}" in said(folder, capsys)[1]
+    end_processes(folder)
+    process.wait(5)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("change", ["copy", "host", "start", "id", "inode"])
+def test_a_run_finds_no_process_of_another_folder_host_or_time(step, tmp_path, change):
+    process, folder = step
+    record = json.loads((folder / "run.json").read_text())
+    if change == "copy":
+        folder = shutil.copytree(folder, tmp_path / "copy" / ".neurolm")
+    elif change == "host":
+        record["process"]["machine"] = "0123456789ab"
+    elif change == "start":
+        record["process"]["started"] += 10**9
+    elif change == "id":
+        record["id"] = "another"
+    else:
+        record["folder"]["inode"] += 1
+    (folder / "run.json").write_text(json.dumps(record))
+    assert run_processes(folder) == []
+    end_processes(folder)
+    assert process.poll() is None
+
+
+def test_an_engine_that_stops_without_a_step_shows_the_end_of_its_log(tmp_path):
+    (tmp_path / "log").write_text("".join(f"line {i}\n\n" for i in range(50)) + "FileNotFoundError: '/proc/.cache'\n")
+    (tmp_path / "errors").write_text("")
+    message = str(_failure(tmp_path / "errors", tmp_path / "log"))
+    assert message.startswith(f"The workflow stopped, and no step said why. The end of {tmp_path / 'log'}:\n")
+    assert message.splitlines()[-1] == "  FileNotFoundError: '/proc/.cache'"
+    assert len(message.splitlines()) == 21
+
+
+def test_the_engine_is_spared_what_would_stop_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    environment = _environment(tmp_path)
+    assert "PYTHONWARNINGS" not in environment
+    assert environment["PYTHONUTF8"] == "1"
+    assert environment["XDG_CACHE_HOME"] == str(tmp_path / "cache")
+    show = "import os; from neurolm.cli.main import _settle; _settle(); print(os.environ.get('XDG_CACHE_HOME'))"
+    for before in (None, "/mine"):
+        if before:
+            monkeypatch.setenv("XDG_CACHE_HOME", before)
+        step = subprocess.run(
+            [sys.executable, "-c", show], env=_environment(tmp_path), capture_output=True, text=True, check=True
+        )
+        assert step.stdout.strip() == str(before)  # a step looks for its models where they always are
