@@ -120,7 +120,7 @@ def preflight(plan: Any, *, is_dry: bool = False, is_elsewhere: bool = False) ->
     InputError
         With every problem, one line each.
     """
-    from neurolm.cli.workflow import RUN_ID
+    from neurolm.cli.run_processes import RUN_ID
 
     if RUN_ID in os.environ:
         return
