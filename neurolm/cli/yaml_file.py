@@ -7,7 +7,9 @@ date: a setting that wants a number refuses them, and a subject's label such as 
 from __future__ import annotations
 
 import math
+import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import yaml
 from neurolm.checks import bad_file, check_file
 
 VERSION = 1  # of configs: raised when an older neurolm could misread a newer one
+_IN_PATH = re.compile(r"^~[^/\s]*/|^~$|(?:^|/)\$(?:\w+|\{\w+\})")  # "~/", "~name/", "$VAR" and "${VAR}" in a path
 LARGEST = 2**63 - 1
 _PLAIN = {
     "null": re.compile(r"~|null|Null|NULL|"),
@@ -80,7 +83,23 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], i
     if isinstance(version, int) and version > VERSION:
         problem = f"has version {version} of the format, this neurolm reads up to {VERSION}"
         raise bad_file(path, problem, "Update neurolm.", line=lines.get(("version",)))
-    return values, lines
+    return _expand(values, path, lines), lines
+
+
+def _expand(value: Any, path: Path, lines: Mapping[tuple[Any, ...], int], place: tuple[Any, ...] = ()) -> Any:
+    """Every `~` and `$VAR` that begins a path, or is a folder in it, put in; an undefined one is refused with its line."""
+    if isinstance(value, dict):
+        return {key: _expand(one, path, lines, (*place, key)) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_expand(one, path, lines, (*place, i)) for i, one in enumerate(value)]
+    if not isinstance(value, str) or place == ("title",) or not _IN_PATH.search(value) or os.path.exists(value):
+        return value
+    expanded = os.path.expandvars(os.path.expanduser(value))
+    left = _IN_PATH.search(expanded)
+    if left:
+        problem = f"{left[0].strip('/')} in {value!r} is not known here"
+        raise bad_file(path, problem, "Define it, or write the path out.", line=lines.get(place))
+    return expanded
 
 
 def line_of(place: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> int | None:

@@ -127,3 +127,26 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_valid_keys_of_a_section_are_known():
     assert "unit" in valid_keys(("features", "context"))
+
+
+@pytest.mark.parametrize("written", ["~/x", "$SCRATCH/x", "${SCRATCH}/x", "/top/$SCRATCH_NAME/x"])
+def test_a_home_and_variables_in_any_path_of_a_config_are_put_in(tmp_path, monkeypatch, written):
+    monkeypatch.setenv("HOME", "/scratch/me")
+    monkeypatch.setenv("SCRATCH", "/scratch/me")
+    monkeypatch.setenv("SCRATCH_NAME", "scratch")
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        f'title: "costs $SCRATCH"\ndataset: {{name: alice, options: {{folder: "{written}"}}}}\noutput: "{written}"\n'
+    )
+    read = read_config(config)
+    expected = "/top/scratch/x" if written.startswith("/top") else "/scratch/me/x"
+    assert read.output == read.dataset.options["folder"] == expected
+    assert read.title == "costs $SCRATCH"
+
+
+def test_an_undefined_variable_in_a_path_is_refused_with_its_line(tmp_path, monkeypatch):
+    monkeypatch.delenv("NOWHERE", raising=False)
+    config = tmp_path / "c.yaml"
+    config.write_text('dataset: {name: alice}\noutput: "$NOWHERE/x"\n')
+    with pytest.raises(FileError, match=r"c.yaml:2: \$NOWHERE in .* is not known here"):
+        read_config(config)
