@@ -15,7 +15,15 @@ from neurolm.brain.cifti import read_cifti_bold
 from neurolm.brain.confounds import read_confounds, regress_out
 from neurolm.brain.images import read_bold, read_mask, read_surface_bold
 from neurolm.brain.intersubject import intersubject_correlation, isc_bootstrap, isc_interval, isc_test, mean_pairwise_isc
-from neurolm.brain.noise_ceiling import cc_max, cc_norm, explainable_variance, noise_ceiling, signal_power
+from neurolm.brain.noise_ceiling import (
+    cc_max,
+    cc_norm,
+    ceiling_interval,
+    explainable_variance,
+    noise_ceiling,
+    signal_power,
+    subject_ceilings,
+)
 from neurolm.brain.region_table import read_region_table
 from neurolm.brain.space import Grayordinates, Regions, Space, Surface, Unplaced, VolumeMask
 from neurolm.brain.voxel_map import VoxelMap
@@ -31,6 +39,7 @@ __all__ = [
     "VoxelMap",
     "cc_max",
     "cc_norm",
+    "ceiling_interval",
     "explainable_variance",
     "intersubject_correlation",
     "isc_bootstrap",
@@ -46,4 +55,5 @@ __all__ = [
     "read_surface_bold",
     "regress_out",
     "signal_power",
+    "subject_ceilings",
 ]

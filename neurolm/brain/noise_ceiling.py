@@ -5,6 +5,8 @@ what is scored                    from repeats of the same subject    from other
 a single repeat / listener        sqrt(SP / mean variance)            sqrt(r)
 the mean of N repeats/listeners   CCmax = sqrt(SP / Var(mean))        sqrt(N r / (1 + (N - 1) r))
 
+one subject among others: r with the mean of the others / sqrt(their reliability): `subject_ceilings`
+
 SP is the signal power, r the mean pairwise correlation. From other subjects it bounds only what
 listeners share: a listener's own signal may lie above it. Leave-one-out ISC is the ceiling of
 neither and is not offered as one.
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.arrays import constant_columns
-from neurolm.brain.intersubject import mean_pairwise_isc
+from neurolm.brain.intersubject import intersubject_correlation, isc_interval, mean_pairwise_isc
 from neurolm.checks import bad, check_choice
 from neurolm.statistics import columnwise_correlation
 
@@ -55,6 +57,46 @@ def noise_ceiling(data: np.ndarray, *, source: str, scored: str) -> np.ndarray:
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = signal_power(data) / power
     return np.sqrt(np.where(ratio > 0, np.minimum(ratio, 1), np.nan))
+
+
+def ceiling_interval(data: np.ndarray, *, scored: str, ci: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence interval over subjects of `noise_ceiling(data, source="subjects")`: (low, high), each (n_voxels,).
+
+    The ends of the interval of the mean pairwise correlation, turned into ceilings; an end below 0
+    is 0. NaN with fewer than three subjects and where there is no ceiling.
+    """
+    check_choice("scored", scored, ("single", "mean"))
+    data = _checked(data)
+    known = np.isfinite(noise_ceiling(data, source="subjects", scored=scored))
+    ends = []
+    for r in isc_interval(data, "pairwise", ci=ci):
+        r = np.maximum(r, 0)
+        ends.append(np.where(known, np.sqrt(r if scored == "single" else spearman_brown(r, len(data))), np.nan))
+    return ends[0], ends[1]
+
+
+def subject_ceilings(data: np.ndarray) -> np.ndarray:
+    """The ceiling of each subject: correlation with the mean of the others over the root of that mean's reliability.
+
+    Parameters
+    ----------
+    data : array of shape (n_subjects, n_trs, n_voxels)
+
+    Returns
+    -------
+    ceiling : (n_subjects, n_voxels)
+        NaN where a subject follows the others not at all, or the others share nothing. Two subjects have
+        the same one, that of a single subject.
+    """
+    data = _checked(data)
+    n = len(data)
+    if n == 2:
+        return np.tile(noise_ceiling(data, source="subjects", scored="single"), (2, 1))
+    with_others = intersubject_correlation(data)
+    pairwise = np.stack([mean_pairwise_isc(np.delete(data, s, 0)) for s in range(n)])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ceiling = with_others / np.sqrt(spearman_brown(pairwise, n - 1))
+    return np.where((pairwise > 0) & (with_others > 0), np.minimum(ceiling, 1), np.nan)
 
 
 def spearman_brown(r: Any, n: int) -> Any:

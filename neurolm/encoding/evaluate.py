@@ -1,13 +1,13 @@
-"""The main job: how well does each feature set predict held-out BOLD, and is that more than chance and plain words give?
+"""Evaluation of feature sets: held-out scores with null, baselines, ceilings and intervals.
 
-Listeners who heard the same story share the design, so they, their mean and every surrogate of
-their BOLD are targets beside each other in one fit: penalties, null and choice of layer cost one
+Subjects with the same story share the design, so they, their mean and every surrogate of
+their BOLD are targets in one fit: penalties, null and choice of layer cost one
 set of factorisations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -75,6 +75,10 @@ def evaluate(
     asked, settings = settings, with_penalty_grid(settings, [baselines, feature_sets], listeners, folds)
     ways = _ways_of_scoring(listeners, folds, settings, seed, keep)
     total = len(feature_sets) + len(baselines)
+
+    def ridge_of(name: str) -> NestedRidge:
+        return story_ridge(_stories(name, feature_sets, listeners), listeners, folds, settings)
+
     for i, name in enumerate([*baselines, *feature_sets]):
         progress(i, total, "feature sets", name)
         stories = _stories(name, baselines if name in baselines else feature_sets, listeners)
@@ -86,6 +90,12 @@ def evaluate(
                 way.add_baseline(ridge)
             else:
                 way.add_set(ridge, free_ridge)
+    _add_surrogates(ways, feature_sets, ridge_of, progress)
+    for name in feature_sets if any(way.wants_choice_interval for way in ways) else ():
+        ridge = ridge_of(name)
+        for way in ways:
+            if way.wants_choice_interval:
+                way.add_choice_draws(ridge)
     progress(total, total, "feature sets")
     each = ways[-1]
     return Evaluation(
@@ -94,7 +104,7 @@ def evaluate(
         subjects=listeners.names,
         space=listeners.space,
         scored=tuple(way.scored() for way in ways),
-        each=each.each() if listeners.is_group else (),
+        each=tuple(each.each()) if listeners.is_group else (),
         listeners=each.subject_scores(),
         listeners_p=each.subject_p_values(),
         listener_baselines=each.subject_baselines(),
@@ -128,6 +138,25 @@ def _stories(name: str, sets: Mapping[str, Sequence[Features]], listeners: Liste
     if len(stories) != len(listeners.runs):
         raise bad(f"features of {name!r}", f"be one story for each of the {len(listeners.runs)} runs", len(stories))
     return stories
+
+
+def _add_surrogates(
+    ways: Sequence[TargetScores], names: Collection[str], ridge_of: Callable[[str], NestedRidge], progress: Progress
+) -> None:
+    """Rounds of surrogates after the first, as long as voxels are left whose p is not known: none unless sequential."""
+    for way in ways:
+        way.end_round()
+    n_rounds = 1
+    while any(way.has_round for way in ways):
+        n_rounds += 1
+        for i, name in enumerate(names):
+            progress(i, len(names), f"feature sets, round {n_rounds} of surrogates", name)
+            ridge = ridge_of(name)
+            for way in ways:
+                if way.has_round:
+                    way.add_surrogates(ridge)
+        for way in ways:
+            way.end_round()
 
 
 def held_out_folds(listeners: Listeners, settings: EvaluationSettings, stories: Sequence[Features]) -> list[NestedFold]:

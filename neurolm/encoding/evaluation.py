@@ -1,4 +1,4 @@
-"""What an evaluation of feature sets says: scores beside ceiling, null, baselines and intervals.
+"""Result of an evaluation of feature sets: scores with ceilings, null, baselines and intervals.
 
     Evaluation
     ├── Scored ...    one per way of scoring: "mean listener", "single listeners", or the only subject
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.brain.space import Space, space_arrays, space_from_arrays
+from neurolm.statistics import MIN_SHIFT
 from neurolm.storage import read_h5, write_h5
 
 
@@ -32,10 +33,12 @@ class EvaluationSettings:
     n_folds, n_inner_folds, gap : see `nested_folds`.
     test_runs : positions of runs that are only ever predicted, once, by a fit of all others; the way for whole
         brains. Their null needs no refit. Empty for cross-validation over everything.
-    n_permutations, n_subject_permutations : surrogates of the mean listener (or the only subject), and of every
-        listener by himself; the whole fit is repeated for each. 0 is none, and p is NaN.
-    null, min_shift, block_trs : see `surrogates`.
-    n_bootstrap : draws behind intervals; ci : their coverage; interval_block_trs : TRs drawn together.
+    n_permutations, n_subject_permutations : surrogates of the mean subject (or the only one), and of all
+        subjects, whose BOLD is shifted by the same lags; the whole fit is repeated for each. 0 is none, and p is NaN.
+    null, min_shift, block_trs : see `surrogate_draws`.
+    sequential : voxels leave the null once their p is known, which saves most of the fits but leaves no p of the
+        largest statistic. None: with more than 100 voxels.
+    n_bootstrap : draws of the residuals behind a subject's interval, the fit repeated for each; ci : its coverage.
     n_targets_batch : surrogate targets fitted at once.
     device : of `RidgeCV`.
     """
@@ -51,11 +54,11 @@ class EvaluationSettings:
     n_permutations: int = 1000
     n_subject_permutations: int = 100
     null: str = "circular_shift"
-    min_shift: int = 10
+    min_shift: int = MIN_SHIFT
     block_trs: int = 30
-    n_bootstrap: int = 2000
+    sequential: bool | None = None
+    n_bootstrap: int = 50
     ci: float = 0.95
-    interval_block_trs: int = 15
     n_targets_batch: int = 20_000
     device: str = "auto"
 
@@ -90,8 +93,10 @@ class Scored:
         "mean listener", "single listeners" (the mean of their scores), or a subject's name.
     r, p, q : array of shape (n_sets, n_voxels)
         q is the false discovery rate (Benjamini-Hochberg) over voxels, set by set.
+    p_max : array of shape (n_sets, n_voxels)
+        p corrected for all voxels by the largest score of each surrogate; NaN after a sequential test.
     interval, null : array of shape (2, n_sets, n_voxels)
-        Bootstrap interval; 2.5 % and 97.5 % quantiles of the null.
+        Confidence interval; 2.5 % and 97.5 % quantiles of the null.
     n_null : int
         Surrogates behind p and null; 0 where none were asked for.
     baselines : array of shape (n_baselines, n_voxels)
@@ -100,6 +105,8 @@ class Scored:
         Scores of random features of the same width, smoothness and word times.
     ceiling : array of shape (n_voxels,)
         The ceiling that belongs to exactly this score; NaN with a single subject.
+    ceiling_interval : array of shape (2, n_voxels)
+        Over subjects; NaN where there are fewer than three, and for a subject's own ceiling.
     ceiling_name : str
     chosen : Chosen
     """
@@ -108,6 +115,7 @@ class Scored:
     r: np.ndarray
     p: np.ndarray
     q: np.ndarray
+    p_max: np.ndarray
     interval: np.ndarray
     null: np.ndarray
     n_null: int
@@ -115,6 +123,7 @@ class Scored:
     baseline_interval: np.ndarray
     content_free: np.ndarray
     ceiling: np.ndarray
+    ceiling_interval: np.ndarray
     ceiling_name: str
     interval_name: str
     chosen: Chosen

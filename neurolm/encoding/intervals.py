@@ -56,54 +56,6 @@ def _drawn_correlation(Y: np.ndarray, Y_pred: np.ndarray, slices: list[slice], d
         return correlation_of_sums(syp - sy * sp / n, syy - sy**2 / n, spp - sp**2 / n)
 
 
-def bootstrap_folds(
-    Y: np.ndarray,
-    Y_pred: np.ndarray,
-    tests: Sequence[np.ndarray],
-    *,
-    block_trs: int,
-    n_bootstrap: int = 1000,
-    ci: float = 0.95,
-    rng: np.random.Generator | int = 0,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Interval of the mean over folds (Fisher z) of each fold's correlation, over blocks within folds.
-
-    Parameters
-    ----------
-    Y, Y_pred : array of shape (n_trs, n_voxels)
-    tests : sequence of index arrays
-        Rows of each fold.
-
-    Returns
-    -------
-    low, high : (n_voxels,)
-        Around the measured mean, in Fisher z. On AR(1) noise (.6 from TR to TR), blocks of 15 TRs and a
-        nominal .95 they held the truth in .91 of voxels with 360 TRs and in .92 to .95 with 1,500.
-    """
-    rng = np.random.default_rng(rng)
-    cut = []
-    for rows in tests:
-        slices = [slice(a, min(a + block_trs, len(rows))) for a in range(0, len(rows), block_trs)]
-        if len(slices) < 3:
-            raise bad("block_trs", f"leave at least 3 blocks in a fold of {len(rows)} rows", block_trs)
-        cut.append((rows, slices, draw_counts(len(slices), n_bootstrap, rng)))
-    once = [(rows, slices, np.ones((1, len(slices)), dtype=int)) for rows, slices, _ in cut]
-    n_blocks = np.mean([len(slices) for _, slices, _ in cut])
-    wider = np.sqrt(n_blocks / (n_blocks - 1))  # draws from few blocks vary too little
-    parts = []
-    for v in batches(Y.shape[1], 1000):
-        measured, drawn = (_mean_z(Y[:, v], Y_pred[:, v], folds) for folds in (once, cut))
-        parts.append(percentile_interval(np.tanh(measured + wider * (drawn - drawn.mean(0))), ci))
-    low, high = (np.concatenate(ends) for ends in zip(*parts))
-    return low, high
-
-
-def _mean_z(Y: np.ndarray, Y_pred: np.ndarray, folds: list[tuple[np.ndarray, list[slice], np.ndarray]]) -> np.ndarray:
-    """(n_bootstrap, n_voxels): Fisher z of each fold's drawn correlation, averaged over folds."""
-    r = [_drawn_correlation(Y[rows], Y_pred[rows], slices, draws) for rows, slices, draws in folds]
-    return np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)).mean(0)
-
-
 def bootstrap_mean(
     values: np.ndarray, *, n_bootstrap: int = 2000, ci: float = 0.95, rng: np.random.Generator | int = 0
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from neurolm.brain import BoldRun, noise_ceiling
+from neurolm.brain import BoldRun, ceiling_interval, noise_ceiling, subject_ceilings
 from neurolm.brain.preprocess import mean_run
 from neurolm.brain.space import space_hash
 from neurolm.checks import bad
@@ -65,8 +65,21 @@ class Listeners:
         """(n_voxels,) noise ceiling on these rows of a "single" listener or of the "mean" one; NaN for one subject."""
         if not self.is_group:
             return np.full(self.n_voxels, np.nan)
-        data = self.each[rows].reshape(len(rows), len(self.names), self.n_voxels).swapaxes(0, 1)
-        return noise_ceiling(data, source="subjects", scored=scored)
+        return noise_ceiling(self._stacked(rows), source="subjects", scored=scored)
+
+    def ceiling_interval(self, scored: str, rows: np.ndarray, ci: float) -> np.ndarray:
+        """(2, n_voxels) its interval over subjects; NaN with fewer than three."""
+        if not self.is_group:
+            return np.full((2, self.n_voxels), np.nan)
+        return np.stack(ceiling_interval(self._stacked(rows), scored=scored, ci=ci))
+
+    def subject_ceilings(self, rows: np.ndarray) -> np.ndarray:
+        """(n_subjects, n_voxels) each subject's own ceiling."""
+        return subject_ceilings(self._stacked(rows))
+
+    def _stacked(self, rows: np.ndarray) -> np.ndarray:
+        """(n_subjects, n_rows, n_voxels)"""
+        return self.each[rows].reshape(len(rows), len(self.names), self.n_voxels).swapaxes(0, 1)
 
     def _check(self, name: str, runs: Sequence[BoldRun]) -> None:
         first = self.names[0]

@@ -4,6 +4,8 @@ columnwise_correlation, unit_columns    Pearson correlation, whatever the unit o
 correlation_of_sums                     the same from sums of squares and products
 surrogates, circular_shifts             time series of a null hypothesis that keeps autocorrelation
 permutation_p, fdr                      p values from a null, false discovery rate over many tests
+null_by_draws, draw_ranges              sequential tests: columns leave once their p is known
+smallest_share, check_resolution        what a number of permutations can find at all
 draw_counts, percentile_interval        bootstrap draws and their interval
 mean_interval                           Student's t interval of a mean
 ar1_noise                               stationary first-order autoregression
@@ -12,31 +14,46 @@ ar1_noise                               stationary first-order autoregression
 from neurolm.statistics.autocorrelation import ar1_noise
 from neurolm.statistics.bootstrap import draw_counts, mean_interval, percentile_interval, tails
 from neurolm.statistics.correlation import columnwise_correlation, correlation_of_sums, power_of_two, unit_columns
-from neurolm.statistics.p_values import fdr, permutation_p
+from neurolm.statistics.p_values import check_resolution, fdr, permutation_p, smallest_share
+from neurolm.statistics.sequential import STOP_AFTER, draw_ranges, has_left, null_by_draws
 from neurolm.statistics.surrogates import (
+    MIN_SHIFT,
     NULLS,
+    Draw,
     block_permutation,
     circular_shifts,
+    n_surrogates,
     phase_randomization,
     run_slices,
+    surrogate_draws,
     surrogates,
 )
 
 __all__ = [
+    "MIN_SHIFT",
     "NULLS",
+    "STOP_AFTER",
+    "Draw",
     "ar1_noise",
     "block_permutation",
+    "check_resolution",
     "circular_shifts",
     "columnwise_correlation",
     "correlation_of_sums",
     "draw_counts",
+    "draw_ranges",
     "fdr",
+    "has_left",
     "mean_interval",
+    "n_surrogates",
+    "null_by_draws",
     "percentile_interval",
     "permutation_p",
     "phase_randomization",
     "power_of_two",
     "run_slices",
+    "smallest_share",
+    "surrogate_draws",
     "surrogates",
     "tails",
     "unit_columns",

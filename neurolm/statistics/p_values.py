@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from neurolm.checks import bad, check_choice
 
 
-def permutation_p(scores: np.ndarray, null: np.ndarray, *, tolerance: float = 0.0) -> np.ndarray:
-    """(1 + #{null >= score}) / (1 + n_permutations) along the first axis of `null`; NaN where a score is.
+def permutation_p(scores: np.ndarray, null: np.ndarray, *, stop_after: int | None = None, tolerance: float = 0.0) -> np.ndarray:
+    """One-sided p along the first axis of `null`: (1 + #{null >= score}) / (1 + n_permutations); NaN where a score is.
 
     Parameters
     ----------
+    scores : array of shape (...)
+    null : array of shape (n_permutations, ...)
+        In the order in which they were drawn. NaN counts as large: nothing was shown.
+    stop_after : int, optional
+        Sequential p: where the null has reached the score `stop_after` times, p is that number over the draws it took, and
+        later draws (NaN where they were not made) have no effect. Valid at any score (Besag & Clifford 1991).
     tolerance : float
         Null scores that are less than this below the score count as equal: for scores that are
         computed in another order than their null.
 
-    Notes
-    -----
-    One-sided and never 0 (Phipson & Smyth 2010, Stat Appl Genet Mol Biol 9:39). A null that is NaN
-    counts as large: nothing was shown.
+    References
+    ----------
+    Phipson & Smyth (2010), Stat Appl Genet Mol Biol 9:39; Besag & Clifford (1991), Biometrika 78:301-304.
     """
-    p = (1 + (~(null < scores - tolerance)).sum(0)) / (1 + len(null))
+    reached = ~(null < scores - tolerance)
+    count = reached.sum(0)
+    p = (1 + count) / (1 + len(null))
+    if stop_after is not None:
+        took = (reached.cumsum(0, dtype=np.int32) >= stop_after).argmax(0) + 1
+        p = np.where(count >= stop_after, stop_after / took, p)
     return np.where(np.isfinite(scores), p, np.nan)
+
+
+def smallest_share(n_permutations: int, q: float) -> float:
+    """Share of all tests that must lie at the smallest p, 1 / (1 + n_permutations), for any to pass Benjamini-Hochberg at `q`.
+
+    With fewer true effects than that nothing can be found, however strong they are. Above 1 nothing can be found at all.
+    """
+    return 1 / (q * (1 + n_permutations))
+
+
+def check_resolution(argument: str, n_permutations: int, q: float, asked: int | None = None) -> None:
+    """Refuse a number of permutations whose smallest p cannot reach the false discovery rate `q`.
+
+    Parameters
+    ----------
+    argument : str
+        Its name in the message.
+    n_permutations : int
+        How many there will be; `asked` is the setting, where the data have fewer.
+    """
+    needed = math.ceil(1 / q - 1e-9) - 1
+    if 0 < n_permutations < needed:
+        few = asked is not None and asked > n_permutations
+        hint = (
+            f"The runs have only {n_permutations} different shifts: add runs, or use null='phase_randomization'."
+            if few
+            else f"No p is smaller than 1 / (1 + {n_permutations}), so that nothing could pass a false discovery rate of {q:g}."
+        )
+        raise bad(
+            argument, f"be at least {needed} to reach a false discovery rate of {q:g}, or 0 for no test", n_permutations, hint
+        )
 
 
 def fdr(p_values: np.ndarray, method: str = "bh") -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Time series that could have been measured if nothing were related: nulls that keep autocorrelation.
+"""Surrogate time series: what could have been measured if nothing were related, with autocorrelation kept.
 
 BOLD is slow, so a null of shuffled rows is far too narrow. Each function here keeps what makes
 chance correlations large, treats every voxel alike (spatial covariance stays) and never carries
@@ -7,35 +7,48 @@ a row from one run into another run's past.
 circular_shift        each run moved in time by its own lag, the end wrapped to the beginning
 block_permutation     blocks of rows in another order, each used exactly once
 phase_randomization   the same power spectrum with random phases, one set for all voxels
+
+Of fixed predictions every circular shift but the measured one is used: together they are a group, and the
+size is exact for a stationary series. Where the fit is repeated, lags below MIN_SHIFT are left out: delayed
+features follow a shift of a few TRs, so that true effects would not reach small p. See docs/calibration.md
+for the measured sizes.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from neurolm.checks import bad, check_choice
 
+MIN_SHIFT = 5  # TRs, where the fit is repeated on the shifted BOLD: longer than the usual delays
 NULLS = ("circular_shift", "block_permutation", "phase_randomization")
+Draw = Callable[[np.ndarray], np.ndarray]
 
 
-def surrogates(
-    data: np.ndarray,
+def surrogates(data: np.ndarray, n: int, **settings: Any) -> Iterator[np.ndarray]:
+    """Up to `n` surrogates of `data` (n_trs, n_voxels), one after the other; settings as for `surrogate_draws`."""
+    return (draw(data) for draw in surrogate_draws(len(data), n, **settings))
+
+
+def surrogate_draws(
+    n_trs: int,
     n: int,
     *,
     null: str = "circular_shift",
     run_onsets: Sequence[int] = (0,),
-    min_shift: int = 10,
+    min_shift: int = 1,
     block_trs: int = 30,
     rng: np.random.Generator | int = 0,
-) -> Iterator[np.ndarray]:
-    """Up to `n` surrogates of `data` (n_trs, n_voxels), one after the other.
+) -> Iterator[Draw]:
+    """Up to `n` functions that make a surrogate of any columns (n_trs, n_columns), the same draw for all of them.
 
     Circular shifts never repeat: one short run has only n_trs - 2 * min_shift + 1 of them, and
-    then that many are given.
+    then that many are given; see `n_surrogates`.
 
     Parameters
     ----------
@@ -43,24 +56,30 @@ def surrogates(
     run_onsets : sequence of int
         First row of each run.
     min_shift : int
-        Circular shifts move at least one run by this many TRs, either way: longer than the memory of
-        BOLD and delays.
+        Circular shifts move at least one run by this many TRs, either way. 1 leaves out only the measured series.
     block_trs : int
-        Length of a block in TRs: several times that memory, because every cut makes a false border.
+        Length of a block in TRs: several times the memory of BOLD and delays, because every cut makes a false border.
     """
     check_choice("null", null, NULLS)
     rng = np.random.default_rng(rng)
-    slices = run_slices(run_onsets, len(data))
+    slices = run_slices(run_onsets, n_trs)
     if null == "circular_shift":
         for shifts in circular_shifts([s.stop - s.start for s in slices], n, min_shift, rng):
-            yield np.concatenate([np.roll(data[s], k, axis=0) for s, k in zip(slices, shifts)])
+            yield _shift(slices, shifts)
     elif null == "block_permutation":
         for _ in range(n):
-            yield data[block_permutation(slices, block_trs, rng)]
+            yield _reorder(block_permutation(slices, block_trs, rng))
     else:
-        spectra = [np.fft.rfft(data[s], axis=0) for s in slices]
         for _ in range(n):
-            yield np.concatenate([_random_phases(f, s.stop - s.start, rng) for f, s in zip(spectra, slices)])
+            yield _rephase(slices, [_phases(s.stop - s.start, rng) for s in slices])
+
+
+def n_surrogates(lengths: Sequence[int], n: int, null: str = "circular_shift", min_shift: int = 1) -> int:
+    """How many surrogates `surrogate_draws` gives when asked for `n`: fewer where runs have no more different shifts."""
+    if null != "circular_shift":
+        return n
+    near = math.prod(2 * min_shift - 1 for _ in lengths)  # draws in which every run is nearly in step
+    return max(0, min(n, math.prod(int(length) for length in lengths) - near))
 
 
 def circular_shifts(lengths: Sequence[int], n: int, min_shift: int, rng: np.random.Generator) -> np.ndarray:
@@ -74,12 +93,15 @@ def circular_shifts(lengths: Sequence[int], n: int, min_shift: int, rng: np.rand
         if not 1 <= min_shift <= length // 2:
             raise bad("min_shift", f"lie in 1..{length // 2}, half of the shortest run", min_shift)
     sizes = np.array(lengths)
+    most = n_surrogates(lengths, n, "circular_shift", min_shift)
     if len(sizes) == 1:
-        return min_shift + rng.permutation(sizes[0] - 2 * min_shift + 1)[:n, None]
+        return min_shift + rng.permutation(sizes[0] - 2 * min_shift + 1)[:most, None]
+    if math.prod(int(size) for size in sizes) <= 2 * n:  # few exist: list them
+        every = np.stack(np.unravel_index(np.arange(math.prod(int(size) for size in sizes)), lengths), axis=1)
+        far = (np.minimum(every, sizes - every) >= min_shift).any(1)
+        return rng.permutation(every[far])[:most]
     drawn: dict[tuple[int, ...], None] = {}
-    for _ in range(20 * n):
-        if len(drawn) == n:
-            break
+    while len(drawn) < most:
         lags = rng.integers(sizes)
         if (np.minimum(lags, sizes - lags) >= min_shift).any():
             drawn[tuple(lags.tolist())] = None
@@ -103,7 +125,8 @@ def block_permutation(slices: Sequence[slice], block_trs: int, rng: np.random.Ge
 
 def phase_randomization(data: np.ndarray, rng: np.random.Generator | int = 0) -> np.ndarray:
     """One run (n_trs, n_voxels) with the same power spectrum and random phases, the same for all voxels."""
-    return _random_phases(np.fft.rfft(data, axis=0), len(data), np.random.default_rng(rng))
+    whole = [slice(0, len(data))]
+    return _rephase(whole, [_phases(len(data), np.random.default_rng(rng))])(data)
 
 
 def run_slices(run_onsets: Sequence[int], n_trs: int) -> list[slice]:
@@ -114,9 +137,26 @@ def run_slices(run_onsets: Sequence[int], n_trs: int) -> list[slice]:
     return [slice(a, b) for a, b in zip(onsets, [*onsets[1:], n_trs])]
 
 
-def _random_phases(spectrum: np.ndarray, n_trs: int, rng: np.random.Generator) -> Any:
-    phases = np.exp(2j * np.pi * rng.random((len(spectrum),) + (1,) * (spectrum.ndim - 1)))
+def _shift(slices: Sequence[slice], lags: np.ndarray) -> Draw:
+    return lambda data: np.concatenate([np.roll(data[s], lag, axis=0) for s, lag in zip(slices, lags)])
+
+
+def _reorder(rows: np.ndarray) -> Draw:
+    return lambda data: data[rows]
+
+
+def _rephase(slices: Sequence[slice], phases: Sequence[np.ndarray]) -> Draw:
+    def draw(data: np.ndarray) -> np.ndarray:
+        spectra = (np.fft.rfft(data[s], axis=0) * p.reshape(-1, *[1] * (data.ndim - 1)) for s, p in zip(slices, phases))
+        return np.concatenate([np.fft.irfft(f, n=s.stop - s.start, axis=0) for f, s in zip(spectra, slices)])
+
+    return draw
+
+
+def _phases(n_trs: int, rng: np.random.Generator) -> np.ndarray:
+    """Unit complex numbers by which the spectrum of a run is multiplied."""
+    phases = np.exp(2j * np.pi * rng.random(n_trs // 2 + 1))
     phases[0] = 1  # the mean stays
     if n_trs % 2 == 0:
         phases[-1] = rng.choice([-1.0, 1.0])  # the Nyquist term is real
-    return np.fft.irfft(spectrum * phases, n=n_trs, axis=0)
+    return phases

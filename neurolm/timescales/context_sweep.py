@@ -10,8 +10,8 @@ from neurolm.brain import BoldRun
 from neurolm.checks import bad, check_choice, check_same_length
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
-from neurolm.statistics import columnwise_correlation, draw_counts, permutation_p
-from neurolm.timescales.held_out_fit import FitSettings, drawn_correlations, held_out_fit, stack, time_blocks
+from neurolm.statistics import columnwise_correlation, draw_counts
+from neurolm.timescales.held_out_fit import FitSettings, best_score_test, drawn_correlations, held_out_fit, stack, time_blocks
 from neurolm.timescales.window_result import WindowResult, gated, saturation
 
 Swept = Mapping[int, Features]
@@ -63,14 +63,14 @@ class ContextWindowSweep:
             If contexts differ between stories, are fewer than two, or are longer than a story.
         """
         contexts = _check_contexts(swept)
-        fits = []
+        fits, designs = [], []
         for i, context in enumerate(contexts):
             data = stack([story[context] for story in swept], runs, self.settings)
             fits.append(held_out_fit(data.X, data, self.settings))
+            designs.append(data.X)
             progress(i + 1, len(contexts), "contexts", f"{context} words")
         curve = np.stack([fit.scores for fit in fits])
-        null = np.max([fit.test.null for fit in fits], axis=0)
-        p = permutation_p(np.max([fit.test.scores for fit in fits], axis=0), null)
+        p = best_score_test(designs, data, self.settings, progress).p_values
         starts = time_blocks(data, self.settings.block_trs)
         counts = draw_counts(len(starts), self.settings.n_bootstrap, self.settings.seed)
         drawn = [drawn_correlations(fit.responses, fit.predictions, starts, counts) for fit in fits]

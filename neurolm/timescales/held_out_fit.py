@@ -14,11 +14,20 @@ import numpy as np
 
 from neurolm.arrays import zscore
 from neurolm.brain import BoldRun
-from neurolm.encoding import Design, EncodingData, EncodingModel, PermutationTest, held_out_scores, nested_folds, refit_test
+from neurolm.encoding import (
+    Design,
+    EncodingData,
+    EncodingModel,
+    NestedRidge,
+    PermutationTest,
+    held_out_scores,
+    nested_folds,
+    refit_test,
+)
 from neurolm.encoding.held_out import NestedFold, nested_ridge
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
-from neurolm.statistics import correlation_of_sums
+from neurolm.statistics import MIN_SHIFT, STOP_AFTER, correlation_of_sums
 
 
 @dataclass(frozen=True)
@@ -35,8 +44,8 @@ class FitSettings:
         See `neurolm.encoding.held_out.nested_folds`: whole runs, or blocks of a single one.
     null : {"circular_shift", "block_permutation", "phase_randomization"}
         How BOLD is made anew for the null; the whole fit is repeated for each.
-    n_permutations, min_shift : int
-        See `neurolm.encoding.refit_test`.
+    n_permutations, min_shift, stop_after : int
+        See `neurolm.encoding.refit_test`: voxels leave the null once it has reached their score `stop_after` times.
     n_bootstrap, block_trs : int
         Draws of the intervals, over blocks of this many TRs: longer than the memory of BOLD.
     level : float
@@ -52,7 +61,8 @@ class FitSettings:
     gap: int = 5
     null: str = "circular_shift"
     n_permutations: int = 1000
-    min_shift: int = 10
+    min_shift: int = MIN_SHIFT
+    stop_after: int | None = STOP_AFTER
     n_bootstrap: int = 200
     block_trs: int = 20
     level: float = 0.05
@@ -77,17 +87,14 @@ def folds_of(data: EncodingData, settings: FitSettings) -> list[NestedFold]:
 
 @dataclass(frozen=True, eq=False)
 class HeldOutFit:
-    """Held-out predictions of one set of features and the scores of the null.
+    """Held-out predictions of one set of features.
 
     responses, predictions : (n_trs, n_voxels) z-scored within each held-out fold, so that every fold counts by its rows and
         not by how large its predictions are: folds choose their own penalties
-    test : PermutationTest
-        Of the mean over folds of the held-out correlation; the BOLD was made anew and refitted.
     """
 
     responses: np.ndarray
     predictions: np.ndarray
-    test: PermutationTest
 
     @property
     def scores(self) -> np.ndarray:
@@ -96,21 +103,36 @@ class HeldOutFit:
         return correlation_of_sums(yp, yy, pp)
 
 
-def held_out_fit(X: np.ndarray, data: EncodingData, settings: FitSettings, progress: Progress = silent) -> HeldOutFit:
-    """Fit the BOLD of `data` on X (its own, or some columns, or others), out of sample, and its null.
-
-    With the same settings, the null's surrogates are the same whatever X is: maxima over several X
-    may be taken draw by draw.
-    """
+def held_out_fit(X: np.ndarray, data: EncodingData, settings: FitSettings) -> HeldOutFit:
+    """Fit the BOLD of `data` on X (its own, or some columns, or others), out of sample."""
     folds = folds_of(data, settings)
-    ridge = nested_ridge(X, folds, settings.alphas, n_targets=data.Y.shape[1], device=settings.device)
-    measured = held_out_scores(ridge, data.Y, keep_predictions=True)
-    test = null_scores(lambda Y: held_out_scores(ridge, Y).scores, data, settings, progress)
+    measured = held_out_scores(_ridge(X, data, settings), data.Y, keep_predictions=True)
     responses, predictions = data.Y.astype(np.float64), np.asarray(measured.predictions, dtype=np.float64)
     for fold in folds:
         for values in (responses, predictions):
             values[fold.test] = zscore(values[fold.test])
-    return HeldOutFit(responses, predictions, test)
+    return HeldOutFit(responses, predictions)
+
+
+def best_score_test(
+    designs: Sequence[np.ndarray], data: EncodingData, settings: FitSettings, progress: Progress = silent
+) -> PermutationTest:
+    """Is the best of several designs predictive? The largest held-out score over them, of the BOLD and of its surrogates.
+
+    Parameters
+    ----------
+    designs : sequence of arrays of shape (n_trs, n_features)
+        One is in use at a time: what depends on it alone is computed again for each batch of surrogates.
+    """
+
+    def score(Y: np.ndarray) -> np.ndarray:
+        return np.max([held_out_scores(_ridge(X, data, settings), Y).scores for X in designs], axis=0)
+
+    return null_scores(score, data, settings, progress)
+
+
+def _ridge(X: np.ndarray, data: EncodingData, settings: FitSettings) -> NestedRidge:
+    return nested_ridge(X, folds_of(data, settings), settings.alphas, n_targets=data.Y.shape[1], device=settings.device)
 
 
 def prediction_test(
@@ -151,6 +173,7 @@ def null_scores(
         n_permutations=settings.n_permutations,
         run_onsets=data.run_onsets.tolist(),
         min_shift=settings.min_shift,
+        stop_after=settings.stop_after,
         rng=settings.seed,
         progress=progress,
     )

@@ -18,9 +18,9 @@ from neurolm.brain import BoldRun
 from neurolm.checks import bad, check_same_length
 from neurolm.features import Features, FeatureSpace
 from neurolm.progress import Progress, silent
-from neurolm.statistics import draw_counts, permutation_p
+from neurolm.statistics import draw_counts
 from neurolm.stimuli import Transcript, scramble
-from neurolm.timescales.held_out_fit import FitSettings, drawn_correlations, held_out_fit, stack, time_blocks
+from neurolm.timescales.held_out_fit import FitSettings, best_score_test, drawn_correlations, held_out_fit, stack, time_blocks
 from neurolm.timescales.responder import Responder, respond_to_all, settings_of, warn_of_fitted
 from neurolm.timescales.window_result import WindowResult, crossing, gated, saturation
 
@@ -130,15 +130,16 @@ class ScrambleWindow:
         scales, levels = self.piece_sizes(stories)
         check_same_length("stories", len(stories), "runs", len(runs))
         rng = np.random.default_rng(self.settings.seed)
-        fits = []
+        fits, designs = [], []
         for i, level in enumerate([*levels, None]):
             features = [_scrambled_features(feature_space, story, level, rng) for story in stories]
             data = stack(features, runs, self.settings)
             fits.append(held_out_fit(data.X, data, self.settings))
+            designs.append(data.X)
             progress(i + 1, len(levels) + 1, "levels")
         scales = np.append(scales, max(np.mean([len(story) for story in stories]), scales[-1] + 1))
         curve = np.stack([fit.scores for fit in fits])
-        p = permutation_p(np.max([f.test.scores for f in fits], axis=0), np.max([f.test.null for f in fits], axis=0))
+        p = best_score_test(designs, data, self.settings, progress).p_values
         starts = time_blocks(data, self.settings.block_trs)
         counts = draw_counts(len(starts), self.settings.n_bootstrap, self.settings.seed)
         drawn = np.stack([drawn_correlations(f.responses, f.predictions, starts, counts) for f in fits], axis=1)

@@ -1,7 +1,15 @@
 import numpy as np
 import pytest
 
-from neurolm.brain.noise_ceiling import cc_max, cc_norm, explainable_variance, noise_ceiling, signal_power
+from neurolm.brain.noise_ceiling import (
+    cc_max,
+    cc_norm,
+    ceiling_interval,
+    explainable_variance,
+    noise_ceiling,
+    signal_power,
+    subject_ceilings,
+)
 from neurolm.checks import InputError
 from neurolm.statistics import columnwise_correlation
 
@@ -69,3 +77,25 @@ def test_what_is_bounded_must_be_named():
         noise_ceiling(np.zeros((3, 10, 2)), source="subjects", scored="loo")
     with pytest.raises(TypeError):
         noise_ceiling(np.zeros((3, 10, 2)))
+
+
+def test_each_subject_has_the_ceiling_of_its_own_signal():
+    rng = np.random.default_rng(0)
+    signal, gains = rng.standard_normal((4000, 1)), np.array([0.4, 0.8, 1.2, 1.6])
+    data = gains[:, None, None] * signal + rng.standard_normal((4, 4000, 3))
+    expected = np.sqrt(gains**2 / (1 + gains**2))  # a perfect model's correlation with that subject
+    np.testing.assert_allclose(subject_ceilings(data), np.tile(expected[:, None], 3), atol=0.07)
+    np.testing.assert_allclose(subject_ceilings(data[:2])[0], noise_ceiling(data[:2], source="subjects", scored="single"))
+    assert np.isnan(subject_ceilings(rng.standard_normal((4, 50, 40)))).any()
+
+
+@pytest.mark.parametrize("scored", ["single", "mean"])
+def test_the_ceiling_has_an_interval_over_subjects_that_narrows_with_their_number(scored):
+    rng = np.random.default_rng(0)
+    story = rng.standard_normal((300, 8))
+    data = rng.normal(0.8, 0.3, (24, 1, 1)) * story + rng.standard_normal((24, 300, 8))
+    few, many = (ceiling_interval(d, scored=scored) for d in (data[:6], data))
+    ceiling = noise_ceiling(data, source="subjects", scored=scored)
+    assert ((many[0] <= ceiling) & (ceiling <= many[1])).all()
+    assert (many[1] - many[0] < few[1] - few[0]).mean() > 0.9
+    assert np.isnan(ceiling_interval(data[:2], scored=scored)).all()

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from neurolm.brain import BoldRun, Regions
+from neurolm.brain import BoldRun, Regions, subject_ceilings
 from neurolm.checks import InputError
 from neurolm.encoding.crossval import leave_one_run_out
 from neurolm.encoding.design import Design
@@ -121,7 +121,8 @@ def test_each_listener_of_a_group_is_scored_as_if_he_were_alone(evaluation):
     np.testing.assert_allclose(one.chosen.interval, by_himself.chosen.interval, atol=1e-5)
     np.testing.assert_array_equal(one.p, evaluation.listeners_p[2])
     assert one.interval_name == by_himself.interval_name
-    np.testing.assert_allclose(one.ceiling, evaluation.scored[1].ceiling)
+    data = np.stack([runs[name][0].data for name in SUBJECTS])
+    np.testing.assert_allclose(one.ceiling, subject_ceilings(data.astype(np.float32))[2], rtol=1e-6)
 
 
 def test_a_saved_evaluation_is_the_same_after_loading(evaluation, tmp_path):
@@ -223,25 +224,24 @@ def test_listeners_who_do_not_go_together_are_refused():
 
 
 def test_blocks_of_the_null_that_a_killed_run_had_scored_are_not_fitted_again(tmp_path, monkeypatch):
-    from neurolm.encoding import target_scores
+    from neurolm.encoding import surrogate_scores
 
     rng = np.random.default_rng(0)
     truth = features(rng)
     runs = listeners(rng, truth)
-    settings = replace(SETTINGS, n_permutations=12, n_subject_permutations=4, n_targets_batch=15)
-    score, fitted = target_scores.held_out_scores, []
+    settings = replace(SETTINGS, n_permutations=12, n_subject_permutations=4, n_targets_batch=15, n_bootstrap=0)
+    score, fitted = surrogate_scores.held_out_scores, []
 
     def run(keep, kill_at=None):
         fitted.clear()
 
         def counted(ridge, Y, **options):
-            if not options:  # surrogates; the data themselves keep their predictions
-                fitted.append(Y.shape[1])
-                if len(fitted) == kill_at:
-                    raise KeyboardInterrupt
+            fitted.append(Y.shape[1])
+            if len(fitted) == kill_at:
+                raise KeyboardInterrupt
             return score(ridge, Y, **options)
 
-        monkeypatch.setattr(target_scores, "held_out_scores", counted)
+        monkeypatch.setattr(surrogate_scores, "held_out_scores", counted)
         return evaluate({"truth": [truth]}, runs, settings=settings, keep=keep)
 
     whole = run(None)
@@ -256,3 +256,45 @@ def test_blocks_of_the_null_that_a_killed_run_had_scored_are_not_fitted_again(tm
     settings = replace(settings, alphas=(10.0, 100.0))
     run(tmp_path)
     assert len(fitted) == 7  # another grid of penalties: nothing of it stands
+
+
+def test_p_of_the_largest_score_belongs_to_shifts_of_all_subjects_by_the_same_lag(evaluation):
+    for scored in evaluation.scored:
+        assert (scored.p_max[1, :2] <= 2 / (1 + scored.n_null)).all()
+        assert (scored.p_max >= scored.p - 1e-12).all()
+        assert (scored.p_max[:, 2] > 0.05).all()
+
+
+def test_a_sequential_null_gives_its_p_from_the_first_draws_of_the_whole_one():
+    rng = np.random.default_rng(0)
+    truth, other = features(rng), features(rng)
+    runs, sets = listeners(rng, truth), {"truth": [truth], "other": [other]}
+    settings = replace(SETTINGS, n_permutations=199, n_subject_permutations=99, n_bootstrap=0)
+    whole, short = (evaluate(sets, runs, settings=replace(settings, sequential=s)) for s in (False, True))
+    for one, other in zip(whole.scored, short.scored):
+        assert (one.p[0, :2] == other.p[0, :2]).all()  # never reached: the same p as with all draws
+        assert (one.p[0, :2] == 1 / (1 + one.n_null)).all()
+        assert np.isnan(other.p_max).all()
+        clear = one.p > 0.3
+        assert (other.p[clear] > 0.08).all()
+        np.testing.assert_array_equal(one.r, other.r)
+    assert short.scored[0].chosen.p[0] == 1 / 200
+
+
+def test_more_than_a_hundred_voxels_are_tested_sequentially_unless_the_settings_say_otherwise():
+    from neurolm.encoding.held_out import nested_folds
+    from neurolm.encoding.surrogate_scores import SurrogateScores
+
+    Y, folds = np.random.default_rng(0).standard_normal((60, 101)), nested_folds([0], 60)
+    for n_voxels, sequential, stop in ((101, None, 10), (100, None, None), (101, False, None), (3, True, 10)):
+        settings = replace(SETTINGS, sequential=sequential)
+        assert SurrogateScores(Y[:, :n_voxels], 1, [0], folds, settings, n=5, seed=0).stop_after == stop
+
+
+def test_interval_of_a_choice_and_of_the_ceiling_hold_what_they_are_of(evaluation):
+    for scored in (*evaluation.scored, *evaluation.each):
+        low, high = scored.chosen.interval[:, :2]
+        assert ((low < scored.chosen.r[:2]) & (scored.chosen.r[:2] < high)).all()
+    for scored in evaluation.scored:
+        low, high = scored.ceiling_interval[:, :2]
+        assert ((low < scored.ceiling[:2]) & (scored.ceiling[:2] < high)).all()

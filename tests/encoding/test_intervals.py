@@ -3,7 +3,7 @@ import pytest
 from scipy.signal import lfilter
 
 from neurolm.checks import InputError
-from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_folds, bootstrap_mean
+from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
 
 
 def slow_pair(rng, n_trs, n_voxels, r, rho=0.6):
@@ -17,15 +17,6 @@ def test_interval_over_blocks_covers_the_true_correlation_about_as_often_as_it_s
     low, high = bootstrap_correlation(Y, pred, block_trs=20, n_bootstrap=400)
     covered = ((low < 0.4) & (high > 0.4)).mean()
     assert 0.89 < covered < 0.98
-
-
-def test_interval_over_folds_covers_the_true_correlation_about_as_often_as_it_says():
-    Y, pred = slow_pair(np.random.default_rng(0), 600, 400, r=0.4)
-    low, high = bootstrap_folds(Y, pred, np.array_split(np.arange(600), 5), block_trs=15, n_bootstrap=400)
-    covered = ((low < 0.4) & (high > 0.4)).mean()
-    assert 0.89 < covered < 0.98
-    with pytest.raises(InputError, match="leave at least 3 blocks in a fold of 120 rows"):
-        bootstrap_folds(Y, pred, np.array_split(np.arange(600), 5), block_trs=60)
 
 
 def test_a_draw_of_runs_is_the_correlation_of_those_runs():

@@ -11,7 +11,7 @@ from neurolm.temporal import delay_run
 
 N_TRS, ALPHAS = 342, (10.0, 100.0, 1000.0, 10000.0)
 NULLS = [
-    ("circular_shift", {"min_shift": 10}),
+    ("circular_shift", {"min_shift": 5}),
     ("phase_randomization", {}),
     ("block_permutation", {"block_trs": 30}),
 ]
