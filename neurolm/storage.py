@@ -147,6 +147,8 @@ def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str,
     except FileNotFoundError:
         raise bad_file(path, "no such file") from None
     except (OSError, RuntimeError, ValueError) as error:
+        if "unable to lock file" in str(error):
+            raise bad_file(path, "is being written by another process", "Wait for it, then try again.") from None
         raise bad_file(path, f"is not a whole HDF5 file of neurolm ({error})", "Delete it and make it anew.") from None
     if version > VERSION:
         raise bad_file(path, f"has version {version} of the format, this neurolm reads up to {VERSION}", "Update neurolm.")

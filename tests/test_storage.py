@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 
@@ -167,3 +168,10 @@ def test_hash_tells_content_dtype_and_nesting_apart():
     values = [np.zeros(2), np.zeros(2, np.float32), [0.0, 0.0], "00", {"a": 1}, {"a": "1"}, [["a"], ["b"]], [["a", "b"]], None]
     assert len({content_hash(v) for v in values}) == len(values)
     assert content_hash({"a": 1, "b": 2}) == content_hash({"b": 2, "a": 1})
+
+
+def test_an_h5_file_that_is_being_written_is_not_to_be_deleted(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w", locking=True):
+        code = "import sys; from neurolm.storage import read_h5\ntry: read_h5(sys.argv[1])\nexcept ValueError as e: print(e)"
+        said = subprocess.run([sys.executable, "-c", code, str(tmp_path / "a.h5")], capture_output=True, text=True, check=True)
+    assert "is being written by another process. Wait for it" in said.stdout

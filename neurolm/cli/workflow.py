@@ -173,7 +173,12 @@ def _beat(path: Path) -> dict[str, Any] | None:
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return beat if beat["done"] < beat["total"] else None
+    if beat["done"] >= beat["total"]:
+        return None
+    if beat["done"] > 0:  # the estimate grows while no step is completed
+        since = max(0.0, time.time() - beat["time"])
+        beat["left_s"] += since * (beat["total"] - beat["done"]) / beat["done"]
+    return beat
 
 
 def _failure(errors: Path, log: Path) -> InputError:

@@ -222,3 +222,8 @@ def test_the_engine_is_spared_what_would_stop_it(tmp_path, monkeypatch):
             [sys.executable, "-c", show], env=_environment(tmp_path), capture_output=True, text=True, check=True
         )
         assert step.stdout.strip() == str(before)  # a step looks for its models where they always are
+
+
+def test_the_time_left_grows_while_no_step_is_completed(home):
+    folder = home(PLANNED, beats=[beat(done=3, total=4, used_s=60.0, left_s=20.0, time=time.time() - 180)])
+    assert WorkflowState.read(folder).beats[0]["left_s"] == pytest.approx(80, abs=2)
