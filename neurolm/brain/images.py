@@ -166,7 +166,10 @@ def read_surface_bold(
     if left_data.ndim != 2 or right_data.ndim != 2 or len(left_data) != len(right_data):
         raise bad_file(right, f"has shape {right_data.shape} beside {left_data.shape} of the left", "Both need the same volumes.")
     data = np.concatenate([left_data, right_data], axis=1).astype(np.float32, copy=False)
-    space = Surface(mesh, left_data.shape[1], right_data.shape[1])
+    n_left, n_right = left_data.shape[1], right_data.shape[1]
+    if mesh == "fsaverage":  # BIDS writes space-fsaverage_den-10k for fsaverage5
+        mesh = next((name for name, size in MESH_VERTICES.items() if size == n_left), mesh)
+    space = Surface(mesh, n_left, n_right)
     check_mesh(left, space)
     return BoldRun(data, first_tr_s + tr * np.arange(len(data)), space, subject, story)
 

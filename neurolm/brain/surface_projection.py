@@ -18,7 +18,8 @@ def project(values: np.ndarray, volume: VolumeMask, mesh: str = "fsaverage5", n_
     values : array of shape (n_voxels,)
         NaN is missing and is never mixed into its neighbours.
     volume : VolumeMask
-        In the space of the mesh: MNI space for fsaverage (a fit of a few millimetres).
+        In MNI space, which fsaverage fits to a few millimetres. A `template` that is another space is refused; with
+        none it is taken to be MNI.
     mesh : str
         fsaverage5 comes with nilearn; the others are downloaded by it.
     n_depths : int
@@ -35,6 +36,9 @@ def project(values: np.ndarray, volume: VolumeMask, mesh: str = "fsaverage5", n_
     values = np.asarray(values, dtype=np.float64)
     if values.shape != (volume.n_voxels,):
         raise bad("values", f"have shape ({volume.n_voxels},)", values.shape)
+    if volume.template and not volume.is_mni:
+        hint = "Read the data in an MNI space, or on a surface: no transform to fsaverage is known."
+        raise bad("volume", "be in MNI space to be projected", f"the space {volume.template}", hint)
     white, pial, n_left = _cortex(mesh)
     inverse = np.linalg.inv(volume.affine)
     filled, known = np.zeros(volume.mask.shape), np.zeros(volume.mask.shape)

@@ -129,7 +129,7 @@ def read_results(plan: Plan) -> tuple[list[AlignmentCheck], Evaluation]:
 
 def encoding_report(plan: Plan, checks: list[AlignmentCheck], result: Evaluation) -> EncodingReport:
     """Everything that the page of all subjects shows, from the files of a finished analysis."""
-    from neurolm.cli.report_maps import surface_maps
+    from neurolm.cli.report_maps import surface_maps, why_not_on_cortex
     from neurolm.report import ChosenAlphas, EncodingReport, Listeners, StoryAlignment, references
 
     scored = result.scored[0]
@@ -142,7 +142,7 @@ def encoding_report(plan: Plan, checks: list[AlignmentCheck], result: Evaluation
         scores=tuple(layer_scores(result, scored) for scored in result.scored),
         alignment=tuple(StoryAlignment.from_check(c, plan.dataset.transcript(c.story), dropped=_dropped(c)) for c in checks),
         listeners=Listeners(result.subjects, result.listeners, baselines) if len(result.subjects) > 1 else None,
-        notes=recovery_notes(plan),
+        notes=(*recovery_notes(plan), *filter(None, [why_not_on_cortex(result.space)])),
         columns=COLUMNS[type(result.space).__name__],
         surface=surface_maps(result.space, result.sets, scored.r, scored.q, plan.config.encode.fdr),
         override=tuple(plan.config.override),

@@ -121,6 +121,8 @@ class StoryRun:
 def read_stimulus_events(path: Path) -> Events:
     """The rows of an events.tsv that name a stimulus; other columns are ignored."""
     table = parse_table(read_annotation(path), path)
+    if "onset" not in table.columns:
+        raise bad_file(path, f"has no column onset, only {', '.join(table.columns)[:80]}", "BIDS asks for one.", line=1)
     rows = []
     for row in table.rows:
         found = {name: cell for name in ("onset", *NAMES_A_STIMULUS) if (cell := table.value(row, name)).lower() not in MISSING}
