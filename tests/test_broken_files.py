@@ -27,13 +27,15 @@ from neurolm.brain import (
     read_region_table,
     read_surface_bold,
 )
-from neurolm.brain.images import header_tr
+from neurolm.brain.confounds import non_steady_volumes
+from neurolm.brain.images import header_tr, read_gifti
 from neurolm.checks import InputError
 from neurolm.cli.config import read_config
 from neurolm.cli.report_sections import found_sections
 from neurolm.datasets import load_dataset
 from neurolm.datasets.alice import _read_table
 from neurolm.datasets.bids_stories import read_stimulus_events
+from neurolm.datasets.bids_times import _seconds
 from neurolm.datasets.narratives import _audio_starts
 from neurolm.features.norms import Norms
 from neurolm.stimuli import read_textgrid, read_transcript
@@ -87,9 +89,15 @@ CONFOUNDS = "csf\twhite_matter\tcosine00\n" + "\n".join(f"{i}.5\t{i * i}\t0.1" f
 NORMS = "Word,Conc.M\ndog,4.8\nidea,1.6\n"
 
 
-def nifti(folder, n_trs=N_TRS):
+def gifti_in_one(folder):
+    array = nibabel.gifti.GiftiDataArray(RNG.standard_normal((5, N_TRS)).astype(np.float32), intent="NIFTI_INTENT_TIME_SERIES")
+    return nibabel.gifti.GiftiImage(darrays=[array]).to_bytes()
+
+
+def nifti(folder, n_trs=N_TRS, dtype="f4"):
     data = RNG.standard_normal((*MASK.shape, n_trs) if n_trs else MASK.shape).astype(np.float32)
     image = nibabel.Nifti1Image(data, AFFINE)
+    image.set_data_dtype(dtype)
     if n_trs:
         image.header.set_zooms((3, 3, 3, 2.0))
         image.header.set_xyzt_units("mm", "sec")
@@ -184,6 +192,17 @@ READERS = {
         lambda p: VoxelMap.from_csv(p, Surface("fsaverage5", 1, 1)),
     ),
     "confounds": ("confounds.tsv", CONFOUNDS, read_fmriprep_confounds),
+    "events with an index": ("a_events.tsv", "\t" + EVENTS.replace("\n12", "\n0\t12"), read_stimulus_events),
+    "events in quotes": ("a_events.tsv", '"onset"\t"duration"\t"stim_file"\n6\t70\t"a.wav"\n', read_stimulus_events),
+    "GIFTI series in one array": ("a.func.gii", lambda f: gifti_in_one(f), read_gifti),
+    "NIfTI run of scaled whole numbers": ("a.nii", lambda f: nifti(f, dtype="i2"), lambda p: read_bold(p, SPACE, first_tr_s=0)),
+    "flags of volumes": (
+        "sub-01_task-a_desc-confounds_timeseries.tsv",
+        "csf\tnon_steady_state_outlier00\n1\t1\n2\t0\n",
+        lambda p: non_steady_volumes(p.with_name("sub-01_task-a_space-T1w_desc-preproc_bold.nii.gz")),
+    ),
+    "sidecar": ("a.json", '{"RepetitionTime": 2.0, "StartTime": 1.0}', lambda p: _seconds(p, "RepetitionTime", 0.1, 30)),
+    "regions with an index": ("a.csv", ",LIFG,LATL\n0,1,2\n1,3,4\n", lambda p: read_region_table(p, first_tr_s=0, tr=2.0)),
     "region table": ("a.txt", "1 2 3\n4 5 6\n7 8 9\n", lambda p: _read_table(p, 3, 3)),
     "regions of a run": ("a.csv", "LIFG,LATL\n1,2\n3,4\n5,n/a\n", lambda p: read_region_table(p, first_tr_s=0, tr=2.0)),
     "HDF5": ("a.h5", hdf5, read_h5),

@@ -100,7 +100,10 @@ def _read_table(path: Path) -> Table:
         text = check_file(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise bad_file(path, f"cannot be read ({error})", "Copy it again from fMRIPrep's output.") from None
-    return parse_table(text, path)
+    table = parse_table(text, path)
+    if not table.rows or "\0" in text:
+        raise bad_file(path, "is not a table of confounds: it has no rows of text", "Copy it again from fMRIPrep's output.")
+    return table
 
 
 def _is_flag(cell: str, path: Path, line: int) -> bool:
