@@ -106,9 +106,7 @@ def settings(plan: ComparisonPlan) -> EvaluationSettings:
 
     from neurolm.cli.encode import settings as encode_settings
 
-    return replace(
-        encode_settings(plan.first), n_permutations=0, n_subject_permutations=0, n_bootstrap=plan.config.encode.bootstrap
-    )
+    return replace(encode_settings(plan.first), n_permutations=0, n_subject_permutations=plan.config.encode.permutations)
 
 
 def bits_per_byte(plan: Plan) -> float:

@@ -50,6 +50,12 @@ class ScoringConfig(Section):
     folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
     inner_folds: int = Field(5, ge=2, description="Blocks within the training part: they choose penalty and layer.")
+    permutations: int = Field(
+        199,
+        ge=0,
+        le=MOST_DRAWS,
+        description="Circular shifts of all listeners' BOLD, with every fit repeated, to test differences; 0: flips of signs.",
+    )
     bootstrap: int = Field(2000, ge=100, le=MOST_DRAWS, description="Without effect: intervals over subjects are Student's.")
 
 

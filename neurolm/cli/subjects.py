@@ -81,9 +81,7 @@ def _write_maps(plan: Plan, result: Evaluation, subject: int, folder: Path) -> N
 
 
 def write_group(plan: Plan, result: Evaluation) -> None:
-    """Statistics over subjects in the space that they share: mean, and whether it lies above zero (5 subjects or more)."""
-    from neurolm.encoding import group_test
-
+    """Statistics over subjects in the space that they share: mean, and tests against shifts of all subjects by the same lags."""
     n = len(result.subjects)
     if n < 2:
         return
@@ -92,11 +90,12 @@ def write_group(plan: Plan, result: Evaluation) -> None:
         layer = int(name.removeprefix("layer "))
         about = provenance(plan, layer) | {"Subjects": list(result.subjects)}
         maps = {"mean": (result.listeners[:, i].mean(0), f"mean over {n} subjects of their held-out correlations", "r")}
-        if n >= 5:
-            test = group_test(result.listeners[:, i], rng=plan.config.seed)
-            how = f"mean of {n} subjects above zero, {test.n_flips:,} flips of their signs"
-            maps["q"] = (test.q_values(), f"false discovery rate over voxels: {how}", "q")
-            maps["pmax"] = (test.max_p_values, f"p corrected by the largest statistic: {how}", "p")
+        single = result.scored[1]  # the mean over subjects of their own scores
+        if single.n_null:
+            how = f"mean of {n} subjects against {single.n_null:,} circular shifts of all of them by the same lags, refitted"
+            maps["q"] = (single.q[i], f"false discovery rate over voxels: {how}", "q")
+        if single.n_null and np.isfinite(single.p_max[i]).any():
+            maps["pmax"] = (single.p_max[i], f"p corrected by the largest score over voxels: {how}", "p")
         for stat, (values, description, units) in maps.items():
             sidecar = {"Description": description, "Units": units} | about
             write_voxel_map(_stem(plan, folder, layer, stat), values, result.space, stat, sidecar)

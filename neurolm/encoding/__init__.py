@@ -14,7 +14,7 @@ nested_folds, held_out_scores           penalties chosen inside the training par
 correlation_score, r2_score             one number for each voxel
 permutation_test, refit_test, fdr       nulls that keep autocorrelation; many voxels
 bootstrap_correlation, bootstrap_mean   intervals over stretches of time and over listeners
-group_test                              maps of several subjects in one space
+sign_flip_test                          mean over independent subjects, or for this stimulus alone
 Averaged                                features averaged over the recent past, one space per timescale
 variance_partition                      what each feature space explains alone and together
 SimulatedCortex, load_simulated_cortex  a cortex with planted gradients
@@ -34,7 +34,7 @@ from neurolm.encoding.design import Design, EncodingData
 from neurolm.encoding.encoding_model import EncodingModel
 from neurolm.encoding.evaluate import evaluate
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
-from neurolm.encoding.group_test import GroupTest, group_test
+from neurolm.encoding.group_test import GroupTest, group_test, sign_flip_test
 from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds
 from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
 from neurolm.encoding.model_comparison import ModelComparison, ModelScore, PairedTest
@@ -92,6 +92,7 @@ __all__ = [
     "r2_score",
     "recovered_maps",
     "refit_test",
+    "sign_flip_test",
     "time_shifted",
     "variance_partition",
 ]

@@ -66,8 +66,10 @@ class PairedTest:
 
     first, second : names
     difference : mean over listeners; Student's interval over subjects
-    p : two-sided, by flipping the signs of listeners
-    p_corrected : for all pairs at once
+    p : two-sided; p_corrected : for all pairs at once
+    by : "shifts" of all subjects' BOLD by the same lags with every fit repeated, or "sign flips" of subjects, which hold for
+        this stimulus
+    smallest_p : no p can be smaller
     """
 
     first: str
@@ -76,6 +78,8 @@ class PairedTest:
     interval: tuple[float, float]
     p: float
     p_corrected: float
+    by: str = "sign flips"
+    smallest_p: float = 0.0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

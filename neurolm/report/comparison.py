@@ -77,12 +77,23 @@ def comparison_markdown(
     if comparison.pairs:
         lines += ["", "| Better | Other | Difference [95 %] | p | p, all pairs |", "|---|---|---|---|---|"]
         table = pair_table(comparison)
+        floor = comparison.pairs[0].smallest_p
         for better, other, difference, low, high, p, corrected in zip(*table.values()):
-            lines.append(f"| {better} | {other} | {_with_interval(difference, (low, high))} | {_p(p)} | {_p(corrected)} |")
-        lines += ["", "Differences of scores within listeners; p by flipping the signs of listeners, two-sided."]
+            ps = f"{_p(p, floor)} | {_p(corrected, floor)}"
+            lines.append(f"| {better} | {other} | {_with_interval(difference, (low, high))} | {ps} |")
+        lines += ["", _how_tested(comparison)]
     for name, reason in (left_out or {}).items():
         lines += ["", f"{name} was left out: {reason}"]
     return "\n".join(lines) + "\n"
+
+
+def _how_tested(comparison: ModelComparison) -> str:
+    if comparison.pairs[0].by == "shifts":
+        n = round(1 / comparison.pairs[0].smallest_p) - 1
+        how = f"against {n} circular shifts of the BOLD of all listeners by the same lags, every fit repeated"
+    else:
+        how = "by flipping the signs of listeners, which holds for this stimulus and no other"
+    return f"Differences of scores within listeners, their intervals over listeners for this stimulus; p {how}, two-sided."
 
 
 def comparison_figure(comparison: ModelComparison, regions: Sequence[str]) -> Picture:
@@ -141,5 +152,8 @@ def _with_interval(value: float, interval: tuple[float, float]) -> str:
     return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
-def _p(value: float) -> str:
+def _p(value: float, floor: float) -> str:
+    """A p value; one that cannot be smaller is an upper bound."""
+    if value <= floor * (1 + 1e-9):
+        return f"≤ {floor:.2g}"
     return "< .001" if value < 0.001 else f"{value:.3f}"

@@ -5,7 +5,7 @@ import pytest
 
 from neurolm.brain import BoldRun, Regions
 from neurolm.checks import InputError
-from neurolm.encoding.compare_models import best_layers, compare_models, paired_tests
+from neurolm.encoding.compare_models import best_layers, compare_models, paired_tests, shift_tests
 from neurolm.encoding.design import Design
 from neurolm.encoding.evaluation import EvaluationSettings
 from neurolm.encoding.model_comparison import ModelComparison
@@ -15,7 +15,7 @@ N_TRS, TR, N_WORDS = 240, 2.0, 1000
 REGIONS = Regions(("strong", "weak"))
 SIGNAL = np.array([1.0, 0.6])  # planted standard deviation over noise of 1
 SUBJECTS = tuple("abcdefgh")
-SETTINGS = EvaluationSettings(alphas=(10.0, 100.0, 1000.0), n_bootstrap=500)
+SETTINGS = EvaluationSettings(alphas=(10.0, 100.0, 1000.0), n_subject_permutations=39)
 
 
 def features(rng, times, n_features=5):
@@ -78,7 +78,8 @@ def test_models_that_differ_are_told_apart_and_ranked(comparison):
         itertools.combinations(["exact", "blurred", "empty"], 2)
     )
     for pair in comparison.pairs:
-        assert pair.p == pytest.approx(2 / 2 ** len(SUBJECTS))  # the smallest that 8 listeners allow
+        assert (pair.p, pair.by) == (1 / 40, "shifts")  # the smallest that 39 shifts allow
+        assert pair.smallest_p == 1 / 40
         assert pair.p <= pair.p_corrected <= 0.05
         assert 0 < pair.interval[0] < pair.difference < pair.interval[1]
 
@@ -150,3 +151,24 @@ def test_too_few_listeners_or_no_model_are_refused(planted):
         compare_models({}, subjects, settings=SETTINGS)
     with pytest.raises(InputError, match="layers of 'x' must hold at least one"):
         compare_models({"x": {}}, subjects, settings=SETTINGS)
+
+
+def test_sign_flips_are_made_where_no_shifts_are_asked_for_and_say_so(planted):
+    models, subjects = planted
+    two = {name: models[name] for name in ("exact", "blurred")}
+    found = compare_models(two, subjects, settings=EvaluationSettings(alphas=(10.0, 1000.0), n_subject_permutations=0))
+    assert [(pair.by, pair.p) for pair in found.pairs] == [("sign flips", pytest.approx(2 / 2 ** len(SUBJECTS)))]
+
+
+def test_shifts_hold_their_size_where_subjects_share_what_is_not_in_the_features():
+    rng = np.random.default_rng(0)
+    alike, single, flips = 3.0, [], []
+    for _ in range(400):
+        shared = alike * rng.standard_normal((100, 2))  # one row each for the data and 99 shifts: all subjects move together
+        scores = shared[:, None] + rng.standard_normal((100, 12, 2))
+        data, null = scores[0], scores[1:].mean(1)
+        pair = shift_tests(dict(zip("ab", data.T)), dict(zip("ab", null.T)))[0]
+        single.append(pair.p <= 0.05)
+        flips.append(paired_tests(dict(zip("ab", data.T)))[0].p <= 0.05)
+    assert 0.03 < np.mean(single) < 0.075
+    assert np.mean(flips) > 0.5
