@@ -112,7 +112,7 @@ class EncodeConfig(Section):
     permutations: int = Field(
         1000, ge=0, le=MOST_DRAWS, description="Circular shifts of the mean listener's BOLD with the fit repeated."
     )
-    subject_permutations: int = Field(100, ge=0, le=MOST_DRAWS, description="The same, for every listener by himself.")
+    subject_permutations: int = Field(400, ge=0, le=MOST_DRAWS, description="The same, for every listener by himself.")
     fdr: float = Field(0.05, gt=0, lt=1, description="False discovery rate over regions or voxels.")
 
 

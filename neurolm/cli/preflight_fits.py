@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurolm.checks import bad
 from neurolm.datasets.dataset import Finding
+from neurolm.statistics import MIN_SHIFT, n_surrogates
 
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
@@ -30,10 +31,11 @@ def permutations(opened: Opened) -> Iterator[Finding]:
     lengths = [
         run.n_trs for i, run in enumerate(next(iter(opened.runs.values()))) if not chosen.test_runs or i in chosen.test_runs
     ]
-    most = lengths[0] - 2 * chosen.min_shift + 1 if len(lengths) == 1 else None
+    most = n_surrogates(lengths, encode.permutations, chosen.null, 1 if chosen.test_runs else chosen.min_shift)
     is_group = len(opened.study.subjects) > 1
     yield from resolves("encode.permutations", encode.permutations, encode.fdr, most)
     if is_group:
+        most = n_surrogates(lengths, encode.subject_permutations, chosen.null, 1 if chosen.test_runs else chosen.min_shift)
         yield from resolves("encode.subject_permutations", encode.subject_permutations, encode.fdr, most, must=False)
 
 
@@ -203,7 +205,7 @@ def word_rates(opened: Opened) -> list[Any]:
 def _shifts_of(opened: Opened) -> int | None:
     """How many circular shifts a single run has; None for several runs."""
     runs = next(iter(opened.runs.values()))
-    return runs[0].n_trs - 2 * 10 + 1 if len(runs) == 1 else None
+    return runs[0].n_trs - 2 * MIN_SHIFT + 1 if len(runs) == 1 else None
 
 
 @contextlib.contextmanager

@@ -256,6 +256,7 @@ def layer_scores(result: Evaluation, scored: Scored) -> LayerScores:
         layers=layers,
         r=scored.r,
         interval=scored.interval,
+        ceiling_interval=scored.ceiling_interval,
         null=scored.null,
         p=scored.p,
         q=scored.q,

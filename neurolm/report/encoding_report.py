@@ -175,6 +175,7 @@ class LayerScores:
     p, q : array of shape (n_layers, n_regions), optional
     ceiling : array of shape (n_regions,), optional
         The noise ceiling that belongs to exactly this score.
+    ceiling_interval : array of shape (2, n_regions), optional
     ceiling_name : str
         "√ρ_N, reliability of the mean of 27 listeners".
     interval_name : str
@@ -194,6 +195,7 @@ class LayerScores:
     p: np.ndarray | None = None
     q: np.ndarray | None = None
     ceiling: np.ndarray | None = None
+    ceiling_interval: np.ndarray | None = None
     ceiling_name: str = ""
     interval_name: str = ""
     n_null: int = 0
@@ -213,7 +215,8 @@ class LayerScores:
             _check_shape(f"{name} of {self.who}", getattr(self, name), expected)
         for name in ("interval", "null"):
             _check_shape(f"{name} of {self.who}", getattr(self, name), (2, *shape))
-        for name in ("interval", "null", "p", "q", "ceiling"):
+        _check_shape(f"ceiling_interval of {self.who}", self.ceiling_interval, (2, shape[1]))
+        for name in ("interval", "null", "p", "q", "ceiling", "ceiling_interval"):
             values = getattr(self, name)
             if values is not None and np.isnan(values).all():
                 object.__setattr__(self, name, None)

@@ -56,10 +56,15 @@ def interval(low: Any, high: Any, digits: int = 2) -> str:
     return MISSING if MISSING in ends else f"{ends[0]} to {ends[1]}"
 
 
-def probability(value: Any) -> str:
-    """A p or q value: three decimals, `< 0.001` below that, "n/a" for NaN."""
+def probability(value: Any, smallest: float = 0.0) -> str:
+    """A p or q value: three decimals, `< 0.001` below that, "n/a" for NaN.
+
+    One that is not above `smallest`, the least that the number of permutations can give, is an upper bound: `≤ 0.010`.
+    """
     if value is None or not math.isfinite(float(value)):
         return MISSING
+    if float(value) <= smallest * (1 + 1e-9):
+        return f"≤\u00a0{number(smallest, max(3, math.ceil(-math.log10(smallest))))}"
     return "< 0.001" if float(value) < 0.0005 else number(value, 3)
 
 

@@ -21,9 +21,9 @@ from neurolm.report.encoding_figures import (
 )
 from neurolm.report.encoding_report import EncodingReport, LayerScores
 from neurolm.report.figures import Picture
-from neurolm.report.markup import Markup, details, element, facts, interval, join, number, probability, table
+from neurolm.report.markup import MISSING, Markup, details, element, facts, interval, join, number, probability, table
 from neurolm.report.page import Section, figure, light_list, panels, paragraphs
-from neurolm.report.verdict import lights, shown
+from neurolm.report.verdict import Shown, lights, shown
 from neurolm.report.voxel_figures import layer_profile, score_histogram
 
 MOST_CURVES = 24  # more regions than this are drawn as one map of colours
@@ -126,8 +126,8 @@ def _score_table(report: EncodingReport, scores: LayerScores) -> Markup:
             number(now.r[j]),
             interval(now.low[j], now.high[j]),
             number(ceiling[j]),
-            number(now.share[j]),
-            probability(now.p[j]),
+            _share(now, j),
+            probability(now.p[j], 1 / (1 + scores.n_null) if scores.n_null else 0.0),
             probability(now.q[j]),
             *(number(b.r[j]) for b in scores.baselines),
         )
@@ -143,6 +143,14 @@ def _score_table(report: EncodingReport, scores: LayerScores) -> Markup:
     return table(
         header, rows, caption=f"{_heading(scores.who)}, region by region. {how} q: false discovery rate over {report.columns}."
     )
+
+
+def _share(now: Shown, j: int) -> str:
+    """r over the ceiling with its interval; above 1 without one only that it is."""
+    around = interval(now.share_low[j], now.share_high[j])
+    if around != MISSING:
+        return f"{number(now.share[j])} ({around})"
+    return "> 1" if now.share[j] > 1 else number(now.share[j])
 
 
 def _listeners(report: EncodingReport) -> tuple[Section, ...]:

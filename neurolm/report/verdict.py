@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from neurolm.report.encoding_figures import alpha_counts, best_layers, pick
 from neurolm.report.encoding_report import EncodingReport, LayerScores
 from neurolm.report.figures import power
 from neurolm.report.markup import interval, number
+from neurolm.statistics import smallest_share
 
 EDGE_SHARE = 0.1  # more choices than this at one end of the grid: the best penalty may lie outside
 
@@ -35,6 +37,8 @@ class Shown:
     p: np.ndarray
     q: np.ndarray
     share: np.ndarray  # r / ceiling; NaN where the ceiling is not positive
+    share_low: np.ndarray  # interval of the share; NaN where either has none
+    share_high: np.ndarray
 
     def layer(self, scores: LayerScores, region: int) -> str:
         return str(scores.layers[self.position[region]]) if self.position[region] >= 0 else "n/a"
@@ -52,7 +56,19 @@ def shown(scores: LayerScores) -> Shown:
         low, high = (unknown, unknown) if scores.interval is None else pick(scores.interval, position)
     ceiling = unknown if scores.ceiling is None else np.asarray(scores.ceiling, dtype=np.float64)
     share = np.divide(r, ceiling, out=unknown.copy(), where=ceiling > 0)
-    return Shown(position, r, np.asarray(low), np.asarray(high), p, q, share)
+    between = share_interval(r, np.stack([low, high]), ceiling, scores.ceiling_interval)
+    return Shown(position, r, np.asarray(low), np.asarray(high), p, q, share, *between)
+
+
+def share_interval(r: np.ndarray, r_interval: np.ndarray, ceiling: np.ndarray, ceiling_interval: np.ndarray | None) -> np.ndarray:
+    """Interval (2, n) of r / ceiling: relative half-widths of both, taken as independent, add in squares (delta method)."""
+    if ceiling_interval is None:
+        return np.full((2, len(r)), np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(ceiling > 0, r / ceiling, np.nan)
+        parts = [(ends[1] - ends[0]) / 2 / np.where(ceiling > 0, ceiling, np.nan) for ends in (r_interval, ceiling_interval)]
+        half = np.hypot(parts[0], share * parts[1])
+    return np.stack([share - half, share + half])
 
 
 def verdict(report: EncodingReport) -> str:
@@ -78,13 +94,55 @@ def _what_was_found(report: EncodingReport) -> str:
             f"(false discovery rate {level:g})."
         )
         if not significant:
-            return first
+            return f"{first} {_could_be_found(report)}".rstrip()
     best = int(np.nanargmax(now.r))
     around = interval(now.low[best], now.high[best])
     second = f" Best: {report.regions[best]}, layer {now.layer(scores, best)}, r = {number(now.r[best])}"
     second += f" ({around})" if around != "n/a" else ""
-    second += f", {number(100 * now.share[best], 0)}% of the noise ceiling" if np.isfinite(now.share[best]) else ""
+    second += f", {_share_of_ceiling(now, best)} of the noise ceiling" if np.isfinite(now.share[best]) else ""
     return f"{first}{second}.{_against_baselines(scores, now, report.columns)}{_others(report, best)}"
+
+
+def _share_of_ceiling(now: Shown, region: int) -> str:
+    """ "72% (60% to 84%)"; above 1 without an interval only that it is."""
+    share, low, high = (100 * x[region] for x in (now.share, now.share_low, now.share_high))
+    if np.isfinite(low):
+        return f"{number(share, 0)}% ({number(low, 0)}% to {number(high, 0)}%)"
+    return f"{number(share, 0)}%" if share <= 100 else "all"
+
+
+def least_findable(report: EncodingReport) -> tuple[int, int, int]:
+    """How many tests must reach the smallest p for any to be significant, of how many, with how many permutations."""
+    scores = report.scores[0]
+    n_null = scores.n_null or report.methods.n_null
+    n_tested = int(np.isfinite(shown(scores).q).sum())
+    if not n_null or not n_tested:
+        return 0, n_tested, n_null
+    return math.ceil(smallest_share(n_null, report.methods.fdr) * n_tested - 1e-9), n_tested, n_null
+
+
+def _could_be_found(report: EncodingReport) -> str:
+    """What a result of nothing means with so many permutations."""
+    least, n_tested, n_null = least_findable(report)
+    if least > n_tested:
+        return f"Nothing could have been found: no p is smaller than 1/{n_null + 1:,} with {n_null:,} permutations."
+    if least > 1:
+        return (
+            f"With {n_null:,} permutations an effect in fewer than {least:,} of {n_tested:,} {report.columns} could not have been "
+            "found, however strong."
+        )
+    return ""
+
+
+def _resolution(report: EncodingReport) -> Light | None:
+    least, n_tested, n_null = least_findable(report)
+    if least <= 1:
+        return None
+    message = (
+        f"{n_null:,} permutations: an effect in fewer than {least:,} of {n_tested:,} {report.columns} ({least / n_tested:.1%}) cannot "
+        f"be found at a false discovery rate of {report.methods.fdr:g}. More permutations need more runs, where shifts are drawn jointly."
+    )
+    return Light("Resolution", "failed" if least > n_tested else "warning", message)
 
 
 def _others(report: EncodingReport, region: int) -> str:
@@ -92,7 +150,7 @@ def _others(report: EncodingReport, region: int) -> str:
     parts = []
     for scores in report.scores[1:]:
         now = shown(scores)
-        share = f", {number(100 * now.share[region], 0)}% of the ceiling" if np.isfinite(now.share[region]) else ""
+        share = f", {_share_of_ceiling(now, region)} of the ceiling" if np.isfinite(now.share[region]) else ""
         parts.append(f" {scores.who[:1].upper()}{scores.who[1:]} there: r = {number(now.r[region])}{share}.")
     return "".join(parts)
 
@@ -108,7 +166,7 @@ def _against_baselines(scores: LayerScores, now: Shown, columns: str) -> str:
 
 def lights(report: EncodingReport) -> tuple[Light, ...]:
     """The checks that a reader should see before the numbers."""
-    found = [_alignment(report), _unknown(report), _alphas(report), _ceiling(report), _selection(report)]
+    found = [_alignment(report), _unknown(report), _alphas(report), _ceiling(report), _resolution(report), _selection(report)]
     return tuple(light for light in found if light is not None)
 
 

@@ -5,7 +5,7 @@ correlation_of_sums                     the same from sums of squares and produc
 surrogates, circular_shifts             time series of a null hypothesis that keeps autocorrelation
 permutation_p, fdr                      p values from a null, false discovery rate over many tests
 null_by_draws, draw_ranges              sequential tests: columns leave once their p is known
-smallest_share, check_resolution        what a number of permutations can find at all
+smallest_share                          what a number of permutations can find at all
 draw_counts, percentile_interval        bootstrap draws and their interval
 mean_interval                           Student's t interval of a mean
 ar1_noise                               stationary first-order autoregression
@@ -14,7 +14,7 @@ ar1_noise                               stationary first-order autoregression
 from neurolm.statistics.autocorrelation import ar1_noise
 from neurolm.statistics.bootstrap import draw_counts, mean_interval, percentile_interval, tails
 from neurolm.statistics.correlation import columnwise_correlation, correlation_of_sums, power_of_two, unit_columns
-from neurolm.statistics.p_values import check_resolution, fdr, permutation_p, smallest_share
+from neurolm.statistics.p_values import fdr, permutation_p, smallest_share
 from neurolm.statistics.sequential import STOP_AFTER, draw_ranges, has_left, null_by_draws
 from neurolm.statistics.surrogates import (
     MIN_SHIFT,
@@ -36,7 +36,6 @@ __all__ = [
     "Draw",
     "ar1_noise",
     "block_permutation",
-    "check_resolution",
     "circular_shifts",
     "columnwise_correlation",
     "correlation_of_sums",

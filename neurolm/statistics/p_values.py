@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from neurolm.checks import bad, check_choice
@@ -43,29 +41,6 @@ def smallest_share(n_permutations: int, q: float) -> float:
     With fewer true effects than that nothing can be found, however strong they are. Above 1 nothing can be found at all.
     """
     return 1 / (q * (1 + n_permutations))
-
-
-def check_resolution(argument: str, n_permutations: int, q: float, asked: int | None = None) -> None:
-    """Refuse a number of permutations whose smallest p cannot reach the false discovery rate `q`.
-
-    Parameters
-    ----------
-    argument : str
-        Its name in the message.
-    n_permutations : int
-        How many there will be; `asked` is the setting, where the data have fewer.
-    """
-    needed = math.ceil(1 / q - 1e-9) - 1
-    if 0 < n_permutations < needed:
-        few = asked is not None and asked > n_permutations
-        hint = (
-            f"The runs have only {n_permutations} different shifts: add runs, or use null='phase_randomization'."
-            if few
-            else f"No p is smaller than 1 / (1 + {n_permutations}), so that nothing could pass a false discovery rate of {q:g}."
-        )
-        raise bad(
-            argument, f"be at least {needed} to reach a false discovery rate of {q:g}, or 0 for no test", n_permutations, hint
-        )
 
 
 def fdr(p_values: np.ndarray, method: str = "bh") -> np.ndarray:

@@ -84,10 +84,11 @@ def test_the_group_s_map_is_the_mean_of_its_subjects_in_their_space(analysed):
     np.testing.assert_allclose(mean.get_fdata(), np.mean(each, axis=0), atol=1e-6)
     q = load_img(analysed / f"sub-01/func/sub-01_{name.format('q')}").get_fdata()
     assert np.nanmin(q) < 0.05
-    assert not list(analysed.glob("group/func/*stat-q*"))  # two subjects prove nothing
+    shifted = json.loads(next(analysed.glob("group/func/*stat-q_*.json")).read_text())
+    assert "circular shifts of all of them by the same lags" in shifted["Description"]
 
 
-def test_five_subjects_are_tested_as_a_group(tmp_path, monkeypatch):
+def test_subjects_are_tested_as_a_group_by_shifting_all_of_them_alike(tmp_path, monkeypatch):
     from types import SimpleNamespace
 
     from neurolm.brain import Surface
@@ -95,8 +96,9 @@ def test_five_subjects_are_tested_as_a_group(tmp_path, monkeypatch):
 
     monkeypatch.setattr(subjects, "provenance", lambda plan, layer: {"layer": layer})
     scores = np.random.default_rng(0).standard_normal((6, 1, 8)) * 0.05 + np.repeat([0.5, 0.0], 4)
-    space = Surface("fsaverage5", 4, 4)
-    result = SimpleNamespace(subjects=tuple("abcdef"), sets=("layer 3",), listeners=scores, space=space)
+    space, p = Surface("fsaverage5", 4, 4), np.repeat([0.01, 0.5], 4)[None]
+    single = SimpleNamespace(n_null=99, q=2 * p, p_max=p)
+    result = SimpleNamespace(subjects=tuple("abcdef"), sets=("layer 3",), listeners=scores, space=space, scored=(None, single))
     config = SimpleNamespace(features=SimpleNamespace(model="gpt2"), seed=0)
     subjects.write_group(SimpleNamespace(output=tmp_path, config=config), result)
     stem = tmp_path / "group/func/group_desc-gpt2L03_stat"
@@ -104,7 +106,7 @@ def test_five_subjects_are_tested_as_a_group(tmp_path, monkeypatch):
     assert (q[:4] < 0.05).all()
     assert (q[4:] > 0.05).all()
     sidecar = json.loads((tmp_path / "group/func/group_desc-gpt2L03_stat-pmax_statmap.json").read_text())
-    assert "64 flips" in sidecar["Description"]
+    assert "mean of 6 subjects against 99 circular shifts" in sidecar["Description"]
     assert sidecar["Subjects"] == list("abcdef")
 
 

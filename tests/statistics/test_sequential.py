@@ -5,7 +5,6 @@ from neurolm.checks import InputError
 from neurolm.encoding.significance import refit_test
 from neurolm.statistics import (
     ar1_noise,
-    check_resolution,
     columnwise_correlation,
     draw_ranges,
     fdr,
@@ -82,11 +81,11 @@ def test_runs_say_how_many_shifts_they_have():
     assert n_surrogates([307], 1000, "phase_randomization") == 1000
 
 
-def test_too_few_permutations_for_the_false_discovery_rate_are_refused_with_the_number_needed():
-    for n in (0, 19, 1000):
-        check_resolution("permutations", n, 0.05)
-    with pytest.raises(InputError, match=r"permutations must be at least 19 to reach a false discovery rate of 0.05.*; got 18"):
-        check_resolution("permutations", 18, 0.05)
-    with pytest.raises(InputError, match=r"at least 999 .*; got 306\. The runs have only 306 different shifts"):
-        check_resolution("permutations", 306, 0.001, asked=1000)
+def test_share_of_tests_that_must_be_at_the_floor():
     assert smallest_share(288, 0.05) == pytest.approx(0.0692, abs=1e-4)
+    p = np.ones(1000)
+    p[:69] = 1 / 289
+    assert (fdr(p) > 0.05).all()
+    p[:70] = 1 / 289
+    assert (fdr(p) <= 0.05).sum() == 70
+    assert smallest_share(10, 0.05) > 1
