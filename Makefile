@@ -11,7 +11,7 @@ export NEUROLM_DATA := $(abspath ../shared/data)
 endif
 endif
 
-.PHONY: install demo test test-slow test-slurm test-crash test-browser lint bench docs clean
+.PHONY: install demo test test-slow test-calibration test-slurm test-crash test-browser lint bench docs clean
 
 install: $(VENV)/.installed
 
@@ -33,6 +33,9 @@ test: install  # one process for each core, each with one thread: threads would 
 test-slow: install
 	$(BIN)/python -m pytest -m slow tests
 
+test-calibration: install  # size of every p, coverage of every interval; prints its cost first, resumes, about an hour
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration.py
+
 test-browser: install  # looks at reports in headless Chromium; skips with a reason where there is none
 	$(BIN)/python -m pytest tests/report/test_browser.py
 
@@ -44,7 +47,7 @@ test-crash: install  # kill -9 at random instants, start again, compare every by
 	$(BIN)/python tests/crash/pull_the_plug.py
 
 bench: install  # side by side with peers; results are printed with sizes and threads
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out benchmarks/calibration.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$script || exit 1; done
 
 docs: install
 	$(BIN)/sphinx-build -W -q -b html docs docs/_build/html

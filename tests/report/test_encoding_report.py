@@ -42,6 +42,36 @@ def test_nothing_significant_is_said_plainly(build):
     )
 
 
+def test_nothing_found_names_what_so_few_permutations_could_have_found(build):
+    report = build()
+    scores = replace(report.scores[0], q=np.ones_like(report.scores[0].r), n_null=39)
+    scores = replace(scores, chosen=replace(scores.chosen, q=np.ones(6)) if scores.chosen else None)
+    text = verdict(replace(report, scores=(scores,)))
+    assert text.endswith("With 39 permutations an effect in fewer than 3 of 6 regions could not have been found, however strong.")
+    none = replace(scores, n_null=9)
+    assert "Nothing could have been found: no p is smaller than 1/10 with 9 permutations." in verdict(
+        replace(report, scores=(none,))
+    )
+    found = {light.name: light for light in lights(replace(report, scores=(none,)))}
+    assert found["Resolution"].status == "failed"
+    assert "Resolution" not in {light.name for light in lights(replace(report, scores=(replace(scores, n_null=999),)))}
+
+
+def test_a_share_of_the_ceiling_has_an_interval_of_both(build):
+    from neurolm.report.verdict import share_interval
+
+    r, ceiling = np.array([0.4, 0.4]), np.array([0.5, 0.5])
+    low, high = share_interval(r, np.array([[0.3, 0.4], [0.5, 0.4]]), ceiling, np.array([[0.5, 0.4], [0.5, 0.6]]))
+    np.testing.assert_allclose(low, [0.8 - 0.2, 0.8 - 0.8 * 0.2])
+    np.testing.assert_allclose(high, [0.8 + 0.2, 0.8 + 0.8 * 0.2])
+    assert np.isnan(share_interval(r, np.stack([r, r]), ceiling, None)).all()
+    report = build()
+    scores = replace(
+        report.scores[0], ceiling_interval=np.stack([report.scores[0].ceiling * 0.9, report.scores[0].ceiling * 1.1])
+    )
+    assert "% to " in verdict(replace(report, scores=(scores, *report.scores[1:])))
+
+
 def test_untested_scores_make_no_claim(build):
     report = build()
     scores = replace(report.scores[0], p=None, q=None)

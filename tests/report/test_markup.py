@@ -45,6 +45,12 @@ def test_probabilities_never_read_as_zero():
     assert [probability(p) for p in (0.0001, 0.001, 0.04999, np.nan)] == ["< 0.001", "0.001", "0.050", "n/a"]
 
 
+def test_p_at_the_least_that_the_permutations_allow_is_a_bound():
+    assert probability(1 / 101, 1 / 101) == "≤\u00a00.010"
+    assert probability(1 / 10_001, 1 / 10_001) == "≤\u00a00.0001"
+    assert probability(2 / 101, 1 / 101) == "0.020"
+
+
 def test_a_table_escapes_every_cell():
     made = table(("<a>", "b"), [("<r>", "<c>")], caption="<k>")
     assert "<a>" not in made
