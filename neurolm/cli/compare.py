@@ -130,9 +130,10 @@ def bits_per_byte(plan: Plan) -> float:
 
 def _as_read(plan: Plan, story: Transcript) -> Transcript:
     """A story in the letters in which the features were extracted."""
+    from neurolm.letters import lower_case
     from neurolm.stimuli import is_all_caps
 
     lowercase = plan.config.features.lowercase
     if lowercase or (lowercase is None and is_all_caps(story)):
-        return story.with_words([word.lower() for word in story.words])
+        return story.with_words([lower_case(word) for word in story.words])
     return story

@@ -12,6 +12,7 @@ import numpy as np
 
 from neurolm.checks import bad, bad_file, check_choice, check_file
 from neurolm.cli.stage_inputs import Inputs, bold_files, words_of
+from neurolm.stimuli.word_entries import lower_case_words
 from neurolm.storage import read_json
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _held_out_story(config: DecodingConfig) -> Material:
     heard = dataset.transcript(story)
     runs, stories, notes = _training(config, dataset, story, heard)
     run = _prepared(dataset.bold(config.subject, story))
-    return Material(runs, stories, run, _lower(heard), *_judged(config, story, "speech"), notes)
+    return Material(runs, stories, run, lower_case_words(heard), *_judged(config, story, "speech"), notes)
 
 
 def _study(config: DecodingConfig) -> Material:
@@ -233,10 +234,6 @@ def _judged(config: DecodingConfig, task: str, region: str) -> tuple[tuple[float
     return segment, read_region(config.test.rate_voxels, region) if config.test.rate_voxels else None
 
 
-def _lower(story: Transcript) -> Transcript:
-    return story.with_words([word.lower() for word in story.words])
-
-
 # ---------------------------------------------------------------- simulated
 
 
@@ -279,7 +276,7 @@ def _simulated_stories(config: DecodingConfig) -> tuple[list[Transcript], tuple[
         there = sorted(path.stem for path in folder.glob("*.TextGrid"))
         for name in names:
             check_choice("simulated stories", name, there)
-        stories = [_lower(read_textgrid(folder / f"{name}.TextGrid", "word")) for name in names]
+        stories = [lower_case_words(read_textgrid(folder / f"{name}.TextGrid", "word")) for name in names]
     else:
         stories = _parts_of_own_story(len(names))
         note += " The Moth stories are not in NEUROLM_DATA: the listener hears parts of a story that comes with neurolm."
@@ -300,7 +297,7 @@ def _parts_of_own_story(n: int) -> list[Transcript]:
     from neurolm.datasets import load_dataset
 
     dataset = load_dataset("simulated")
-    whole = _lower(dataset.transcript(dataset.stories()[0]))
+    whole = lower_case_words(dataset.transcript(dataset.stories()[0]))
     edges = np.linspace(0, len(whole), n + 1).astype(int)
     parts = []
     for i, (start, stop) in enumerate(pairwise(edges)):

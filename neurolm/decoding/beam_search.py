@@ -29,6 +29,7 @@ from neurolm.decoding.journal import Journal
 from neurolm.decoding.likelihood import ResponseLikelihood, RunningScore
 from neurolm.decoding.proposals import WordProposals
 from neurolm.decoding.word_search import NextWords
+from neurolm.letters import lower_case
 from neurolm.lm.language_model import LanguageModel
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.transcript import Transcript
@@ -239,7 +240,7 @@ class _Search:
         """Add this word's extra words where they are not proposed, as likely as the least likely proposal."""
         if self.extra_words is None or not self.extra_words[self.beam.n_words]:
             return options
-        ids = self.beam.lexicon.ids_of(word.lower() for word in sorted(self.extra_words[self.beam.n_words]))
+        ids = self.beam.lexicon.ids_of(lower_case(word) for word in sorted(self.extra_words[self.beam.n_words]))
         n = self.beam.n_hypotheses
         floor = np.full(n, options.log_probabilities.min(initial=0.0))
         np.minimum.at(floor, options.contexts, options.log_probabilities)

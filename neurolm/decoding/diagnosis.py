@@ -15,6 +15,7 @@ from neurolm.decoding.likelihood import ResponseLikelihood
 from neurolm.decoding.word_rate import length_aware_times
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.transcript import Transcript
+from neurolm.stimuli.word_entries import lower_case_words
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ class WordRanks:
 
 def teacher_forced_ranks(search: BeamSearch, story: Transcript, progress: Progress = silent) -> WordRanks:
     """Rank every true word among the proposals after the true words before it, by likelihood and by language model."""
-    words, times = [word.lower() for word in story.words], story.mid_times
+    story = lower_case(story)
+    words, times = story.words, story.mid_times
     beam, running = Beam(search.proposals.lexicon), search.likelihood.start(times)
     rows = []
     for i, true in enumerate(beam.lexicon.ids_of(words).tolist()):
@@ -125,7 +127,7 @@ def rescore(
 
 def lower_case(story: Transcript) -> Transcript:
     """The story with words as the decoder writes them."""
-    return story.with_words([word.lower() for word in story.words])
+    return lower_case_words(story)
 
 
 def word_accuracy(decoded: Transcript, story: Transcript) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
+from neurolm.letters import lower_case
 from neurolm.lm.tokenizer import Tokenizer
 
 _CLOSED_CLASS = """
@@ -152,8 +153,8 @@ def vocabulary_of(stories: Iterable[Iterable[str]], min_count: int = 2) -> froze
     """
     counts: dict[str, int] = {}
     for story in stories:
-        for word in story:
-            counts[word.lower()] = counts.get(word.lower(), 0) + 1
+        for word in (lower_case(part) for entry in story for part in entry.split()):
+            counts[word] = counts.get(word, 0) + 1
     kept = frozenset(word for word, count in counts.items() if count >= min_count)
     if not kept:
         raise bad("training stories", f"hold words that occur at least {min_count} times", f"{len(counts)} other words")

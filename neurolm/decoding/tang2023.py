@@ -27,6 +27,7 @@ from neurolm.brain import BoldRun, Space, Unplaced
 from neurolm.checks import FileError, bad, bad_file, check_choice, check_file
 from neurolm.datasets import Dataset
 from neurolm.stimuli import Transcript, read_textgrid
+from neurolm.stimuli.word_entries import lower_case_words
 from neurolm.storage import read_json
 
 TR = 2.0
@@ -122,8 +123,7 @@ class Tang2023:
 
     def transcript(self, experiment: str, task: str) -> Transcript:
         """The words of a task, in lower case."""
-        story = read_textgrid(self.transcript_file(experiment, task))
-        return story.with_words([word.lower() for word in story.words])
+        return lower_case_words(read_textgrid(self.transcript_file(experiment, task)))
 
     def transcript_file(self, experiment: str, task: str) -> Path:
         """The TextGrid of a task."""
@@ -149,8 +149,7 @@ def training_data(dataset: Dataset, subject: str, leave_out: Collection[str] = (
             "Add stories with other words.",
         )
     stories = [dataset.transcript(name) for name in names]
-    lower = [story.with_words([word.lower() for word in story.words]) for story in stories]
-    return TrainingData([dataset.bold(subject, name) for name in names], lower)
+    return TrainingData([dataset.bold(subject, name) for name in names], [lower_case_words(story) for story in stories])
 
 
 class TrainingData(NamedTuple):

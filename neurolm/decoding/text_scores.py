@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,7 +11,9 @@ import numpy as np
 
 from neurolm.checks import check_choice
 from neurolm.decoding.embedding_recall import EmbeddingRecall
+from neurolm.letters import has_letters, without_signs
 from neurolm.stimuli.transcript import Transcript
+from neurolm.stimuli.word_entries import split_entries
 
 FILLERS = frozenset({"uh", "um", "uhm", "er", "erm", "mm", "hm", "hmm", "mhm"})
 Words = Sequence[str]
@@ -95,10 +96,14 @@ def text_scores(names: Collection[str] = ("wer", "bleu1", "meteor"), embedding: 
 
 
 def normalised(transcript: Transcript, fillers: Collection[str] = FILLERS) -> Transcript:
-    """Words as they are compared: lower case, letters, digits and apostrophes only, no fillers; times stay with their words."""
-    words = [re.sub(r"[^\w']+", "", word.lower().replace("’", "'")).strip("_") for word in transcript.words]
-    keep = [i for i, word in enumerate(words) if word and word not in fillers]
-    return Transcript(tuple(words[i] for i in keep), transcript.onsets[keep], transcript.offsets[keep], name=transcript.name)
+    """Words as they are compared: lower case, letters, marks, digits and apostrophes only, no fillers.
+
+    Times stay with their words; an entry that holds white space is as many words. Both texts are brought to NFC.
+    """
+    split = split_entries(transcript)
+    words = [without_signs(word) for word in split.words]
+    keep = [i for i, word in enumerate(words) if has_letters(word) and word not in fillers]
+    return Transcript(tuple(words[i] for i in keep), split.onsets[keep], split.offsets[keep], name=transcript.name)
 
 
 def _each(score: Any, heard: Sequence[Words], decoded: Sequence[Words]) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 from neurolm.arrays import to_numpy
 from neurolm.brain import BoldRun
 from neurolm.checks import bad, check_finite, check_same_length
+from neurolm.letters import count_letters
 from neurolm.stimuli.transcript import Transcript
 from neurolm.temporal import lanczos_matrix
 
@@ -182,7 +183,7 @@ def length_aware_times(words: Sequence[str], word_times: Any, tr_times: Any) -> 
     check_same_length("words", len(words), "word_times", len(times))
     tr = (starts[-1] - starts[0]) / (len(starts) - 1)
     row = np.floor((times - starts[0]) / tr + 1e-9).astype(np.int64)
-    shares = np.array([sum(c.isalnum() for c in word) + 2 for word in words], dtype=np.float64)
+    shares = np.array([count_letters(word) + 2 for word in words], dtype=np.float64)
     out = np.empty(len(times))
     for one in np.unique(row):
         own = np.flatnonzero(row == one)

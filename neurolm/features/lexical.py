@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from neurolm.checks import bad, check_choice
 from neurolm.features.feature_space import Features
 from neurolm.features.word_values import look_up, word_features
+from neurolm.letters import count_letters, lower_case, plain_spelling, words_of
 from neurolm.stimuli.text_file import read_annotation
 from neurolm.stimuli.transcript import Transcript
 from neurolm.storage import content_hash
@@ -43,7 +43,7 @@ class WordLength:
         if self.unit == "seconds":
             lengths = transcript.offsets - transcript.onsets
         else:
-            lengths = np.array([sum(c.isalnum() for c in word) for word in transcript.words])
+            lengths = np.array([count_letters(word) for word in transcript.words])
         return word_features(lengths, transcript, [f"length_{self.unit}"], "word_length", self.settings())
 
     def settings(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class LogFrequency:
     Parameters
     ----------
     counts : mapping of str to int
-        Occurrences in a corpus; words that differ only in case are added up.
+        Occurrences in a corpus; words that differ only in case, Unicode form or apostrophe are added up.
 
     References
     ----------
@@ -71,20 +71,22 @@ class LogFrequency:
         for word, count in counts.items():
             if not isinstance(count, (int, np.integer)) or isinstance(count, bool) or count < 0:
                 raise bad(f"the count of {word!r}", "be an integer >= 0", count)
-            folded[word.lower()] += int(count)
+            folded[lower_case(plain_spelling(word))] += int(count)
         if not folded:
             raise bad("counts", "hold at least one word", {})
         self.counts = dict(folded)
 
     @classmethod
     def from_corpus(cls, path: str | Path) -> LogFrequency:
-        """Count the words of a text file: runs of letters and digits, with apostrophes and hyphens inside."""
+        """Count the words of a text file: runs of letters, marks and digits, with apostrophes and hyphens inside.
+
+        Text without spaces between words (Chinese, Japanese, Thai ...) must be segmented first.
+        """
         text = read_annotation(path, "Give a text file.")
-        return cls(Counter(re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text.replace("’", "'").lower())))
+        return cls(Counter(words_of(text)))
 
     def extract(self, transcript: Transcript) -> Features:
-        words = [word.replace("’", "'") for word in transcript.words]
-        found = look_up(words, lambda form: self.counts.get(form.lower()))
+        found = look_up(transcript.words, lambda form: self.counts.get(lower_case(form)))
         occurrences = np.array([0 if count is None else count for count in found], dtype=np.float64)
         n_smoothed = sum(self.counts.values()) + len(self.counts)
         zipf = np.log10((occurrences + 1) / n_smoothed * 1e9)

@@ -12,6 +12,7 @@ import numpy as np
 from neurolm.checks import bad, bad_file, nearest
 from neurolm.features.feature_space import Features
 from neurolm.features.word_values import MissingRule, look_up, word_features
+from neurolm.letters import plain_spelling
 from neurolm.stimuli.text_file import read_annotation
 from neurolm.stimuli.transcript import Transcript
 from neurolm.storage import content_hash
@@ -59,7 +60,7 @@ class Norms:
 
 
 def _read_table(path: Path, word_column: str | None, columns: Sequence[str]) -> dict[str, np.ndarray]:
-    """Words with a number in every column asked for; a word that comes twice keeps its first row."""
+    """Words with a number in every column asked for; a word that comes twice, in whatever Unicode form, keeps its first row."""
     lines = read_annotation(path, "Give a table with a header line.").splitlines()
     separator = max("\t,;", key=lines[0].count)
     reader = csv.reader(lines, delimiter=separator)
@@ -76,7 +77,9 @@ def _read_table(path: Path, word_column: str | None, columns: Sequence[str]) -> 
             raise bad_file(path, f"has {len(row)} columns here and {len(header)} in its header", line=reader.line_num)
         cells = [row[at].strip() for at in value_at]
         if not any(cell.lower() in _NO_VALUE for cell in cells):
-            table.setdefault(row[word_at].strip(), np.array([_number(path, reader.line_num, cell) for cell in cells]))
+            table.setdefault(
+                plain_spelling(row[word_at]).strip(), np.array([_number(path, reader.line_num, cell) for cell in cells])
+            )
     if not table:
         raise bad_file(path, "holds no word with a value in every column asked for")
     return table

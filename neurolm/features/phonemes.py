@@ -11,6 +11,7 @@ import numpy as np
 from neurolm.checks import bad, bad_file
 from neurolm.features.feature_space import Features
 from neurolm.features.word_values import MissingRule, look_up, word_features
+from neurolm.letters import lower_case, plain_spelling
 from neurolm.stimuli.text_file import read_annotation
 from neurolm.stimuli.transcript import Transcript
 from neurolm.storage import content_hash
@@ -41,7 +42,10 @@ class PhonemeCount:
             found = _count_inside(self.phones, transcript)
             known = [count for count in found if count is not None]
         else:
-            found = look_up(transcript.words, self.phones.get)
+            counts: dict[str, int] = {}
+            for word, count in self.phones.items():
+                counts.setdefault(plain_spelling(word), count)
+            found = look_up(transcript.words, counts.get)
             known = list(self.phones.values())
         rows = [None if count is None else np.array([float(count)]) for count in found]
         values = self.missing.fill(rows, lambda: np.array([np.mean(known)]), transcript.words, "the phones")
@@ -68,7 +72,8 @@ def read_pronunciations(path: str | Path) -> dict[str, int]:
             phones = phones[1:]
         if not phones:
             raise bad_file(path, f"has no phones for {word!r}", "A line is a word and its phones.", line=number)
-        counts.setdefault(word.lower().partition("(")[0] or word.lower(), len(phones))
+        word = lower_case(plain_spelling(word))
+        counts.setdefault(word.partition("(")[0] or word, len(phones))
     return counts
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from neurolm.checks import bad_file, check_file
 from neurolm.features.feature_space import Features
 from neurolm.features.word_values import MissingRule, look_up, lookup_forms, word_features
+from neurolm.letters import plain_spelling
 from neurolm.stimuli.transcript import Transcript
 from neurolm.storage import file_hash
 
@@ -56,8 +57,8 @@ def _read_vectors(path: Path, wanted: set[str], with_mean: bool) -> tuple[dict[s
     kept: dict[str, np.ndarray] = {}
     total, n_rows = np.zeros(1), 0
     for word, vector in read(path, None if with_mean else wanted):
-        if word in wanted:
-            kept.setdefault(word, vector)
+        if (spelling := plain_spelling(word)) in wanted:
+            kept.setdefault(spelling, vector)
         total = total + vector
         n_rows += 1
     return kept, total / max(n_rows, 1) * with_mean
@@ -73,7 +74,7 @@ def _read_text(path: Path, wanted: set[str] | None) -> Iterator[tuple[str, np.nd
                 continue  # "400000 300": how many words of how many numbers
             width = width or len(parts) - 1
             word = " ".join(parts[: len(parts) - width])  # may hold spaces: "new york"
-            if wanted is None or word in wanted or not word:
+            if wanted is None or plain_spelling(word) in wanted or not word:
                 yield word, _vector(path, number, parts, width)
     if width == 0:
         raise bad_file(path, "holds no word vectors")
@@ -97,7 +98,7 @@ def _read_npz(path: Path, wanted: set[str] | None) -> Iterator[tuple[str, np.nda
     if not np.isfinite(vectors).all():
         raise bad_file(path, "holds NaN or infinity")
     for word, vector in zip(words.tolist(), vectors):
-        if wanted is None or word in wanted:
+        if wanted is None or plain_spelling(word) in wanted:
             yield word, vector
 
 

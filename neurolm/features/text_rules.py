@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from neurolm.checks import bad
+from neurolm.letters import lower_case
 from neurolm.lm.tokenizer import Tokenizer, WordTokens
 from neurolm.stimuli.letter_case import is_all_caps
 from neurolm.stimuli.transcript import Transcript
@@ -67,7 +68,7 @@ class TextRules:
         if in_capitals and not self.lowercase:
             how = "in lower case" if lowercase else "in capitals, as asked, though language models have seldom read such text"
             warnings.warn(f"the words of {transcript.name} are all in capitals; they are read {how}", stacklevel=4)
-        words = tuple(word.lower() for word in transcript.words) if lowercase else transcript.words
+        words = tuple(lower_case(word) for word in transcript.words) if lowercase else transcript.words
         return StoryTokens(transcript, words, lowercase, tokenizer.encode_words(words, leading_space=self.leading_space))
 
     def uses_bos(self, tokenizer: Tokenizer) -> bool:

@@ -10,22 +10,28 @@ import numpy as np
 
 from neurolm.checks import bad
 from neurolm.features.feature_space import Features
+from neurolm.letters import lower_case, plain_spelling
 from neurolm.stimuli.transcript import Transcript
 
 
 def lookup_forms(word: str) -> Iterator[str]:
     """Forms under which a word is looked for, the most faithful first: as it stands, without the
-    signs around it, and both in lower case."""
-    bare = word.strip("\"'`“”‘’«»()[]{}<>.,;:!?…-–—*_")
+    signs around it, and both in lower case; each in the plain spelling in which tables are kept."""
+    word = plain_spelling(word)
+    bare = word.strip("\"'`“”«»()[]{}<>.,;:!?…-–—*_。、，；：！？「」『』（）《》।॥،؛؟¿¡")
     seen = set()
-    for form in (word, bare, word.lower(), bare.lower()):
+    for form in (word, bare, lower_case(word), lower_case(bare)):
         if form and form not in seen:
             seen.add(form)
             yield form
 
 
 def look_up(words: Sequence[str], get: Callable[[str], Any]) -> list[Any]:
-    """For each word the value of the first form that `get` knows; None where it knows none."""
+    """For each word the value of the first form that `get` knows; None where it knows none.
+
+    A table's own words are kept in their `plain_spelling`: neither the Unicode form nor the sign for an
+    apostrophe decides whether a word is found.
+    """
     return [next((value for form in lookup_forms(word) if (value := get(form)) is not None), None) for word in words]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 from neurolm.checks import bad, check_same_length
+from neurolm.letters import lower_case
 from neurolm.report.markup import Markup, element, join, number, table
 
 EXACT, GIST, ERROR = MARKS = ("exact", "gist", "error")
@@ -55,7 +56,7 @@ def mark_words(
     is_similar : callable, optional
         is_similar(heard_word, decoded_word); without it no word is gist.
     """
-    a, b = [word.lower() for word in heard], [word.lower() for word in decoded]
+    a, b = [lower_case(word) for word in heard], [lower_case(word) for word in decoded]
     marks, left = [ERROR] * len(b), set(range(len(a)))
     for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks():
         for i in range(block.size):

@@ -7,6 +7,7 @@ model computes lower-case a transcript that is all in capitals, and say so.
 
 from __future__ import annotations
 
+from neurolm.letters import lower_case
 from neurolm.stimuli.transcript import Transcript
 
 SHARE_IN_CAPITALS = 0.9
@@ -24,4 +25,4 @@ def is_all_caps(transcript: Transcript) -> bool:
 
 def lowercase_if_all_caps(transcript: Transcript) -> Transcript:
     """Lower-case every word ("I" too) of a transcript that is all in capitals; else give it back as it is."""
-    return transcript.with_words([word.lower() for word in transcript.words]) if is_all_caps(transcript) else transcript
+    return transcript.with_words([lower_case(word) for word in transcript.words]) if is_all_caps(transcript) else transcript

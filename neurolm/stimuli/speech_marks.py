@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import re
 
+from neurolm.letters import has_letters
+
 SENTENCE_MARK = re.compile(r"sentence[_ ](start|end)", re.IGNORECASE)
 PAUSES_AND_NOISES = frozenset({"sp", "sil", "SIL", "spn", "br", "lg", "ls", "ns", "cg", "ig", "sl"})
 OPENING_BRACKETS = "{[(<"
@@ -37,6 +39,6 @@ def is_sentence_mark(label: str) -> bool:
 def is_speech(label: str) -> bool:
     """True if a label is a word by the rule of this module."""
     label = strip_label(label)
-    if not any(character.isalnum() for character in label) or label.startswith(tuple(OPENING_BRACKETS)):
+    if not has_letters(label) or label.startswith(tuple(OPENING_BRACKETS)):
         return False
     return label not in PAUSES_AND_NOISES and SENTENCE_MARK.fullmatch(label) is None

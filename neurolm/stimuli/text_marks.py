@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neurolm.checks import bad
+from neurolm.letters import has_letters, without_signs
 from neurolm.stimuli.transcript import Transcript
 
 ABBREVIATIONS = frozenset(
@@ -99,8 +100,8 @@ def words_of_text(text: str) -> list[TextWord]:
     """
     words: list[TextWord] = []
     sentence = 0
-    for paragraph, block in enumerate(b for b in _BREAK.split(text.replace("\r\n", "\n")) if _has_letter(b)):
-        tokens = [token for token in _DASHES.sub(lambda m: m.group() + " ", block).split() if _has_letter(token)]
+    for paragraph, block in enumerate(b for b in _BREAK.split(text.replace("\r\n", "\n")) if has_letters(b)):
+        tokens = [token for token in _DASHES.sub(lambda m: m.group() + " ", block).split() if has_letters(token)]
         for i, token in enumerate(tokens):
             before, word, after = _peel(token)
             words.append(TextWord(word, sentence, paragraph, before, after))
@@ -196,9 +197,5 @@ def _peel(token: str) -> tuple[str, str, str]:
 
 
 def _plain(word: str) -> str:
-    """Letters and digits only, without case: I’m and i'm are the same."""
-    return "".join(c for c in word.casefold() if c.isalnum())
-
-
-def _has_letter(text: str) -> bool:
-    return any(c.isalnum() for c in text)
+    """Letters, marks and digits only, without case: I’m and i'm are the same."""
+    return without_signs(word.casefold()).replace("'", "")

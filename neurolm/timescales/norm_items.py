@@ -11,6 +11,7 @@ import numpy as np
 
 from neurolm.checks import bad, bad_file, check_choice
 from neurolm.features import FeatureSpace, Norms
+from neurolm.letters import count_letters, plain_spelling
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.text_file import read_annotation
 from neurolm.tables import check_unique, first_named
@@ -63,7 +64,8 @@ def read_candidates(
     """
     check_choice("kind", kind, ("words", "phrases"))
     table = Norms(path, [rating, frequency] if frequency else [rating]).table
-    kept = [w for w in _rows_with(Path(path), only or {}) if w in table and (" " in w) == (kind == "phrases")]
+    rows = [plain_spelling(word).strip() for word in _rows_with(Path(path), only or {})]
+    kept = [w for w in rows if w in table and (" " in w) == (kind == "phrases")]
     values = np.array([table[word] for word in kept]).reshape(len(kept), 2 if frequency else 1)
     counts = values[:, 1] if frequency else np.zeros(len(kept))
     common = np.flatnonzero((counts >= least_frequency) | (kind == "phrases") | (not frequency))
@@ -101,7 +103,7 @@ def covariates_of(
     for i, sentence in enumerate(sentences):
         found.append(item_responses(responder, candidates.items, sentence)[:, 0])
         progress(i + 1, len(sentences), "sentences")
-    letters = [sum(c.isalnum() for c in item) for item in candidates.items]
+    letters = [count_letters(item) for item in candidates.items]
     return np.column_stack([letters, candidates.frequency, np.mean(found, axis=0)]).astype(np.float64)
 
 

@@ -5,9 +5,12 @@ What is done to the text, and nothing else:
 - `written`: line ends become `\\n`; lines inside a paragraph are joined by a space and
   paragraphs by one `\\n`; runs of blanks become one blank; curly quotes become straight.
 - `spoken`: one line in lower case without punctuation, as transcripts of speech are.
-  Letters, digits and the apostrophes inside words stay; everything else parts words.
+  Letters of all scripts with their combining marks, digits and the apostrophes inside words
+  stay; everything else parts words.
 - `lines`: every line end becomes ` <eos> `, as Penn Treebank and WikiText are read.
 - `raw`: as it is.
+
+A byte order mark at the beginning of a file is never part of the text.
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from neurolm.checks import bad, bad_file, check_choice
+from neurolm.letters import spoken_text
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.stimuli.code_pages import CODE_PAGES, decode_western
 from neurolm.storage import content_hash
@@ -33,8 +37,6 @@ FORMS = ("written", "spoken", "lines", "raw")
 _STRAIGHT = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "--"})
 _CONTROL = re.compile(r"[\x80-\x9f]")
 _SPACED_MARK = re.compile(r" ([.,;:!?])(?= |$)")
-_NOT_SPOKEN = re.compile(r"[^\w']+|_+")
-_LOOSE_APOSTROPHE = re.compile(r"(?<!\w)'+|'+(?!\w)")
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,16 @@ def corpus_files(files: Sequence[str], *, root: str | Path | None = None) -> lis
 
 def clean(text: str, form: str = "written") -> str:
     """Text in one of the forms that the module describes."""
+    text = text.removeprefix("\ufeff")
     if form == "raw":
         return text
     if form == "lines":
         return "".join(f"{' '.join(line.split())} <eos> " for line in text.splitlines()).strip()
-    text = unicodedata.normalize("NFC", text.removeprefix("\ufeff")).translate(_STRAIGHT)
+    text = unicodedata.normalize("NFC", text).translate(_STRAIGHT)
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("<eos>", "\n\n")
     paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n[ \t]*\n", text)]
     if form == "spoken":
-        return _spoken(" ".join(paragraphs))
+        return spoken_text(" ".join(paragraphs))
     return "\n".join(_SPACED_MARK.sub(r"\1", paragraph) for paragraph in paragraphs if paragraph)
 
 
@@ -210,11 +213,6 @@ def _decode(name: str, content: bytes, fallback: str | None) -> str:
         problem = f"holds the control character {control[0]!r} as {fallback} text"
         raise bad_file(name, problem, "Give another fallback: cp1252 has quotes and letters there.", line=line)
     return text
-
-
-def _spoken(text: str) -> str:
-    text = _NOT_SPOKEN.sub(" ", text.lower())
-    return " ".join(_LOOSE_APOSTROPHE.sub(" ", text).split())
 
 
 def _cut(document: Document, validation: float, test: float) -> tuple[Document, Document, Document]:
