@@ -95,8 +95,8 @@ class Decoding:
 
     def open(self) -> None:
         """Load models, stories and BOLD, and refuse early what could not be judged later."""
+        from neurolm.cli.decode_checks import check_models
         from neurolm.cli.decode_material import open_material, open_models
-        from neurolm.decoding.null import check_shifts
 
         with progress("open") as report:
             self.models: Models = open_models(self.config, report)
@@ -104,8 +104,7 @@ class Decoding:
             self.material: Material = open_material(self.config, self.models.states)
         for note in self.material.notes:
             say(note)
-        nulls = self.config.evaluation.nulls
-        check_shifts(self.material.run, nulls.circular_shift, nulls.min_shift_s)
+        check_models(self.config, self.models, self.material)
 
     def fit(self) -> dict[str, Any]:
         """Learn everything from the training stories."""

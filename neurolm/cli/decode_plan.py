@@ -19,6 +19,7 @@ N_WARM, N_TIMED, TRIAL_WIDTH = 8, 4, 4
 
 def say_plan(config: DecodingConfig) -> None:
     """Say what would be computed; nothing is written."""
+    from neurolm.cli.decode_checks import check_models, training_size
     from neurolm.cli.decode_material import open_material, open_models
     from neurolm.features import plan_extraction
 
@@ -27,9 +28,10 @@ def say_plan(config: DecodingConfig) -> None:
         material = open_material(config, None if config.simulated is not None else models.states)
     for note in material.notes:
         say(note)
+    check_models(config, models, material)
     plans = [plan_extraction(models.states, story, measure_s=0.1) for story in material.stories]
     reading_s = sum(plan.seconds for plan in plans)
-    n_words, n_trs, n_voxels = (sum(len(s) for s in material.stories), *_sizes(config, material))
+    n_words, n_trs, n_voxels = (sum(len(s) for s in material.stories), *training_size(config, material))
     n_features = models.states.extract(material.stories[0][:2]).n_features
     settings = config.settings()
     columns = n_features * len(settings.delays)
@@ -54,13 +56,6 @@ def say_plan(config: DecodingConfig) -> None:
     say(f"-> {config.output}")
 
 
-def _sizes(config: DecodingConfig, material: Material) -> tuple[int, int]:
-    if config.simulated is not None:
-        trs = sum(int(np.ceil((story.offsets.max() + 10) / 2)) for story in material.stories)
-        return trs, config.simulated.n_voxels
-    return sum(run.n_trs for run in material.runs), material.runs[0].n_voxels
-
-
 def _words_to_decode(config: DecodingConfig, material: Material) -> int:
     """The story's own number of words, or what the mean word rate of the training stories gives for the run."""
     if config.word_times == "true" or config.simulated is not None:
@@ -72,7 +67,7 @@ def _words_to_decode(config: DecodingConfig, material: Material) -> int:
 def _seconds_per_word(config: DecodingConfig, material: Material, models: Models) -> float:
     """Time of one word at a narrow beam, on BOLD of a single silent voxel."""
     from neurolm.brain import BoldRun, Unplaced
-    from neurolm.decoding import BeamSearch, ResponseLikelihood, WordProposals, vocabulary_of
+    from neurolm.decoding import BeamSearch, ResponseLikelihood
     from neurolm.encoding import Design
 
     settings = config.settings()
@@ -84,8 +79,7 @@ def _seconds_per_word(config: DecodingConfig, material: Material, models: Models
     run = BoldRun(np.ones((n_trs, 1), dtype=np.float32), times, Unplaced("trial", 1))
     model = SimpleNamespace(coef_=np.zeros((len(settings.delays) * n_features, 1)))
     likelihood = ResponseLikelihood(model, None, design, models.states, run)
-    vocabulary = vocabulary_of([story.words for story in material.stories], settings.min_count)
-    proposals = WordProposals(models.proposer, vocabulary, mass=settings.mass, ratio=settings.ratio, hop_s=settings.hop_s)
+    proposals = settings.proposals(models.proposer, settings.vocabulary(material.stories))
     search = BeamSearch(proposals, likelihood, min(TRIAL_WIDTH, settings.beam_width))
     marks = []
     word_times = 10 + 0.4 * np.arange(N_WARM + N_TIMED)

@@ -24,6 +24,8 @@ OF_THE_SEARCH = (  # settings of the decoder that what is learned does not depen
     "min_context_words",
     "hop_s",
     "no_repeats",
+    "first_words",
+    "function_words",
     "beam_width",
     "extensions",
     "lm_weight",

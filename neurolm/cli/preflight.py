@@ -89,7 +89,7 @@ def check_lists() -> dict[str, tuple[Check, ...]]:
         "contrast": (*study, fits.contrast, fits.held_out, models.readings),
         "identification": (*study, fits.identification, models.states),
         "decoding": (*place, fits.decoding, models.states),
-        "training": place,
+        "training": (*place, fits.training),
     }
 
 

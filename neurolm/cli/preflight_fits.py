@@ -164,16 +164,24 @@ def identification(opened: Opened) -> Iterator[Finding]:
 
 def decoding(opened: Opened) -> Iterator[Finding]:
     """Stories, runs and files that the decoding names, and a run that is long enough for its null decodes."""
+    from neurolm.cli.decode_checks import check_material
     from neurolm.cli.decode_material import open_material
-    from neurolm.decoding.null import check_shifts
 
     config = opened.plan.config
     material = open_material(config, None)
     for note in material.notes:
         yield Finding("note", note)
-    nulls = config.evaluation.nulls
-    if material.run is not None:  # a simulated subject's run is made later
-        check_shifts(material.run, nulls.circular_shift, nulls.min_shift_s)
+    check_material(config, material)
+
+
+def training(opened: Opened) -> Iterator[Finding]:
+    """Texts, tokenizer and model of a training, and what is measured after its last step; a real run checks them itself."""
+    from neurolm.training.recipe import prepare_training
+
+    if opened.is_dry:
+        device = "cpu" if opened.is_elsewhere else opened.plan.machine.device
+        prepare_training(opened.plan.config, opened.plan.output, device=device)
+    yield from ()
 
 
 def one_voxel(opened: Opened, n_voxels: int = 1) -> dict[str, list[BoldRun]]:

@@ -31,17 +31,22 @@ def model(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the config's.")] = None,
     give_up: Annotated[bool, typer.Option("--give-up", help="Train no further: save the best weights so far.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be trained, with sizes.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check texts and settings; say what would be trained, with sizes.")
+    ] = False,
 ) -> None:
     """Train a model; after a kill the same command goes on and ends with the same bytes. Under torchrun, on several processes."""
     from neurolm.cli.training_plan import Machine, TrainingPlan
     from neurolm.training.distributed import process_index
+    from neurolm.training.recipe import prepare_training
     from neurolm.training.recipe import train as train_model
 
     settings = read_train_config(config, seed=seed)
     plan = TrainingPlan(settings, output.resolve(), Machine(device))
     preflight(plan, is_dry=dry_run)
     if dry_run:
+        if give_up:
+            prepare_training(settings, output, device=device)[2].check_given_up()
         batches = settings.batches
         n_tokens = settings.trainer.n_steps * batches.batch_size * batches.length
         say(f"{settings.name}: {settings.model.kind} {dict(settings.model.settings)}")

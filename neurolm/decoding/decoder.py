@@ -7,7 +7,8 @@ result = decoder.search(lm, run).search(decoder.word_times(run), journal="decode
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from neurolm.brain import BoldRun, Space, Unplaced
 from neurolm.brain.space import space_arrays, space_from_arrays, space_hash
 from neurolm.checks import bad, check_same_length
 from neurolm.decoding.beam_search import BeamSearch
-from neurolm.decoding.lexicon import vocabulary_of
+from neurolm.decoding.lexicon import FIRST_WORDS, check_first_words, vocabulary_of
 from neurolm.decoding.likelihood import ResponseLikelihood, check_held_out, mean_word_vector
 from neurolm.decoding.noise_model import NoiseModel, select_voxels
 from neurolm.decoding.proposals import WordProposals
@@ -47,6 +48,8 @@ class DecoderSettings:
     shrinkage, n_factors : see `NoiseModel`
     min_count : words that occur so often in the training stories can be decoded
     mass, ratio, context_s, min_context_words, hop_s, no_repeats : see `WordProposals`
+    first_words : what a decoded text may begin with, see `WordProposals`; the default is English
+    function_words : words that may recur within a few seconds; null: an English list
     beam_width, extensions, lm_weight : see `BeamSearch`
     seed : of the folds
     """
@@ -66,6 +69,8 @@ class DecoderSettings:
     min_context_words: int = 5
     hop_s: float = 0.0
     no_repeats: bool = True
+    first_words: tuple[str, ...] = FIRST_WORDS
+    function_words: tuple[str, ...] | None = None
     beam_width: int = 200
     extensions: int = 5
     lm_weight: float = 0.0
@@ -75,6 +80,8 @@ class DecoderSettings:
         for name in ("n_voxels", "n_bootstraps", "chunk_trs", "min_count", "min_context_words", "beam_width", "extensions"):
             if getattr(self, name) < 1:
                 raise bad(name, "be at least 1", getattr(self, name))
+        if self.seed < 0:
+            raise bad("seed", "be at least 0", self.seed)
         for name in ("held_out_share", "mass", "ratio"):
             if not 0 < getattr(self, name) <= 1:
                 raise bad(name, "lie in (0, 1]", getattr(self, name))
@@ -84,6 +91,31 @@ class DecoderSettings:
             raise bad("delays", "be TRs >= 0, at least one", self.delays, "Delays are in TRs, not in seconds.")
         if not self.alphas or min(self.alphas) <= 0:
             raise bad("alphas", "be > 0, at least one", self.alphas)
+
+    def vocabulary(self, stories: Sequence[Transcript]) -> frozenset[str]:
+        """Words that can be decoded after training on these stories.
+
+        Raises
+        ------
+        InputError
+            If no word occurs `min_count` times, or a text could begin with none of them.
+        """
+        found = vocabulary_of([story.words for story in stories], self.min_count)
+        counts = Counter(word for story in stories for word in story.words if word in found)
+        check_first_words(self.first_words, found, [word for word, _ in counts.most_common(5)])
+        return found
+
+    def proposals(self, lm: LanguageModel, vocabulary: Collection[str], **more: Any) -> WordProposals:
+        """What a language model may propose, of a vocabulary."""
+        names = ("mass", "ratio", "context_s", "min_context_words", "hop_s", "no_repeats", "first_words")
+        chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.function_words is not None:
+            chosen["function_words"] = self.function_words
+        return WordProposals(lm, vocabulary, **(chosen | more))
+
+    def check_length(self, n_trs: int) -> None:
+        """Refuse chunks that leave nothing to fit in `n_trs` rows of training."""
+        chunk_bootstraps(n_trs, 1, self.chunk_trs, self.held_out_share, np.random.default_rng(0))
 
 
 class WordDecoder:
@@ -132,6 +164,8 @@ class WordDecoder:
         """
         check_same_length("runs", len(runs), "stories", len(stories), "Give one story for each run.")
         s = self.settings
+        self.vocabulary_ = s.vocabulary(stories)
+        s.check_length(sum(run.n_trs for run in runs))
         features = []
         for i, story in enumerate(stories):
             features.append(feature_space.extract(story))
@@ -147,7 +181,6 @@ class WordDecoder:
         self.blank_ = mean_word_vector(features)
         columns = self.voxels_ if rate_voxels is None else np.asarray(rate_voxels)
         self.word_rate_ = WordRateModel(voxels=columns, alphas=s.alphas).fit(runs, stories)
-        self.vocabulary_ = vocabulary_of([story.words for story in stories], s.min_count)
         self.stories_ = tuple(run.story or story.name for run, story in zip(runs, stories))
         self.features_ = dict(feature_space.settings())
         return self
@@ -179,11 +212,7 @@ class WordDecoder:
 
     def proposals(self, lm: LanguageModel, **more: Any) -> WordProposals:
         """What the language model may propose, with this decoder's settings and vocabulary."""
-        s = self.settings
-        chosen: dict[str, Any] = {
-            name: getattr(s, name) for name in ("mass", "ratio", "context_s", "min_context_words", "hop_s", "no_repeats")
-        }
-        return WordProposals(lm, self.vocabulary_, **(chosen | more))
+        return self.settings.proposals(lm, self.vocabulary_, **more)
 
     def search(self, lm: LanguageModel, feature_space: Any, run: BoldRun, *, device: str = "cpu", **more: Any) -> BeamSearch:
         """The beam search in a run, with this decoder's settings."""

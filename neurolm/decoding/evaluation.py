@@ -120,6 +120,7 @@ def evaluate_decode(
             encoder=embedding.encoder if embedding is not None and nulls else None,
             null=nulls,
             scores=scorers,
+            function_words=search.proposals.function_words,
             **settings,
         ),
         error_kind(search.likelihood, decoded, story),

@@ -12,7 +12,7 @@ gist: in null decodes it is the rule among function words. (Published tables wer
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,6 +114,7 @@ def compare_texts(
     segment: tuple[float, float] | None = None,
     scores: Sequence[TextScore] = (),
     quantile: float = 0.95,
+    function_words: Collection[str] = FUNCTION_WORDS,
 ) -> Comparison:
     """Put decoded beside heard words in windows that do not overlap, and mark each decoded word.
 
@@ -126,6 +127,8 @@ def compare_texts(
         word is gist, and the rule says so.
     scores : sequence of TextScore
         Shown with each window.
+    function_words : collection of str
+        Words that are never gist; the default is English.
 
     Raises
     ------
@@ -139,10 +142,12 @@ def compare_texts(
     if encoder is not None:
         if not null:
             raise bad("null", "hold null decodes when an encoder is given", "none", "The gist threshold is calibrated on them.")
-        null_best = _null_similarities(encoder, heard, [cut_windows(normalised(t), centres, window_s) for t in null])
+        null_best = _null_similarities(
+            encoder, heard, [cut_windows(normalised(t), centres, window_s) for t in null], function_words
+        )
         n_null = len(null_best)
         threshold = float(np.quantile(null_best, quantile)) if n_null else float("nan")
-        similarities = word_similarities(encoder, heard, own)
+        similarities = word_similarities(encoder, heard, own, function_words)
     values = {score.name: score(heard, own) for score in scores}
     windows = tuple(
         ComparedWindow(
@@ -192,7 +197,12 @@ def common_subsequence(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, in
     return pairs
 
 
-def word_similarities(encoder: Encoder, heard: Sequence[tuple[str, ...]], decoded: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
+def word_similarities(
+    encoder: Encoder,
+    heard: Sequence[tuple[str, ...]],
+    decoded: Sequence[tuple[str, ...]],
+    function_words: Collection[str] = FUNCTION_WORDS,
+) -> list[np.ndarray]:
     """(n_heard, n_decoded) cosine similarities of the words of each window, each word seen in its window.
 
     -inf where either is a function word, or both are the same word.
@@ -201,18 +211,21 @@ def word_similarities(encoder: Encoder, heard: Sequence[tuple[str, ...]], decode
     out = []
     for a, b in zip(heard, decoded):
         own = vectors[a] @ vectors[b].T if a and b else np.zeros((len(a), len(b)))
-        excluded = [[x == y or x in FUNCTION_WORDS or y in FUNCTION_WORDS for y in b] for x in a]
+        excluded = [[x == y or x in function_words or y in function_words for y in b] for x in a]
         out.append(np.where(np.array(excluded, dtype=bool).reshape(own.shape), -np.inf, own))
     return out
 
 
 def _null_similarities(
-    encoder: Encoder, heard: Sequence[tuple[str, ...]], nulls: Sequence[Sequence[tuple[str, ...]]]
+    encoder: Encoder,
+    heard: Sequence[tuple[str, ...]],
+    nulls: Sequence[Sequence[tuple[str, ...]]],
+    function_words: Collection[str],
 ) -> np.ndarray:
     """For every null content word that is not exact: its largest similarity with a heard word that is not taken."""
     best = []
     for decoded in nulls:
-        for a, b, similarity in zip(heard, decoded, word_similarities(encoder, heard, decoded)):
+        for a, b, similarity in zip(heard, decoded, word_similarities(encoder, heard, decoded, function_words)):
             exact = common_subsequence(a, b)
             rows = np.setdiff1d(np.arange(len(a)), [i for i, _ in exact])
             columns = np.setdiff1d(np.arange(len(b)), [j for _, j in exact])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -36,7 +36,7 @@ FUNCTION_WORDS = frozenset(_CLOSED_CLASS.split())
 """English words that may recur within a few seconds: a list of closed-class words written for this package."""
 
 FIRST_WORDS = ("i", "we", "she", "he", "they", "it")
-"""What a text may begin with, all equally likely, as published."""
+"""What an English text may begin with, all equally likely, as published."""
 
 
 class Lexicon:
@@ -116,7 +116,13 @@ class Lexicon:
         return SnowballStemmer("english")
 
 
-def repeats(lexicon: Lexicon, contexts: np.ndarray, hypotheses: np.ndarray, words: np.ndarray) -> np.ndarray:
+def repeats(
+    lexicon: Lexicon,
+    contexts: np.ndarray,
+    hypotheses: np.ndarray,
+    words: np.ndarray,
+    function_words: Collection[str] = FUNCTION_WORDS,
+) -> np.ndarray:
     """Which candidates the published repetition rule drops.
 
     A candidate is dropped where the pair (last word, candidate) already stands in its context, or
@@ -127,6 +133,8 @@ def repeats(lexicon: Lexicon, contexts: np.ndarray, hypotheses: np.ndarray, word
     contexts : (n_hypotheses, n_context_words) word ids
     hypotheses, words : (n_candidates,)
         The hypothesis that each candidate extends, and the candidate.
+    function_words : collection of str
+        Words that may recur.
 
     Returns
     -------
@@ -137,7 +145,7 @@ def repeats(lexicon: Lexicon, contexts: np.ndarray, hypotheses: np.ndarray, word
     own = contexts[hypotheses]  # (n_candidates, n_context_words)
     pair = ((own[:, :-1] == own[:, -1:]) & (own[:, 1:] == words[:, None])).any(axis=1)
     distinct, back = np.unique(words, return_inverse=True)
-    is_content = np.array([lexicon.words[w] not in FUNCTION_WORDS for w in distinct], dtype=bool)[back]
+    is_content = np.array([lexicon.words[w] not in function_words for w in distinct], dtype=bool)[back]
     stem_as_word = np.array([lexicon.known_id(lexicon.stem(w)) for w in distinct], dtype=np.int64)[back]
     same_stem = (lexicon.stem_ids(contexts)[hypotheses] == lexicon.stem_ids(words)[:, None]).any(axis=1)
     return pair | (is_content & (same_stem | (own == stem_as_word[:, None]).any(axis=1)))
@@ -159,3 +167,33 @@ def vocabulary_of(stories: Iterable[Iterable[str]], min_count: int = 2) -> froze
     if not kept:
         raise bad("training stories", f"hold words that occur at least {min_count} times", f"{len(counts)} other words")
     return kept
+
+
+def check_first_words(
+    first_words: Iterable[str], vocabulary: Collection[str] | None, examples: Sequence[str] = ()
+) -> tuple[str, ...]:
+    """Those of the first words that can be decoded, in lower case.
+
+    Parameters
+    ----------
+    vocabulary : collection of str or None
+        Words that can be decoded; None: any.
+    examples : sequence of str
+        Words of the vocabulary that the message offers.
+
+    Raises
+    ------
+    InputError
+        If the vocabulary holds none of them, as with the English default and stories in another language.
+    """
+    words = tuple(lower_case(word) for word in first_words)
+    allowed = tuple(word for word in words if vocabulary is None or word in vocabulary)
+    if not allowed:
+        some = ", ".join((examples or sorted(vocabulary or ()))[:5])
+        raise bad(
+            "first_words",
+            "share a word with the vocabulary of the training stories",
+            words,
+            f"Set decoder.first_words in the config to words that a text may begin with, for example [{some}].",
+        )
+    return allowed

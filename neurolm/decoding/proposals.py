@@ -8,9 +8,10 @@ import numpy as np
 
 from neurolm.checks import bad
 from neurolm.decoding.hypothesis import Beam
-from neurolm.decoding.lexicon import FIRST_WORDS, Lexicon, repeats
+from neurolm.decoding.lexicon import FIRST_WORDS, FUNCTION_WORDS, Lexicon, check_first_words, repeats
 from neurolm.decoding.word_search import NextWords, WordSearch
 from neurolm.features.text_rules import TextRules
+from neurolm.letters import has_letters, lower_case
 from neurolm.lm.language_model import LanguageModel
 
 RELAXED_RATIO = 1e-4  # when nothing else is left, words down to this share of the likeliest
@@ -45,6 +46,8 @@ class WordProposals:
         How text is given to the model; None begins with its beginning-of-text token where it has one.
     first_words : sequence of str
         What a text may begin with, all equally likely.
+    function_words : collection of str
+        Words that may recur within a context; the default is English.
     rows_at_once, call_cost
         See `WordSearch`; only time and memory depend on them.
     """
@@ -62,6 +65,7 @@ class WordProposals:
         no_repeats: bool = True,
         rules: TextRules | None = None,
         first_words: Collection[str] = FIRST_WORDS,
+        function_words: Collection[str] = FUNCTION_WORDS,
         rows_at_once: int = 256,
         call_cost: int = 16,
     ) -> None:
@@ -76,7 +80,8 @@ class WordProposals:
         self.no_repeats, self.rules = no_repeats, rules or TextRules()
         self.vocabulary = None if vocabulary is None else frozenset(vocabulary)
         self.lexicon = Lexicon(sorted(self.vocabulary or ()))
-        self.first_words = self._allowed_first(first_words)
+        self.first_words = check_first_words(first_words, self.vocabulary)
+        self.function_words = frozenset(lower_case(word) for word in function_words)
         self._bos = self.rules.uses_bos(lm.tokenizer)
         self._search = WordSearch(
             lm,
@@ -154,6 +159,7 @@ class WordProposals:
             "no_repeats": self.no_repeats,
             "vocabulary": sorted(self.vocabulary) if self.vocabulary else None,
             "first_words": list(self.first_words),
+            "function_words": sorted(self.function_words),
             **self.rules.settings(self.lm.tokenizer),
         }
 
@@ -168,7 +174,7 @@ class WordProposals:
 
     def _fold(self, spelling: str) -> int:
         """The word that a spelling stands for: in lower case; -1 for signs without letters or digits."""
-        return self.lexicon.id_of(spelling.lower()) if any(c.isalnum() for c in spelling) else -1
+        return self.lexicon.id_of(lower_case(spelling)) if has_letters(spelling) else -1
 
     def _in_vocabulary(self, words: NextWords) -> NextWords:
         if self.vocabulary is None:
@@ -178,13 +184,7 @@ class WordProposals:
     def _without_repeats(self, contexts: np.ndarray, words: NextWords) -> NextWords:
         if not self.no_repeats:
             return words
-        return words.take(~repeats(self.lexicon, contexts, words.contexts, words.words))
-
-    def _allowed_first(self, first_words: Collection[str]) -> tuple[str, ...]:
-        allowed = tuple(w for w in first_words if self.vocabulary is None or w in self.vocabulary)
-        if not allowed:
-            raise bad("first_words", "share a word with the vocabulary", tuple(first_words), "Give other first_words.")
-        return allowed
+        return words.take(~repeats(self.lexicon, contexts, words.contexts, words.words, self.function_words))
 
 
 def nucleus_of(words: NextWords, mass: float) -> NextWords:

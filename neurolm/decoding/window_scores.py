@@ -155,7 +155,8 @@ def window_centres(
         raise bad("story", "hold at least one word", "none")
     start, end = segment or (float(story.onsets[0]), float(story.offsets.max()))
     if end - start < window_s:
-        raise bad("segment", f"be at least as long as a window, {window_s:g} s", f"{start:g}-{end:g} s")
+        hint = "Shorten window_s (evaluation.window_s in a config), or judge a longer part."
+        raise bad("segment", f"be at least as long as a window, {window_s:g} s", f"{start:g}-{end:g} s", hint)
     return np.arange(start + window_s / 2, end - window_s / 2 + 1e-9, step_s)
 
 

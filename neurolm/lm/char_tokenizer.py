@@ -44,8 +44,10 @@ class CharTokenizer:
     def encode(self, text: str) -> list[int]:
         try:
             return [self._id_of[character] for character in text]
-        except KeyError as error:
-            raise bad("text", "use the tokenizer's alphabet only", error.args[0], "Replace the character.") from None
+        except KeyError:
+            strange = ", ".join(map(repr, sorted(set(text) - set(self._id_of))[:8]))
+            hint = "Replace the character, or learn the alphabet from a text that holds it."
+            raise bad("text", "use the tokenizer's alphabet only", strange, hint) from None
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(self.alphabet[int(i)] for i in ids)

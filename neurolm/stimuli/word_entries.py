@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ def split_entries(transcript: Transcript) -> Transcript:
         offsets += edges[1:].tolist()
     owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     order = np.argsort(onsets, kind="stable")  # entries may overlap: a second half may begin after the next entry
-    marks = {
+    marks: dict[str, Any] = {
         name: None if value is None else value[owner][order]
         for name, value in (("sentences", transcript.sentences), ("paragraphs", transcript.paragraphs))
     }

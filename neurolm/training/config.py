@@ -150,6 +150,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_choice("weights", self.weights, ("float32", "float16"))
+        if self.baseline_order < 0:
+            raise bad("baseline_order", "be at least 0", self.baseline_order, "0 is no baseline.")
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TrainConfig:

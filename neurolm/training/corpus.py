@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from neurolm.checks import bad, bad_file, check_choice
+from neurolm.checks import InputError, bad, bad_file, check_choice
 from neurolm.letters import spoken_text
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.stimuli.code_pages import CODE_PAGES, decode_western
@@ -145,8 +145,22 @@ def split_documents(
 
 
 def encode_documents(documents: Sequence[Document], tokenizer: Tokenizer) -> list[np.ndarray]:
-    """Token ids of every document, (n_tokens,) int64 each, no separators."""
-    return [np.asarray(tokenizer.encode(document.text), dtype=np.int64) for document in documents]
+    """Token ids of every document, (n_tokens,) int64 each, no separators.
+
+    Raises
+    ------
+    InputError
+        If the tokenizer lacks a character or a word; the message begins with the document's name.
+    """
+    return [encode_document(document, tokenizer) for document in documents]
+
+
+def encode_document(document: Document, tokenizer: Tokenizer) -> np.ndarray:
+    """Token ids of one document, (n_tokens,) int64."""
+    try:
+        return np.asarray(tokenizer.encode(document.text), dtype=np.int64)
+    except InputError as error:
+        raise InputError(f"document {document.name}: {error}") from None
 
 
 def join_documents(ids: Sequence[np.ndarray], separator: int | None) -> np.ndarray:

@@ -19,9 +19,10 @@ from torch.nn import functional as F
 
 from neurolm.checks import bad
 from neurolm.lm.language_model import LanguageModel, State, reorder_state
+from neurolm.lm.tokenizer import Tokenizer
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.transcript import Transcript
-from neurolm.training.corpus import Document
+from neurolm.training.corpus import Document, encode_document
 
 Text = str | Document | Transcript
 
@@ -104,7 +105,7 @@ def perplexity(
         If there is nothing to predict, or `context` is longer than the model's.
     """
     texts: list[Text] = [text] if isinstance(text, (str, Document, Transcript)) else list(text)
-    pieces = [_read(lm, piece) for piece in texts]
+    pieces = [read_text(lm.tokenizer, piece) for piece in texts]
     nats = token_nats(
         lm,
         [ids for ids, _, _ in pieces],
@@ -145,21 +146,30 @@ def token_nats(
         return _windows(lm, documents, limit, stride or max(1, limit // 2), tokens_per_batch, progress)
 
 
-def _read(lm: LanguageModel, text: Text) -> tuple[np.ndarray, int, int]:
-    """Token ids with what they start from, and the words and bytes that they predict."""
+def read_text(tokenizer: Tokenizer, text: Text) -> tuple[np.ndarray, int, int]:
+    """Token ids with what they start from, and the words and bytes that they predict.
+
+    Raises
+    ------
+    InputError
+        If the tokenizer lacks a character of the text, or no word is left to predict; of a document by name.
+    """
+    name = f"document {text.name}" if isinstance(text, Document) else "text"
     if isinstance(text, Transcript):
-        words, ids = text.text, lm.tokenizer.encode_words(text.words, leading_space=False).ids
+        words, ids = text.text, tokenizer.encode_words(text.words, leading_space=False).ids
+    elif isinstance(text, Document):
+        words, ids = text.text, encode_document(text, tokenizer)
     else:
-        words = text if isinstance(text, str) else text.text
-        ids = np.asarray(lm.tokenizer.encode(words), dtype=np.int64)
+        words, ids = text, np.asarray(tokenizer.encode(text), dtype=np.int64)
     n_words, n_bytes = len(words.split()), len(words.encode())
-    bos = lm.tokenizer.bos_id
+    bos = tokenizer.bos_id
     if bos is not None:
         ids = np.concatenate([[bos], ids])
     else:
-        n_words, n_bytes = n_words - 1, n_bytes - len(lm.tokenizer.decode(ids[:1].tolist()).encode())
+        n_words, n_bytes = n_words - 1, n_bytes - len(tokenizer.decode(ids[:1].tolist()).encode())
     if len(ids) < 2 or n_words < 1:
-        raise bad("text", "hold a word to predict", words, "An empty text has no perplexity.")
+        hint = "Without a start-of-text token the first word is context only." if bos is None else "Leave it out."
+        raise bad(name, "hold a word to predict", words, hint)
     return ids, n_words, n_bytes
 
 

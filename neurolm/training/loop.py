@@ -106,7 +106,7 @@ class Trainer:
         }
 
     def fit(self, progress: Progress = silent, *, until: int | None = None) -> TrainResult:
-        """Train to the end, or to step `until`, from where the folder's checkpoint is.
+        """Train to the end, or to step `until` (0 trains nothing), from where the folder's checkpoint is.
 
         Raises
         ------
@@ -116,6 +116,8 @@ class Trainer:
         FileError
             If the checkpoint is damaged, of another architecture, or of a run with other settings.
         """
+        if until is not None and until < 0:
+            raise bad("until", "be at least 0", until)
         saved = self._find()
         if saved is not None:
             self._facts["n_threads"] = saved[1]["n_threads"]
@@ -126,7 +128,7 @@ class Trainer:
             if self.folder is not None and process_index() == 0:
                 remove_parts(self.folder)
             self._log.start(self._facts["step"])
-            self._run(min(until or self.settings.n_steps, self.settings.n_steps), progress)
+            self._run(self.settings.n_steps if until is None else min(until, self.settings.n_steps), progress)
         facts = self._facts
         if facts["step"] == self.settings.n_steps or facts["stopped_early"]:
             self._load_best()
@@ -140,14 +142,25 @@ class Trainer:
         FileError
             If there is no checkpoint, or as in `fit`.
         """
-        saved = self._find()
-        if saved is None:
-            raise bad_file(self.folder or "the trainer", "holds no checkpoint of this run", "Train first.")
+        saved = self.check_given_up()
         with pinned(self.device):
             self._go_on(*saved)
         self._log.start(self._facts["step"])
         self._load_best()
         return self._result()
+
+    def check_given_up(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """The checkpoint that `give_up` takes its weights from: tensors and facts.
+
+        Raises
+        ------
+        FileError
+            If there is none of this run.
+        """
+        saved = self._find()
+        if saved is None:
+            raise bad_file(self.folder or "the trainer", "holds no checkpoint of this run", "Train first.")
+        return saved
 
     def _result(self) -> TrainResult:
         facts = self._facts

@@ -90,6 +90,8 @@ class KneserNey:
         p = _discounted(first, tokens) / first.totals[0] + first.reserved[0] / n_events
         seen = tokens  # row of the (n - 1)-gram that ends at t
         for n, table in enumerate(self._tables[1:], start=2):
+            if not len(table.keys):  # no document is that long: the lower orders stand
+                break
             context = np.where(depth >= n - 1, np.roll(seen, 1), -1)
             seen = table.find(context, tokens, self.vocab_size)
             known = (context >= 0) & (table.totals[context] > 0)

@@ -58,6 +58,10 @@ class OptimizerSettings:
         object.__setattr__(self, "betas", tuple(self.betas))
         if not self.lr > 0:
             raise bad("lr", "be above 0", self.lr)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise bad("betas", "be two numbers in [0, 1)", self.betas)
+        if not self.momentum >= 0 or self.patience < 0:
+            raise bad("momentum and patience", "be at least 0", (self.momentum, self.patience))
         if self.warmup < 0 or self.weight_decay < 0 or not 0 <= self.min_lr <= self.lr:
             raise bad(
                 "warmup, weight_decay and min_lr",

@@ -35,7 +35,7 @@ from neurolm.training.card import model_card
 from neurolm.training.config import BatchSettings, CorpusSettings, TokenizerSettings, TrainConfig
 from neurolm.training.corpus import Document, Split, encode_documents, join_documents, read_documents, split_documents
 from neurolm.training.distributed import process_group, process_index
-from neurolm.training.evaluate import Perplexity, perplexity, token_nats
+from neurolm.training.evaluate import Perplexity, perplexity, read_text, token_nats
 from neurolm.training.loop import CHECKPOINT, Trainer, TrainResult
 from neurolm.training.ngram import KneserNey
 from neurolm.training.objectives import NextToken
@@ -100,25 +100,65 @@ def train(
     with process_group(place), exclusive_lock(folder / f".lock{process_index()}", wait=False) as alone:
         if not alone:
             raise bad_file(folder, "another process trains here", "Wait for it, or choose another folder.")
-        split = read_split(config.corpus, root)
-        _claim(folder, config, split)
-        tokenizer = build_tokenizer(config.tokenizer, split.train)
-        shape = {"kind": config.model.kind, "vocab_size": tokenizer.vocab_size, **config.model.settings}
-        lm = build_model(shape, tokenizer, seed=config.trainer.seed, name=config.name)
-        with torch.no_grad():
-            lm.embedding.weight.mul_(config.embedding_scale)
-        module_of(lm).to(place)
-        trainer = Trainer(
-            NextToken(lm, activation=config.activation, temporal_activation=config.temporal_activation),
-            read_batches(config.batches, split.train, tokenizer),
-            config.trainer,
-            folder=folder,
-            validate=_validation(lm, split.validation, config.batches.length),
-        )
+        lm, split, trainer = prepare_training(config, folder, root=root, device=place)
+        if process_index() == 0:
+            write_json(folder / "corpus.json", _text_hash(split))
+            write_json(folder / "train.json", config.to_dict())
         result = trainer.give_up() if give_up else trainer.fit(progress, until=until)
         if result.step < config.trainer.n_steps and not result.stopped_early and not give_up:
             return None
         return _finish(config, folder, lm, split, result, progress)
+
+
+def prepare_training(
+    config: TrainConfig, folder: str | Path, *, root: str | Path | None = None, device: str | torch.device = "cpu"
+) -> tuple[Any, Split, Trainer]:
+    """The model, the texts and the trainer of a configuration, checked for all that comes after the last step too.
+
+    Nothing is written. `neurolm train model --dry-run` does this much.
+
+    Raises
+    ------
+    InputError
+        If a setting cannot work, or a held-out text cannot be measured: a character that the tokenizer
+        lacks, no word to predict, a baseline for a tokenizer without a start-of-text token.
+    FileError
+        If a file of the corpus cannot be read, or the folder holds another run.
+    """
+    place = pick_device(device)
+    split = read_split(config.corpus, root)
+    _check_claim(Path(folder), config, split)
+    tokenizer = build_tokenizer(config.tokenizer, split.train)
+    shape = {"kind": config.model.kind, "vocab_size": tokenizer.vocab_size, **config.model.settings}
+    lm = build_model(shape, tokenizer, seed=config.trainer.seed, name=config.name)
+    _check_measurable(config, split, lm)
+    with torch.no_grad():
+        lm.embedding.weight.mul_(config.embedding_scale)
+    module_of(lm).to(place)
+    trainer = Trainer(
+        NextToken(lm, activation=config.activation, temporal_activation=config.temporal_activation),
+        read_batches(config.batches, split.train, tokenizer),
+        config.trainer,
+        folder=folder,
+        validate=_validation(lm, split.validation, config.batches.length),
+    )
+    return lm, split, trainer
+
+
+def _check_measurable(config: TrainConfig, split: Split, lm: LanguageModel) -> None:
+    """Refuse before the first step what would be refused after the last."""
+    for document in (*split.validation, *split.test):
+        read_text(lm.tokenizer, document)
+    if config.baseline_order:
+        _start_of_text(lm.tokenizer, config.baseline_order)
+    if lm.max_context is not None and config.batches.length > lm.max_context:
+        raise bad("batches.length", f"be at most {lm.max_context}, the model's max_context", config.batches.length)
+
+
+def _start_of_text(tokenizer: Tokenizer, order: int) -> int:
+    if tokenizer.bos_id is None:
+        raise bad("baseline_order", "be 0 for a tokenizer without a start-of-text token", order)
+    return tokenizer.bos_id
 
 
 def read_split(settings: CorpusSettings, root: str | Path | None = None) -> Split:
@@ -161,30 +201,27 @@ def read_batches(settings: BatchSettings, documents: Sequence[Document], tokeniz
 
 def kneser_ney_baseline(order: int, split: Split, tokenizer: Tokenizer) -> Perplexity:
     """Modified Kneser-Ney with the same tokens, the same training text and the same test text."""
-    start = tokenizer.bos_id
-    if start is None:
-        raise bad("baseline_order", "be 0 for a tokenizer without a start-of-text token", order)
-    model = KneserNey(order, tokenizer.vocab_size, start).fit(encode_documents(split.train, tokenizer))
+    model = KneserNey(order, tokenizer.vocab_size, _start_of_text(tokenizer, order)).fit(encode_documents(split.train, tokenizer))
     n_words = sum(document.n_words for document in split.test)
     n_bytes = sum(len(document.text.encode()) for document in split.test)
     return model.perplexity(encode_documents(split.test, tokenizer), n_words, n_bytes)
 
 
-def _claim(folder: Path, config: TrainConfig, split: Split) -> None:
-    """Write the configuration, or make sure that the one that is there says the same run, of the same text."""
+def _check_claim(folder: Path, config: TrainConfig, split: Split) -> None:
+    """Make sure that a run that is in the folder is of the same configuration and the same text."""
     path, hashed = folder / "train.json", folder / "corpus.json"
-    text = {"sha256": content_hash([[part.text for part in parts] for parts in (split.train, split.validation, split.test)])}
     if path.exists() and (folder / CHECKPOINT).exists():
-        if hashed.is_file() and read_json(hashed) != text:
+        if hashed.is_file() and read_json(hashed) != _text_hash(split):
             advice = f"Train in another folder, or delete {CHECKPOINT} to train on the text as it is now."
             raise bad_file(path, "is of another run (the text of the corpus changed)", advice)
         before = TrainConfig.from_dict(read_json(path))
         for name in ("corpus", "tokenizer", "model", "batches", "activation", "temporal_activation", "embedding_scale"):
             if getattr(before, name) != getattr(config, name):
                 raise bad_file(path, f"is of another run ({name} differs)", "Train in another folder.")
-    if process_index() == 0:
-        write_json(hashed, text)
-        write_json(path, config.to_dict())
+
+
+def _text_hash(split: Split) -> dict[str, str]:
+    return {"sha256": content_hash([[part.text for part in parts] for parts in (split.train, split.validation, split.test)])}
 
 
 def _validation(lm: LanguageModel, documents: Sequence[Document], length: int) -> Callable[[], float]:

@@ -49,6 +49,10 @@ class TrainerSettings:
     def __post_init__(self) -> None:
         if self.n_steps < 1:
             raise bad("n_steps", "be at least 1", self.n_steps)
+        if not 0 <= self.seed < 2**63:
+            raise bad("seed", "lie in [0, 2^63)", self.seed)
+        if self.patience is not None and self.patience < 1:
+            raise bad("patience", "be at least 1, or null to train to the end", self.patience)
         if self.clip is not None and not self.clip > 0:
             raise bad("clip", "be above 0, or none for no clipping", self.clip)
         if min(self.validate_every, self.checkpoint_every, self.log_every) < 0:

@@ -110,3 +110,16 @@ def test_impossible_input_is_refused():
         KneserNey(0, 10, BOS)
     with pytest.raises(InputError, match=r"token ids in 0\.\.9"):
         KneserNey(2, 10, BOS).fit([np.array([1, 2])]).token_nats([np.array([10])])
+
+
+@pytest.mark.parametrize("order", [2, 4, 5, 9])
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_an_order_that_no_document_reaches_backs_off_to_the_longest_that_there_is(order, length):
+    document = np.array([1, 2, 3])[:length]
+    model = KneserNey(order, 5, 0).fit([document] * 20)
+    total = sum(np.exp(-model.token_nats([np.array([*document[:-1], word])])[0][-1]) for word in range(1, 5))
+    assert total == pytest.approx(1), "after any context the probabilities of all words sum to one"
+    reached = KneserNey(min(order, length + 1), 5, 0).fit([document] * 20)
+    texts = [np.array([1, 2, 1]), np.array([3])]
+    for ours, theirs in zip(model.token_nats(texts), reached.token_nats(texts)):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-12)

@@ -1,6 +1,7 @@
 """A whole run from one configuration, on a made-up language that is quick to learn."""
 
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -112,6 +113,98 @@ def test_the_baseline_counts_the_same_words_and_bytes(corpus):
     ours, theirs = perplexity(lm, split.test), kneser_ney_baseline(3, split, tokenizer)
     assert (ours.n_tokens, ours.n_words, ours.n_bytes) == (theirs.n_tokens, theirs.n_words, theirs.n_bytes)
     assert theirs.per_word < ours.per_word, "a fresh network knows nothing"
+
+
+def character_run(
+    tmp_path, *, train_text="one two three four five six " * 50, validation="two one six", test="one two", **changes
+):
+    """A run of characters whose texts come split; documents are files or members of an archive."""
+    texts = {"train": train_text, "validation": validation, "test": test}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_text(text, encoding="utf-8")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name, text in texts.items():
+            archive.writestr(f"{name}.txt", text)
+    place = str(tmp_path / "all.zip::") if changes.pop("zipped", False) else f"{tmp_path}/"
+    keys = {"train": "files", "validation": "validation_files", "test": "test_files"}
+    corpus = {key: [f"{place}{name}.txt"] for name, key in keys.items()} | {"form": changes.pop("form", "written")}
+    content = {
+        "name": "letters",
+        "corpus": corpus,
+        "tokenizer": {"kind": "characters"},
+        "model": {"kind": "LSTM", "settings": {"width": 8, "n_layers": 1}},
+        "batches": {"kind": "streams", "batch_size": 2, "length": 8},
+        "trainer": {"n_steps": 2},
+        "baseline_order": 0,
+    }
+    return TrainConfig.from_dict(content | changes)
+
+
+@pytest.mark.parametrize("form", ["written", "spoken", "lines", "raw"])
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_character_that_training_text_lacks_is_refused_before_the_first_step_by_the_name_of_its_text(
+    tmp_path, form, zipped, part
+):
+    wrong = character_run(tmp_path, **{part: "one two 3 ñ"}, form=form, zipped=zipped)
+    with pytest.raises(InputError, match=rf"^document {part}: .*got '3', 'ñ'\. Replace"):
+        train(wrong, tmp_path / "model")
+    assert not (tmp_path / "model" / "train.json").exists(), "nothing is left of a run that never began"
+    right = character_run(tmp_path, **{part: "one two"}, form=form, zipped=zipped)
+    assert train(right, tmp_path / "model").test.n_words > 0, "the folder is free for the corrected run"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation": "o"}, "document validation must hold a word to predict; got o. Without a start-of-text token"),
+        ({"test": "one"}, "document test must hold a word to predict; got one"),
+        ({"baseline_order": 3}, "baseline_order must be 0 for a tokenizer without a start-of-text token; got 3"),
+        ({"baseline_order": -1}, "baseline_order must be at least 0"),
+        ({"batches": {"kind": "documents", "batch_size": 2, "length": 8}}, "batches.kind must be streams or windows"),
+        ({"batches": {"kind": "windows", "batch_size": 2, "length": 5000}}, "ids must be longer than one window of 5000"),
+        (
+            {
+                "model": {"kind": "Transformer", "settings": {"width": 8, "n_layers": 1, "n_heads": 1, "max_context": 4}},
+                "batches": {"kind": "windows", "batch_size": 2, "length": 8},
+            },
+            "batches.length must be at most 4, the model's max_context; got 8",
+        ),
+        ({"trainer": {"n_steps": 2, "optimizer": {"betas": [0.9, 1.5]}}}, r"betas must be two numbers in \[0, 1\)"),
+        ({"trainer": {"n_steps": 2, "seed": 2**64}}, "seed must lie in"),
+        ({"trainer": {"n_steps": 2, "accumulate": 3}}, "batch_size must be a multiple of"),
+    ],
+)
+def test_what_would_fail_after_training_is_refused_before_it(tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        train(character_run(tmp_path, **changes), tmp_path / "model")
+    assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
+
+
+def test_documents_of_one_word_are_measured_where_a_start_of_text_token_stands_before_them(tmp_path):
+    settings = {"tokenizer": {"kind": "words", "vocab_size": 20}, "baseline_order": 5}
+    report = train(character_run(tmp_path, validation="two", test="one", **settings), tmp_path / "model")
+    assert report.test.n_words == report.baseline.n_words == 1
+    assert np.isfinite(report.baseline.per_word)
+
+
+@pytest.mark.parametrize("form", ["written", "spoken", "lines", "raw"])
+def test_a_byte_order_mark_is_no_letter_of_the_alphabet(tmp_path, form):
+    marked = character_run(
+        tmp_path, train_text="\ufeff" + "one two six " * 20, test="\ufeffone two", validation="two six", form=form
+    )
+    assert "\ufeff" not in train(marked, tmp_path / "model").lm.tokenizer.alphabet
+
+
+def test_until_0_trains_nothing(corpus, tmp_path):
+    assert train(config(), tmp_path / "model", until=0) is None
+    assert not (tmp_path / "model" / "checkpoint.safetensors").exists()
+    with pytest.raises(InputError, match="until must be at least 0"):
+        train(config(), tmp_path / "model", until=-1)
+    assert train(config(), tmp_path / "model", until=40) is None
+    before = (tmp_path / "model" / "checkpoint.safetensors").read_bytes()
+    assert train(config(), tmp_path / "model", until=0) is None
+    assert (tmp_path / "model" / "checkpoint.safetensors").read_bytes() == before
 
 
 def test_mistakes_are_told_before_training(corpus, tmp_path):
