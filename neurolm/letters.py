@@ -1,4 +1,4 @@
-"""Letters and words in all scripts: what belongs to a word, and when two spellings are the same word.
+"""Letters and words in all scripts: what belongs to a word, when two spellings are the same, where spaces go.
 
 A letter is any character of the Unicode categories L (letters), M (combining marks: vowel signs of Hindi
 and Tamil, harakat, niqqud, the tone marks of decomposed Vietnamese) and N (numbers). Text is compared
@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
+from collections.abc import Iterable
 
 APOSTROPHES = "\u2019\u2018\u201b\u02bc\uff07\u05f3"  # ’ ‘ ‛ modifier letter, full width, Hebrew geresh
 JOINERS = "\u200c\u200d"  # zero-width (non-)joiners stand inside words of Persian, Hindi, Sinhala ...
@@ -91,3 +92,52 @@ def _marks() -> str:
         else:
             ranges.append([code, code])
     return "".join(f"{chr(first)}-{chr(last)}" for first, last in ranges)
+
+
+SPACES = ("auto", "always", "never")
+
+_SPACELESS = (
+    (0x0E00, 0x0EFF, "Thai, Lao"),
+    (0x0F00, 0x0FFF, "Tibetan"),
+    (0x1000, 0x109F, "Burmese"),
+    (0x1780, 0x17FF, "Khmer"),
+    (0x1950, 0x19FF, "Tai Le, New Tai Lue, Khmer symbols"),
+    (0x1A20, 0x1AAF, "Tai Tham"),
+    (0x1B00, 0x1B7F, "Balinese"),
+    (0x2E80, 0x303F, "radicals, CJK signs"),
+    (0x3040, 0x312F, "Hiragana, Katakana, Bopomofo"),
+    (0x3190, 0x9FFF, "Han, Katakana extensions"),
+    (0xA980, 0xA9FF, "Javanese, Burmese extensions"),
+    (0xAA60, 0xAADF, "Burmese extensions, Tai Viet"),
+    (0xF900, 0xFAFF, "Han, compatibility"),
+    (0xFE30, 0xFE4F, "CJK compatibility forms"),
+    (0xFF00, 0xFF9F, "full-width letters and signs, half-width Katakana"),
+    (0x1AFF0, 0x1B16F, "Kana extensions"),
+    (0x20000, 0x3FFFF, "Han extensions"),
+)
+_PASSED_OVER = range(0x2000, 0x2070)  # quotes, dashes and dots that all scripts share
+
+
+def is_spaceless(character: str) -> bool:
+    """True for characters of scripts that put no space between words, their own signs included. Korean has spaces."""
+    return any(first <= ord(character) <= last for first, last, _ in _SPACELESS)
+
+
+def space_between(left: str, right: str, spaces: str = "auto") -> bool:
+    """Whether running text has a space between two words.
+
+    Parameters
+    ----------
+    spaces : {"auto", "always", "never"}
+        "auto": none where the last character of `left` and the first of `right` both belong to scripts
+        written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese ...), else one. Quotes and dashes
+        that all scripts share are passed over.
+    """
+    if spaces != "auto":
+        return spaces == "always"
+    ends = (_first_own(reversed(left)), _first_own(right))
+    return not all(end and is_spaceless(end) for end in ends)
+
+
+def _first_own(characters: Iterable[str]) -> str:
+    return next((c for c in characters if ord(c) not in _PASSED_OVER), "")

@@ -39,6 +39,9 @@ class ReadingConfig(Section):
     context: ContextConfig = ContextConfig()
     pooling: Literal["last", "mean", "sum"] = Field("last", description="How a word's sub-word tokens become one row.")
     lowercase: bool | None = Field(None, description="Read the words in lower case; null: only a story that is all in capitals.")
+    spaces: Literal["auto", "always", "never"] = Field(
+        "auto", description="Between words; auto: none where both are of scripts written without (Chinese, Thai ...)."
+    )
 
 
 class ScoringConfig(Section):
@@ -91,6 +94,7 @@ class ComparisonConfig(Analysis):
             context=model.context or self.reading.context,
             pooling=self.reading.pooling,
             lowercase=self.reading.lowercase,
+            spaces=self.reading.spaces,
         )
         scoring = self.encode
         return AnalysisConfig(

@@ -59,6 +59,9 @@ class FeaturesConfig(Section):
     context: ContextConfig = ContextConfig()
     pooling: Literal["last", "mean", "sum"] = Field("last", description="How a word's sub-word tokens become one row.")
     lowercase: bool | None = Field(None, description="Read the words in lower case; null: only a story that is all in capitals.")
+    spaces: Literal["auto", "always", "never"] = Field(
+        "auto", description="Between words; auto: none where both are of scripts written without (Chinese, Thai ...)."
+    )
 
 
 class PreprocessConfig(Section):

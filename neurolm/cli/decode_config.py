@@ -71,6 +71,9 @@ class StatesConfig(Section):
     context: ContextConfig = ContextConfig(n=6, unit="words")
     pooling: Literal["last", "mean", "sum"] = Field("last", description="How a word's tokens become one row.")
     lowercase: bool = Field(True, description="Read the words in lower case, as decoded words are.")
+    spaces: Literal["auto", "always", "never"] = Field(
+        "auto", description="Between words; auto: none where both are of scripts written without (Chinese, Thai ...)."
+    )
     bos: bool | None = Field(None, description="Begin windows with the beginning-of-text token; null: where there is one.")
 
 

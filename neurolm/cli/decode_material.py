@@ -86,7 +86,8 @@ def open_states(lm: LanguageModel, config: StatesConfig) -> LMStates:
     from neurolm.stimuli import ContextWindow
 
     context = ContextWindow(None if config.context.unit == "story" else config.context.n, config.context.unit)
-    return LMStates(lm, config.layer, context, config.pooling, lowercase=config.lowercase, bos=config.bos, cache=FeatureCache())
+    rules: dict[str, Any] = {"lowercase": config.lowercase, "bos": config.bos, "spaces": config.spaces}
+    return LMStates(lm, config.layer, context, config.pooling, **rules, cache=FeatureCache())
 
 
 def open_material(config: DecodingConfig, states: LMStates | None) -> Material:

@@ -116,10 +116,8 @@ def lm_states(lm: LanguageModel, config: FeaturesConfig, batch_tokens: int | Non
     from neurolm.stimuli import ContextWindow
 
     context = ContextWindow(None if config.context.unit == "story" else config.context.n, config.context.unit)
-    lowercase = config.lowercase
-    return LMStates(
-        lm, config.layers, context, config.pooling, lowercase=lowercase, batch_tokens=batch_tokens, cache=FeatureCache()
-    )
+    rules: dict[str, Any] = {"lowercase": config.lowercase, "spaces": config.spaces}
+    return LMStates(lm, config.layers, context, config.pooling, **rules, batch_tokens=batch_tokens, cache=FeatureCache())
 
 
 def layer_features(states: LMStates, plan: Plan, story: str, report: Any) -> dict[int, Features]:

@@ -74,7 +74,9 @@ def choose_items(bench: Bench, report: Progress) -> Stimuli:
     if asked.pairs > len(candidates.items) // 2:
         raise bad("items.pairs", f"be at most {len(candidates.items) // 2}, the candidates of each side", asked.pairs,
                   "Raise items.candidates or items.share.")  # fmt: skip
-    surprisal = Surprisal(bench.lm, ContextWindow(None, "story"), lowercase=config.features.lowercase)
+    surprisal = Surprisal(
+        bench.lm, ContextWindow(None, "story"), lowercase=config.features.lowercase, spaces=config.features.spaces
+    )
     covariates = covariates_of(candidates, surprisal, config.sentences, report)
     matched = match_items(candidates.items, candidates.ratings, covariates, asked.pairs, share=0.5)
     n, output = asked.pairs, bench.plan.output

@@ -69,7 +69,8 @@ class Bench:
         asked = self.config.features
         context = ContextWindow(None if asked.context.unit == "story" else asked.context.n, asked.context.unit)
         cache = FeatureCache() if cached else None
-        return LMStates(lm, asked.layer, context, asked.pooling, lowercase=asked.lowercase, cache=cache)
+        rules: dict[str, Any] = {"lowercase": asked.lowercase, "spaces": asked.spaces}
+        return LMStates(lm, asked.layer, context, asked.pooling, **rules, cache=cache)
 
     def sweep(self, lm: Any, stories: Sequence[Transcript], progress: Progress) -> list[Mapping[int, Features]]:
         return [self.states(lm).sweep(story, self.config.context.words, progress) for story in stories]
@@ -136,7 +137,9 @@ def _surprisals(bench: Bench, lm: Any, stories: Sequence[Transcript], progress: 
     from neurolm.stimuli import ContextWindow
 
     words = bench.config.surprisal.words
-    space = Surprisal(lm, ContextWindow(words[-1]), lowercase=bench.config.features.lowercase, cache=FeatureCache())
+    asked = bench.config.features
+    rules: dict[str, Any] = {"lowercase": asked.lowercase, "spaces": asked.spaces}
+    space = Surprisal(lm, ContextWindow(words[-1]), **rules, cache=FeatureCache())
     return [space.sweep(story, words, progress) for story in stories]
 
 

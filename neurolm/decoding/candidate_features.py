@@ -67,10 +67,17 @@ class CandidateFeatures:
     def _read_states(self, endings: np.ndarray, pairs: np.ndarray, is_story_start: bool) -> torch.Tensor:
         lm, rules = self.feature_space.lm, self.feature_space.rules
         bos = rules.uses_bos(lm.tokenizer)
-        settings: dict[str, Any] = {"is_story_start": is_story_start, "first_has_space": rules.leading_space}
+        settings: dict[str, Any] = {
+            "is_story_start": is_story_start,
+            "first_has_space": rules.leading_space,
+            "spaces": rules.spaces,
+        }
         before = [self.lexicon.join_tokens(ending.tolist(), lm.tokenizer, **settings) for ending in endings]
         starts_text = is_story_start and endings.shape[1] == 0 and not rules.leading_space
-        pieces = [self.lexicon.tokens(int(w), lm.tokenizer, leading_space=not starts_text) for w in pairs[:, 1]]
+        pieces = [
+            self.lexicon.tokens(w, lm.tokenizer, leading_space=not starts_text and self._has_space(endings[ending], w))
+            for ending, w in pairs.tolist()
+        ]
         head = (lm.tokenizer.bos_id,) if bos else ()
         contexts = [head + self._window(before[ending], len(own)) for ending, own in zip(pairs[:, 0].tolist(), pieces)]
         distinct = {context: i for i, context in enumerate(dict.fromkeys(contexts))}
@@ -90,6 +97,9 @@ class CandidateFeatures:
                     vectors[torch.as_tensor(some, device=hidden.device)] = hidden
         assert vectors is not None
         return vectors
+
+    def _has_space(self, ending: np.ndarray, word: int) -> bool:
+        return self.lexicon.has_space(int(ending[-1]) if len(ending) else None, word, self.feature_space.rules.spaces)
 
     def _window(self, tokens: Tokens, n_own: int) -> Tokens:
         """What a word of `n_own` tokens sees of the tokens before it."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.letters import lower_case
+from neurolm.letters import lower_case, space_between
 from neurolm.lm.tokenizer import Tokenizer
 
 _CLOSED_CLASS = """
@@ -102,12 +102,22 @@ class Lexicon:
         is_story_start: bool,
         first_has_space: bool = False,
         bos: bool = False,
+        spaces: str = "auto",
     ) -> tuple[int, ...]:
         """Tokens of a stretch of text, after the beginning-of-text token where `bos`."""
         out: list[int] = [tokenizer.bos_id] if bos and tokenizer.bos_id is not None else []
+        before = None
         for place, word in enumerate(words):
-            out += self.tokens(word, tokenizer, leading_space=bool(place) or not is_story_start or first_has_space)
+            starts_text = not place and is_story_start
+            has_space = first_has_space if starts_text else self.has_space(before, word, spaces)
+            out += self.tokens(word, tokenizer, leading_space=has_space)
+            before = word
         return tuple(out)
+
+    def has_space(self, before: int | None, word: int, spaces: str = "auto") -> bool:
+        """Whether running text has a space before a word; `before` None stands for an unseen word of the same script."""
+        own = self.words[word]
+        return space_between(own[:1] if before is None else self.words[before], own, spaces)
 
     @cached_property
     def _stemmer(self) -> Any:

@@ -144,7 +144,9 @@ class WordProposals:
         """Exact log-probability of any word, in the tokenizer's own spelling, after one hypothesis."""
         n_context = beam.n_words - self.context_start(beam.n_words, word_times)
         context = self._tokens(beam.last_words(n_context)[hypothesis], is_story_start=n_context == beam.n_words)
-        return self._search.log_probability(context, self.lexicon.tokens(word, self.lm.tokenizer))
+        before = int(beam.last_words(1)[hypothesis, 0]) if beam.n_words else None
+        has_space = self.lexicon.has_space(before, word, self.rules.spaces)
+        return self._search.log_probability(context, self.lexicon.tokens(word, self.lm.tokenizer, leading_space=has_space))
 
     def settings(self) -> dict[str, object]:
         """What determines the proposals."""
@@ -170,6 +172,7 @@ class WordProposals:
             is_story_start=is_story_start,
             first_has_space=self.rules.leading_space,
             bos=self._bos,
+            spaces=self.rules.spaces,
         )
 
     def _fold(self, spelling: str) -> int:

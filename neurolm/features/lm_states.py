@@ -41,7 +41,7 @@ class LMStates:
         (a cache whose old keys are dropped would leak earlier context and shift positions).
     pooling : {"last", "mean", "sum"}
         How the tokens of one word become one row. The last has seen the whole word.
-    lowercase, leading_space, bos
+    lowercase, leading_space, bos, spaces
         See `TextRules`.
     batch_tokens : int or None
         Tokens in one batch; None chooses from the free memory. Out of memory, it is halved.
@@ -63,6 +63,7 @@ class LMStates:
         lowercase: bool | None = None,
         leading_space: bool = False,
         bos: bool | None = None,
+        spaces: str = "auto",
         batch_tokens: int | None = None,
         cache: FeatureCache | None = None,
     ) -> None:
@@ -70,7 +71,7 @@ class LMStates:
         self.layers = _resolve_layers(layer, lm.n_layers)
         self.context = check_context(context)
         self.pooling = check_choice("pooling", pooling, POOLINGS)
-        self.rules = TextRules(lowercase, leading_space, bos)
+        self.rules = TextRules(lowercase, leading_space, bos, spaces)
         if batch_tokens is not None and batch_tokens < 1:
             raise bad("batch_tokens", "be at least 1", batch_tokens, "None chooses from the free memory.")
         self.batch_tokens = batch_tokens

@@ -40,7 +40,7 @@ class Surprisal:
         of the story so far. At the start of a story it is shorter, and marked.
     entropy : bool
         Add the entropy as a second column.
-    lowercase, leading_space
+    lowercase, leading_space, spaces
         See `TextRules`.
     batch_tokens, cache
         See `LMStates`.
@@ -59,13 +59,14 @@ class Surprisal:
         entropy: bool = False,
         lowercase: bool | None = None,
         leading_space: bool = False,
+        spaces: str = "auto",
         batch_tokens: int | None = None,
         cache: FeatureCache | None = None,
     ) -> None:
         self.lm, self.context, self.entropy = lm, check_context(context), entropy
         if lm.tokenizer.bos_id is None:
             raise bad("lm", "have a beginning-of-text token, from which the first word is predicted", lm.name)
-        self.rules = TextRules(lowercase, leading_space, True)
+        self.rules = TextRules(lowercase, leading_space, True, spaces)
         self.batch_tokens, self.cache = batch_tokens, cache
 
     def extract(self, transcript: Transcript, progress: Progress = silent) -> Features:

@@ -9,8 +9,8 @@ import warnings
 from dataclasses import dataclass
 from typing import Any
 
-from neurolm.checks import bad
-from neurolm.letters import lower_case
+from neurolm.checks import bad, check_choice
+from neurolm.letters import SPACES, lower_case
 from neurolm.lm.tokenizer import Tokenizer, WordTokens
 from neurolm.stimuli.letter_case import is_all_caps
 from neurolm.stimuli.transcript import Transcript
@@ -53,11 +53,18 @@ class TextRules:
         Begin every window with the beginning-of-text token, whatever its length; never read as a
         word's state. None: yes where the tokenizer has one. Position 0 is then that token and not
         a word, whose state at position 0 differs from its state at any other.
+    spaces : {"auto", "always", "never"}
+        Between words. "auto" decides by the characters of each pair of words: none where both belong
+        to scripts written without spaces (Chinese, Japanese, Thai, Lao, Khmer, Burmese ...).
     """
 
     lowercase: bool | None = None
     leading_space: bool = False
     bos: bool | None = None
+    spaces: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_choice("spaces", self.spaces, SPACES)
 
     def read(self, transcript: Transcript, tokenizer: Tokenizer) -> StoryTokens:
         """Tokenise the whole story at once; a story in capitals is warned about."""
@@ -69,7 +76,12 @@ class TextRules:
             how = "in lower case" if lowercase else "in capitals, as asked, though language models have seldom read such text"
             warnings.warn(f"the words of {transcript.name} are all in capitals; they are read {how}", stacklevel=4)
         words = tuple(lower_case(word) for word in transcript.words) if lowercase else transcript.words
-        return StoryTokens(transcript, words, lowercase, tokenizer.encode_words(words, leading_space=self.leading_space))
+        return StoryTokens(transcript, words, lowercase, self._encode(words, tokenizer))
+
+    def _encode(self, words: tuple[str, ...], tokenizer: Tokenizer) -> WordTokens:
+        if self.spaces == "auto":  # the default of every tokenizer
+            return tokenizer.encode_words(words, leading_space=self.leading_space)
+        return tokenizer.encode_words(words, leading_space=self.leading_space, spaces=self.spaces)
 
     def uses_bos(self, tokenizer: Tokenizer) -> bool:
         """Whether windows begin with the beginning-of-text token."""
@@ -83,6 +95,7 @@ class TextRules:
         return {
             "lowercase": self.lowercase,
             "first_word_has_leading_space": self.leading_space,
+            "spaces": self.spaces,
             "bos": tokenizer.bos_id if self.uses_bos(tokenizer) else None,
             "position_ids": "from 0 in every window",
             "tokenizer": tokenizer.settings(),

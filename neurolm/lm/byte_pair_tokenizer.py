@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad, bad_file, check_file
-from neurolm.lm.tokenizer import WordTokens, join_words, spans_from_offsets
+from neurolm.lm.tokenizer import WordTokens, encode_segments
 from neurolm.storage import content_hash, write_json, write_text
 
 END_OF_TEXT = "<|endoftext|>"
@@ -122,10 +122,12 @@ class BytePairTokenizer:
         """The bytes behind the ids: nothing is replaced, even where a character is cut in two."""
         return b"".join(self._bytes_of[int(i)] for i in ids)
 
-    def encode_words(self, words: Sequence[str], *, leading_space: bool = True) -> WordTokens:
-        coded = self.tokenizer.encode(join_words(words, leading_space=leading_space), add_special_tokens=False)
-        spans = spans_from_offsets(words, np.array(coded.offsets), leading_space=leading_space)
-        return WordTokens(np.array(coded.ids, dtype=np.int64), spans)
+    def encode_words(self, words: Sequence[str], *, leading_space: bool = True, spaces: str = "auto") -> WordTokens:
+        def encode(text: str, is_start: bool) -> tuple[Sequence[int], np.ndarray]:
+            coded = self.tokenizer.encode(text, add_special_tokens=False)
+            return coded.ids, np.array(coded.offsets)
+
+        return encode_segments(words, encode, leading_space=leading_space, spaces=spaces)
 
     def settings(self) -> dict[str, object]:
         return {"kind": self.kind, "vocabulary": self._vocabulary_hash, "lowercase": self.tokenizer.normalizer is not None}

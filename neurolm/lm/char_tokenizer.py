@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.lm.tokenizer import WordTokens, join_words
+from neurolm.lm.tokenizer import WordTokens, word_gaps
 from neurolm.storage import content_hash
 
 
@@ -45,17 +45,18 @@ class CharTokenizer:
         try:
             return [self._id_of[character] for character in text]
         except KeyError:
-            strange = ", ".join(map(repr, sorted(set(text) - set(self._id_of))[:8]))
+            strange = sorted(set(text) - set(self._id_of))[:8]
+            strange = [c if c.isprintable() and not c.isspace() else repr(c) for c in strange]
             hint = "Replace the character, or learn the alphabet from a text that holds it."
-            raise bad("text", "use the tokenizer's alphabet only", strange, hint) from None
+            raise bad("text", "use the tokenizer's alphabet only", ", ".join(strange), hint) from None
 
     def decode(self, ids: Sequence[int]) -> str:
         return "".join(self.alphabet[int(i)] for i in ids)
 
-    def encode_words(self, words: Sequence[str], *, leading_space: bool = True) -> WordTokens:
-        ids = self.encode(join_words(words, leading_space=leading_space))
-        lengths = np.array([len(word) + 1 for word in words], dtype=np.int64)
-        lengths[:1] -= not leading_space
+    def encode_words(self, words: Sequence[str], *, leading_space: bool = True, spaces: str = "auto") -> WordTokens:
+        gaps = word_gaps(words, leading_space=leading_space, spaces=spaces)
+        ids = self.encode("".join(" " * gap + word for gap, word in zip(gaps, words)))
+        lengths = np.array([len(word) + gap for word, gap in zip(words, gaps)], dtype=np.int64)
         ends = np.cumsum(lengths)
         return WordTokens(np.array(ids, dtype=np.int64), np.stack([ends - lengths, ends], axis=1))
 

@@ -5,13 +5,15 @@ Spans come from one tokenisation, never from decoding and re-encoding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from neurolm.checks import bad
+from neurolm.checks import bad, check_choice
+from neurolm.letters import SPACES, space_between
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,12 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Sequence[int]) -> str: ...
 
-    def encode_words(self, words: Sequence[str], *, leading_space: bool = True) -> WordTokens:
+    def encode_words(self, words: Sequence[str], *, leading_space: bool = True, spaces: str = "auto") -> WordTokens:
         """Tokens of each word, as in running text.
 
-        Every word but a text's first carries its leading space; `leading_space` says whether
-        the first one does too (True for words from the middle of a story).
+        Every word but a text's first carries its leading space, unless its script is written without
+        (`letters.space_between`; `spaces` is "auto", "always" or "never"). `leading_space` says
+        whether the first word has one too (True for words from the middle of a story).
 
         Raises
         ------
@@ -56,16 +59,53 @@ class Tokenizer(Protocol):
         ...
 
 
-def join_words(words: Sequence[str], *, leading_space: bool) -> str:
-    """The running text of a word sequence; an empty word is refused."""
+def join_words(words: Sequence[str], *, leading_space: bool, spaces: str = "auto") -> str:
+    """The running text of a word sequence, as its language writes it; an empty word is refused."""
+    gaps = word_gaps(words, leading_space=leading_space, spaces=spaces)
+    return "".join(" " * gap + word for gap, word in zip(gaps, words))
+
+
+def word_gaps(words: Sequence[str], *, leading_space: bool, spaces: str = "auto") -> list[bool]:
+    """Whether a space stands before each word in running text; see `letters.space_between`."""
+    check_choice("spaces", spaces, SPACES)
     for index, word in enumerate(words):
         if not word.strip():
             raise bad("words", "each hold a letter or a sign", f"{word!r} at {index}", "Drop empty words from the transcript.")
-    return (" " if leading_space and words else "") + " ".join(words)
+    return [leading_space, *(space_between(a, b, spaces) for a, b in pairwise(words))][: len(words)]
+
+
+def encode_segments(
+    words: Sequence[str],
+    encode: Callable[[str, bool], tuple[Sequence[int], np.ndarray]],
+    *,
+    leading_space: bool,
+    spaces: str = "auto",
+) -> WordTokens:
+    """Tokens and spans of a word sequence, from a function that gives the tokens of a text.
+
+    Words with no space between them are tokenised one by one, so that no token reaches over two words and no
+    word's tokens depend on a later word.
+
+    Parameters
+    ----------
+    encode : callable
+        encode(text, is_start): ids and (n_tokens, 2) character offsets; `is_start` is True for the text's beginning.
+    """
+    gaps = word_gaps(words, leading_space=leading_space, spaces=spaces)
+    starts = [0, *(i for i in range(1, len(words)) if not gaps[i])]
+    ids, spans, n_before = [np.empty(0, np.int64)], [np.empty((0, 2), np.int64)], 0
+    for start, stop in pairwise([*starts, len(words)]):
+        part = words[start:stop]
+        text = join_words(part, leading_space=bool(part) and gaps[start], spaces="always")
+        own, offsets = encode(text, start == 0)
+        spans.append(n_before + spans_from_offsets(part, offsets, leading_space=bool(part) and gaps[start]))
+        ids.append(np.array(own, dtype=np.int64))
+        n_before += len(own)
+    return WordTokens(np.concatenate(ids), np.concatenate(spans))
 
 
 def spans_from_offsets(words: Sequence[str], offsets: np.ndarray, *, leading_space: bool) -> np.ndarray:
-    """Which tokens of `join_words(words)` belong to which word.
+    """Which tokens of words joined by spaces belong to which word.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.lm.tokenizer import WordTokens, join_words, spans_from_offsets
+from neurolm.lm.tokenizer import WordTokens, encode_segments
 from neurolm.storage import content_hash
 
 
@@ -45,13 +45,19 @@ class TransformersTokenizer:
         numbers = [int(i) for i in ids]
         return str(self.tokenizer.decode(numbers, clean_up_tokenization_spaces=False))
 
-    def encode_words(self, words: Sequence[str], *, leading_space: bool = True) -> WordTokens:
+    def encode_words(self, words: Sequence[str], *, leading_space: bool = True, spaces: str = "auto") -> WordTokens:
         leading_space = leading_space and not self._puts_the_first_space
-        text = join_words(words, leading_space=leading_space)
-        coded = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        offsets = np.array(coded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
-        spans = spans_from_offsets(words, offsets, leading_space=leading_space)
-        return WordTokens(np.array(coded["input_ids"], dtype=np.int64), spans)
+        return encode_segments(words, self._encode_segment, leading_space=leading_space, spaces=spaces)
+
+    def _encode_segment(self, text: str, is_start: bool) -> tuple[Sequence[int], np.ndarray]:
+        """Ids and offsets; inside a text without the space that sentencepiece puts before a text."""
+        head = "" if is_start or not self._puts_the_first_space else "\n"
+        coded = self.tokenizer(head + text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        ids, offsets = coded["input_ids"], np.array(coded["offset_mapping"], dtype=np.int64).reshape(-1, 2)
+        if head:
+            n_head = len(self.encode(head))
+            ids, offsets = ids[n_head:], np.maximum(offsets[n_head:] - len(head), 0)
+        return ids, offsets
 
     def settings(self) -> dict[str, object]:
         return {"kind": self.kind, "vocabulary": self._vocabulary_hash, "lowercase": False}

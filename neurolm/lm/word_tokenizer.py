@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.lm.tokenizer import WordTokens, join_words
+from neurolm.lm.tokenizer import WordTokens, word_gaps
 from neurolm.storage import content_hash
 
 
@@ -84,9 +84,9 @@ class WordTokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         return " ".join(self.vocabulary[int(i)] for i in ids)
 
-    def encode_words(self, words: Sequence[str], *, leading_space: bool = True) -> WordTokens:
+    def encode_words(self, words: Sequence[str], *, leading_space: bool = True, spaces: str = "auto") -> WordTokens:
         """Ids and spans; an entry of several words ("New York") becomes several ids."""
-        join_words(words, leading_space=leading_space)  # refuses empty words
+        word_gaps(words, leading_space=leading_space, spaces=spaces)  # refuses empty words
         parts = [self.encode(word) for word in words]
         lengths = np.array([len(part) for part in parts], dtype=np.int64)
         ends = np.cumsum(lengths)

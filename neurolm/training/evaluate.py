@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from neurolm.checks import bad
 from neurolm.lm.language_model import LanguageModel, State, reorder_state
-from neurolm.lm.tokenizer import Tokenizer
+from neurolm.lm.tokenizer import Tokenizer, join_words
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.transcript import Transcript
 from neurolm.training.corpus import Document, encode_document
@@ -87,8 +87,8 @@ def perplexity(
     ----------
     lm : LanguageModel
     text : str, Document, Transcript, or a sequence of them
-        A transcript is read word by word, as features are; its bytes are those of its words
-        joined by spaces.
+        A transcript is read word by word, as features are; its bytes are those of its running
+        text, with spaces where its language has them.
     context : int, optional
         Most tokens that a prediction may rest on; at most what the model holds. Left out, a
         recurrent model streams every document from its beginning.
@@ -156,12 +156,13 @@ def read_text(tokenizer: Tokenizer, text: Text) -> tuple[np.ndarray, int, int]:
     """
     name = f"document {text.name}" if isinstance(text, Document) else "text"
     if isinstance(text, Transcript):
-        words, ids = text.text, tokenizer.encode_words(text.words, leading_space=False).ids
+        words, ids = join_words(text.words, leading_space=False), tokenizer.encode_words(text.words, leading_space=False).ids
     elif isinstance(text, Document):
         words, ids = text.text, encode_document(text, tokenizer)
     else:
         words, ids = text, np.asarray(tokenizer.encode(text), dtype=np.int64)
-    n_words, n_bytes = len(words.split()), len(words.encode())
+    n_words = len((text.text if isinstance(text, Transcript) else words).split())
+    n_bytes = len(words.encode())
     bos = tokenizer.bos_id
     if bos is not None:
         ids = np.concatenate([[bos], ids])
