@@ -76,7 +76,7 @@ def _reading(opened: Opened, asked: Any, layers: Any, stories: Any, vocabulary: 
     if not hasattr(asked, "context"):  # a model that only proposes words
         return
     context = ContextWindow(None if asked.context.unit == "story" else asked.context.n, asked.context.unit)
-    space = LMStates(lm, layers, context, asked.pooling, lowercase=asked.lowercase)
+    space = LMStates(lm, layers, context, asked.pooling, lowercase=asked.lowercase, spaces=asked.spaces)
     for story in stories:
         space.prepare(story, [context])
         opened.feature_bytes += 2 * 4 * len(story) * sum(layer_widths(lm)[layer] for layer in space.layers)

@@ -48,7 +48,7 @@ class DecoderSettings:
     shrinkage, n_factors : see `NoiseModel`
     min_count : words that occur so often in the training stories can be decoded
     mass, ratio, context_s, min_context_words, hop_s, no_repeats : see `WordProposals`
-    first_words : what a decoded text may begin with, see `WordProposals`; the default is English
+    first_words : what a decoded text may begin with; null: i, we, she, he, they, it, as published
     function_words : words that may recur within a few seconds; null: an English list
     beam_width, extensions, lm_weight : see `BeamSearch`
     seed : of the folds
@@ -69,7 +69,7 @@ class DecoderSettings:
     min_context_words: int = 5
     hop_s: float = 0.0
     no_repeats: bool = True
-    first_words: tuple[str, ...] = FIRST_WORDS
+    first_words: tuple[str, ...] | None = None
     function_words: tuple[str, ...] | None = None
     beam_width: int = 200
     extensions: int = 5
@@ -102,15 +102,18 @@ class DecoderSettings:
         """
         found = vocabulary_of([story.words for story in stories], self.min_count)
         counts = Counter(word for story in stories for word in story.words if word in found)
-        check_first_words(self.first_words, found, [word for word, _ in counts.most_common(5)])
+        check_first_words(
+            FIRST_WORDS if self.first_words is None else self.first_words, found, [word for word, _ in counts.most_common(5)]
+        )
         return found
 
     def proposals(self, lm: LanguageModel, vocabulary: Collection[str], **more: Any) -> WordProposals:
         """What a language model may propose, of a vocabulary."""
-        names = ("mass", "ratio", "context_s", "min_context_words", "hop_s", "no_repeats", "first_words")
+        names = ("mass", "ratio", "context_s", "min_context_words", "hop_s", "no_repeats")
         chosen: dict[str, Any] = {name: getattr(self, name) for name in names}
-        if self.function_words is not None:
-            chosen["function_words"] = self.function_words
+        for name in ("first_words", "function_words"):
+            if getattr(self, name) is not None:
+                chosen[name] = getattr(self, name)
         return WordProposals(lm, vocabulary, **(chosen | more))
 
     def check_length(self, n_trs: int) -> None:

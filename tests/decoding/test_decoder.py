@@ -15,6 +15,7 @@ from neurolm.datasets import load_dataset
 from neurolm.decoding import DecoderSettings, WordDecoder, evaluate_decode
 from neurolm.decoding.decoder import chunk_bootstraps
 from neurolm.decoding.embedding_recall import EmbeddingRecall, LanguageModelEncoder
+from neurolm.decoding.lexicon import Lexicon, repeats
 from neurolm.decoding.tang2023 import EXPERIMENTS, PUBLISHED_SCORES, Tang2023, read_region, read_segment, training_data
 from neurolm.encoding import Design
 from neurolm.features.lm_states import LMStates
@@ -254,3 +255,27 @@ def test_the_published_config_runs_on_miniature_trees(study, tmp_path):
 
 def as_tuple(value):
     return tuple(value) if isinstance(value, list) else value
+
+
+GERMAN = ["der", "hund", "lief", "zum", "alten", "haus", "und", "dann", "sah", "der", "vogel", "also", "lachten", "wir"] * 3
+
+
+def test_first_words_that_the_stories_lack_are_refused_before_anything_is_read():
+    story = Transcript(tuple(GERMAN), np.arange(len(GERMAN)) * 0.5, np.arange(len(GERMAN)) * 0.5 + 0.3, name="eins")
+    with pytest.raises(InputError, match=r"first_words must share .* Set decoder\.first_words .* for example \[der, "):
+        DecoderSettings().vocabulary([story])
+    chosen = DecoderSettings(first_words=("Der", "wir", "niemand"), function_words=("und", "der"))
+    vocabulary = chosen.vocabulary([story])
+    proposals = chosen.proposals(ToyModel.for_words(GERMAN), vocabulary)
+    assert proposals.first_words == ("der", "wir")
+    assert proposals.function_words == {"und", "der"}
+    assert proposals.settings()["first_words"] == ["der", "wir"]
+
+
+def test_function_words_of_any_language_may_recur():
+    lexicon = Lexicon(["der", "hund", "und", "sah"])
+    contexts = lexicon.ids_of(["der", "hund", "sah"])[None]
+    words = lexicon.ids_of(["der", "hund", "und"])
+    zeros = np.zeros(3, dtype=np.int64)
+    assert repeats(lexicon, contexts, zeros, words).tolist() == [True, True, False]
+    assert repeats(lexicon, contexts, zeros, words, {"der", "und"}).tolist() == [False, True, False]
