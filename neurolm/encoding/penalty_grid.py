@@ -21,6 +21,7 @@ GAIN = 1e-3  # in the inner correlation: less is no better prediction
 STEPS = 2  # values added at an end at once: a decade of the usual grid
 LOOK_AHEAD = 4  # times as far is looked, across a stretch on which the score does not change
 MOST_ROUNDS = 12
+SMALLEST = 1e-7  # of the sum of X's eigenvalues: folds left out with smaller penalties lose all digits of float64
 
 
 def penalty_grid(
@@ -42,20 +43,25 @@ def penalty_grid(
     Returns
     -------
     tuple of float
-        `start`, with as many values below and above it as were needed.
+        `start`, with as many values below and above it as were needed; none is added below 1e-7 times the sum of the
+        eigenvalues of X'X, where leaving a fold out can no longer be computed.
     """
     Y = Y[:, np.unique(np.linspace(0, Y.shape[1] - 1, min(MOST_TARGETS, Y.shape[1])).astype(int))]
     grid = start
     for _ in range(MOST_ROUNDS):
-        ratio = grid[1] / grid[0]
-        below, above = ([end * ratio ** (sign * k) for k in range(1, STEPS + 1)] for end, sign in ((grid[0], -1), (grid[-1], 1)))
-        far = [ratio ** (STEPS * k) for k in range(1, LOOK_AHEAD + 1)]
-        wide = (*(grid[0] / f for f in far[::-1]), *grid, *(grid[-1] * f for f in far))
-        known, wider = (held_out_scores(make_ridge(one), Y) for one in (grid, wide))
+        ratio, ridge = grid[1] / grid[0], make_ridge(grid)
+        floor = SMALLEST * _total_variance(ridge)
+        further = [ratio ** (STEPS * k) for k in range(LOOK_AHEAD, 0, -1)]
+        probe = [a for f in further if (a := grid[0] / f) >= floor] + [*grid] + [grid[-1] * f for f in further[::-1]]
+        known, wider = held_out_scores(ridge, Y), held_out_scores(make_ridge(tuple(probe)), Y)
         at_low, at_high = edge_shares(known, wider, grid, len(Y))
         if max(at_low, at_high) <= EDGE_SHARE:
             break
-        grid = (*(below[::-1] if at_low > EDGE_SHARE else ()), *grid, *(above if at_high > EDGE_SHARE else ()))
+        below = [a for k in range(STEPS, 0, -1) if (a := grid[0] / ratio**k) >= floor] if at_low > EDGE_SHARE else []
+        above = [grid[-1] * ratio**k for k in range(1, STEPS + 1)] if at_high > EDGE_SHARE else []
+        if not below and not above:
+            break
+        grid = (*below, *grid, *above)
     return grid
 
 
@@ -66,3 +72,11 @@ def edge_shares(known: HeldOutScores, wider: HeldOutScores, grid: tuple[float, .
     n_choices = max(1, int(is_predicted.sum()))
     low, high = (wider.best_alphas < grid[0]) & better, (wider.best_alphas > grid[-1]) & better
     return float(low.sum() / n_choices), float(high.sum() / n_choices)
+
+
+def _total_variance(ridge: NestedRidge) -> float:
+    """The sum of the eigenvalues of X'X, X as it is fitted."""
+    if ridge.standardize:
+        return float(ridge.X.shape[0] * ridge.X.shape[1])
+    X = np.asarray(ridge.X, dtype=np.float64)
+    return float(np.square(X - X.mean(0)).sum())

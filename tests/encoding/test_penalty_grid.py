@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -49,6 +50,15 @@ def test_targets_that_nothing_predicts_do_not_extend_the_grid_without_end():
     X, Y = planted(1.0)
     noise = np.random.default_rng(1).standard_normal(Y.shape).astype("f4")
     assert len(penalty_grid(make(X), noise)) <= len(START) + 8
+
+
+def test_a_grid_is_not_extended_to_penalties_that_cannot_be_computed():
+    rng = np.random.default_rng(0)
+    smooth = np.cumsum(rng.standard_normal((300, 900)), axis=0)  # more columns than rows, of eigenvalues over many decades
+    Y = smooth[:, :20] + 0.01 * rng.standard_normal((300, 20))  # small penalties are best
+    grid = penalty_grid(partial(nested_ridge, smooth, FOLDS, device="cpu"), Y, (1.0, 10.0, 100.0))
+    assert grid[0] >= 1e-7 * 300 * 900
+    assert np.isfinite(held_out_scores(nested_ridge(smooth, FOLDS, grid, device="cpu"), Y).scores).all()
 
 
 def test_evaluate_extends_its_grid_unless_one_is_given(rng_runs):
