@@ -38,15 +38,19 @@ class Embedded:
     units : token ids, or words
     vectors : (n_units, n_dimensions)
     words : (n_units,) index of the word that each unit belongs to
+    special : (n_special, n_dimensions) vectors of the tokens around the text, which BERTScore keeps in the
+        candidate and weighs 0 in the reference; none by default
     """
 
     units: tuple[Unit, ...]
     vectors: np.ndarray
     words: np.ndarray
+    special: np.ndarray | None = None
 
     def unit_length(self) -> Embedded:
         """Vectors divided by their norm; zero vectors stay zero."""
-        return Embedded(self.units, _unit_length(self.vectors), self.words)
+        special = None if self.special is None else _unit_length(self.special)
+        return Embedded(self.units, _unit_length(self.vectors), self.words, special)
 
     def word_vectors(self, n_words: int) -> np.ndarray:
         """(n_words, n_dimensions): the mean over each word's units, of unit length; zero for a word without units."""
@@ -102,7 +106,9 @@ class EmbeddingRecall:
             return float("nan")
         if not decoded:
             return 0.0
-        best = (own.vectors @ self._known[decoded].vectors.T).max(axis=1)
+        other = self._known[decoded]
+        candidates = other.vectors if other.special is None else np.concatenate([other.vectors, other.special])
+        best = (own.vectors @ candidates.T).max(axis=1)
         return float(best @ weights / weights.sum())
 
     def _weight(self, unit: Unit) -> float:
@@ -225,10 +231,13 @@ class TransformersEncoder:
             places = coded.pop("offset_mapping").tolist()
             with torch.inference_mode():
                 states = self._model(**coded.to(self._model.device), output_hidden_states=True).hidden_states[self.layer]
-            for line, ids, values, place in zip(lines, coded["input_ids"].tolist(), states.float().cpu().numpy(), places):
+            masks = coded["attention_mask"].tolist()
+            rows = zip(lines, coded["input_ids"].tolist(), states.float().cpu().numpy(), places, masks)
+            for line, ids, values, place, mask in rows:
                 keep = [i for i, token in enumerate(ids) if token not in special]
                 words = [line[: max(place[i][1] - 1, 0)].count(" ") for i in keep]
-                out.append(Embedded(tuple(ids[i] for i in keep), values[keep], np.array(words, dtype=np.int64)))
+                around = [i for i, (token, real) in enumerate(zip(ids, mask)) if token in special and real]
+                out.append(Embedded(tuple(ids[i] for i in keep), values[keep], np.array(words, dtype=np.int64), values[around]))
         return out
 
 

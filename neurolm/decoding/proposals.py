@@ -82,6 +82,8 @@ class WordProposals:
         self.lexicon = Lexicon(sorted(self.vocabulary or ()))
         self.first_words = check_first_words(first_words, self.vocabulary)
         self.function_words = frozenset(lower_case(word) for word in function_words)
+        unknown = getattr(lm.tokenizer, "unknown", None)
+        self._unknown = -1 if unknown is None else self.lexicon.id_of(unknown.lower())  # counts in the nucleus, is never said
         self._bos = self.rules.uses_bos(lm.tokenizer)
         self._search = WordSearch(
             lm,
@@ -90,6 +92,7 @@ class WordProposals:
             rows_at_once=rows_at_once,
             call_cost=call_cost,
             remember=hop_s > 0 or np.isinf(context_s),
+            with_unknown=True,
         )
 
     def propose(self, beam: Beam, word_times: np.ndarray) -> tuple[NextWords, str]:
@@ -181,8 +184,10 @@ class WordProposals:
 
     def _in_vocabulary(self, words: NextWords) -> NextWords:
         if self.vocabulary is None:
-            return words
-        return words.take(words.words < len(self.vocabulary))  # the vocabulary has the first ids
+            return words.take(words.words != self._unknown)
+        return words.take(
+            (words.words < len(self.vocabulary)) & (words.words != self._unknown)
+        )  # the vocabulary has the first ids
 
     def _without_repeats(self, contexts: np.ndarray, words: NextWords) -> NextWords:
         if not self.no_repeats:

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from neurolm.checks import InputError, bad
+from neurolm.letters import has_letters, is_letter
 from neurolm.lm.tokenizer import Tokenizer
 
 INSIDE = frozenset("'’-")  # signs that words of a transcript may hold
@@ -19,7 +20,7 @@ class WordPieces:
     ----------
     begins : (V,) bool
         Tokens that begin a new word: a space, then letters or nothing. In a vocabulary of whole
-        words, every word.
+        words, every entry with a letter, dots and all ("mr.", "u.s.").
     continues : (V,) bool
         Tokens of letters, digits or "'" without white space before them: they go on with a word.
         All other tokens, and those that begin a word, show that the word before them has ended.
@@ -32,7 +33,10 @@ class WordPieces:
         self.texts = [tokenizer.decode([anchor, token])[len(before) :] for token in range(tokenizer.vocab_size)]
         self.begins = np.array([text[:1] == " " and _is_word(text[1:], or_empty=True) for text in self.texts])
         self.continues = np.array([_is_word(text) for text in self.texts])
-        for special in (tokenizer.bos_id, tokenizer.eos_id):
+        self.unknown_id: int | None = getattr(tokenizer, "unknown_id", None)
+        if self.are_whole_words:
+            self.begins = np.array([text[:1] == " " and has_letters(text) and text[1:2] != "<" for text in self.texts])
+        for special in (self.unknown_id, tokenizer.bos_id, tokenizer.eos_id):
             if special is not None:
                 self.begins[special] = self.continues[special] = False
         if not self.begins.any():
@@ -56,4 +60,4 @@ class WordPieces:
 
 
 def _is_word(text: str, *, or_empty: bool = False) -> bool:
-    return (bool(text) or or_empty) and all(c.isalnum() or c in INSIDE for c in text)
+    return (bool(text) or or_empty) and all(is_letter(c) or c in INSIDE for c in text)

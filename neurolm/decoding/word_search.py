@@ -66,6 +66,8 @@ class WordSearch:
         Rows of one model call after the contexts; bounds memory.
     call_cost, remember
         See `PrefixReader`.
+    with_unknown : bool
+        Give the unknown word of a vocabulary of whole words too, for cuts over the whole vocabulary.
     """
 
     def __init__(
@@ -78,12 +80,16 @@ class WordSearch:
         rows_at_once: int = 256,
         call_cost: int = 16,
         remember: bool = False,
+        with_unknown: bool = False,
     ) -> None:
         self.reader = PrefixReader(lm, call_cost=call_cost, remember=remember)
         self.pieces = WordPieces(lm.tokenizer)
         self.fold, self.ratio = fold, ratio
         self.max_pieces, self.rows_at_once = max_pieces, rows_at_once
         self._begins = torch.as_tensor(np.flatnonzero(self.pieces.begins), device=lm.device)
+        unknown = [] if self.pieces.unknown_id is None or not with_unknown else [self.pieces.unknown_id]
+        self._entries_ids = np.sort(np.r_[self.pieces.begin_ids, unknown]).astype(np.int64)
+        self._entries = torch.as_tensor(self._entries_ids, device=lm.device)
         self._continues = torch.as_tensor(self.pieces.continues, device=lm.device)
         self._folded: dict[Tokens, int] = {}
 
@@ -113,10 +119,11 @@ class WordSearch:
         return log_p + (0.0 if self.pieces.are_whole_words else float(self._end(logits.double())[0][0]))
 
     def _whole_words(self, group: ReadGroup, margin: float, found: _Found) -> None:
+        """The model's own distribution over the vocabulary. Cuts are taken over every entry."""
         assert group.logits is not None
-        log_p = torch.log_softmax(group.logits.double(), dim=1)[:, self._begins]
+        log_p = torch.log_softmax(group.logits.double(), dim=1)[:, self._entries]
         rows, places, values = _above(log_p, log_p.amax(1) + margin)
-        found.add(group.rows[rows], self._words(self.pieces.begin_ids[places][:, None]), values)
+        found.add(group.rows[rows], self._words(self._entries_ids[places][:, None]), values)
 
     def _spell(self, group: ReadGroup, margin: float, found: _Found) -> None:
         """Best first, all contexts side by side: extend whatever may still become a likely word."""

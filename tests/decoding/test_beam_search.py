@@ -44,7 +44,7 @@ def plain_search(toy, times, vocabulary, beam_width, extensions=5, context_s=8.0
                     (
                         (p[t], w)
                         for t, w in enumerate(tokenizer.vocabulary)
-                        if not w.startswith("<") and p[t] >= ratio * p[2:].max()
+                        if w != "<eos>" and p[t] >= ratio * p[1:].max()  # <unk> counts in both cuts, as published
                     ),
                     key=lambda item: -item[0],
                 )
@@ -310,3 +310,22 @@ def test_vocabulary_is_what_occurs_twice():
     assert vocabulary_of([["A", "b", "c"], ["a", "B", "d"]]) == {"a", "b"}
     with pytest.raises(InputError, match="hold words that occur at least 9 times"):
         vocabulary_of([["a"]], 9)
+
+
+def test_the_unknown_word_counts_in_both_cuts_and_is_never_proposed():
+    lm = ToyModel.for_words(["i", "the", "cat", "sat"])
+    vocabulary = lm.tokenizer.vocabulary
+    for closed in (None, {"i", "the", "cat", "sat"}):
+        proposals = WordProposals(lm, closed, mass=0.7, ratio=0.01, no_repeats=False)
+        beam = Beam(proposals.lexicon)
+        beam.extend(np.zeros(1, dtype=np.int64), proposals.lexicon.ids_of(["i"]), np.zeros(1))
+        p = torch.softmax(lm.step(torch.tensor([[lm.tokenizer.bos_id, vocabulary.index("i")]])).logits[0, -1].double(), 0).numpy()
+        kept, total = [], 0.0
+        for i in sorted((i for i, w in enumerate(vocabulary) if w != "<eos>"), key=lambda i: -p[i]):
+            if total >= 0.7:
+                break
+            total += p[i]
+            kept.append(vocabulary[i])
+        found, relaxed = proposals.propose(beam, np.array([0.0, 0.5]))
+        assert not relaxed
+        assert [proposals.lexicon.words[w] for w in found.words] == [w for w in kept if w != "<unk>"]

@@ -6,6 +6,7 @@ import pytest
 from neurolm.checks import InputError
 from neurolm.decoding.embedding_recall import (
     UNSEEN,
+    Embedded,
     EmbeddingRecall,
     LanguageModelEncoder,
     StaticEncoder,
@@ -154,6 +155,17 @@ def test_an_encoder_of_transformers_gives_each_token_its_word(tmp_path):
     assert long.words.tolist() == [0, 0, 1, 2, 2]
     assert np.abs(encoder.embed([("home",)])[0].vectors - short.vectors).max() < 1e-5
     assert not encoder.is_bertscore
+
+
+def test_recall_compares_with_the_special_tokens_around_the_decoded_text_as_bertscore_does():
+    class Around:
+        name, is_bertscore = "planted", False
+
+        def embed(self, texts):
+            return [Embedded(t, np.eye(3)[[int(w) for w in t]], np.arange(len(t)), np.array([[0.0, 0.6, 0.8]])) for t in texts]
+
+    got = EmbeddingRecall(Around())([("0", "1", "2")], [("0",)])
+    assert got[0] == pytest.approx((1 + 0.6 + 0.8) / 3), "units of the heard text alone are averaged"
 
 
 def test_static_vectors_encode_words_without_context(tmp_path):

@@ -177,3 +177,9 @@ def test_cuts_are_the_cheapest(rng):
         if lengths <= set(cuts) and max(lengths) in cuts
     ]
     assert cost(plan_cuts(contexts, 5)) == min(cost(list(cuts)) for cuts in allowed)
+
+
+def test_entries_of_a_whole_word_vocabulary_may_hold_dots():
+    model = ToyModel.for_words(["mr.", "u.s.", "the", "किताब", "--"])
+    begins = {model.tokenizer.vocabulary[i] for i in WordSearch(model, fold_into(Lexicon()), ratio=0.1).pieces.begin_ids}
+    assert begins == {"mr.", "u.s.", "the", "किताब"}
