@@ -64,7 +64,7 @@ def probability(value: Any, smallest: float = 0.0) -> str:
     if value is None or not math.isfinite(float(value)):
         return MISSING
     if float(value) <= smallest * (1 + 1e-9):
-        return f"≤\u00a0{number(smallest, max(3, math.ceil(-math.log10(smallest))))}"
+        return f"≤\u00a0{number(smallest, max(3, math.ceil(-math.log10(smallest) - 1e-3)))}"
     return "< 0.001" if float(value) < 0.0005 else number(value, 3)
 
 
