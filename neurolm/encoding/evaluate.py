@@ -27,6 +27,8 @@ from neurolm.encoding.target_scores import TargetScores
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
 
+FEWEST_ROWS = 8  # of a fold: correlations of fewer rows say nothing
+
 
 def evaluate(
     feature_sets: Mapping[str, Sequence[Features]],
@@ -168,7 +170,13 @@ def held_out_folds(listeners: Listeners, settings: EvaluationSettings, stories: 
     onsets, n_trs, inner = listeners.run_onsets, listeners.n_trs, (settings.n_inner_folds, settings.gap)
     if settings.test_runs:
         return train_test_fold(onsets, n_trs, settings.test_runs, *inner, groups)
-    return nested_folds(onsets, n_trs, settings.n_folds, *inner, groups)
+    folds = nested_folds(onsets, n_trs, settings.n_folds, *inner, groups)
+    fewest = min(len(fold.test) for fold in folds)
+    if fewest < FEWEST_ROWS:
+        raise bad(
+            "n_folds", f"leave at least {FEWEST_ROWS} rows in each held-out fold", f"{settings.n_folds}, which leave {fewest}"
+        )
+    return folds
 
 
 def _ways_of_scoring(

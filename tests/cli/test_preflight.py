@@ -44,7 +44,7 @@ BAD = [
     ("encoding", "encode.folds", 400, "n_folds must be at most"),
     ("encoding", "encode.inner_folds", 400, "n_folds must be at most"),
     ("encoding", "encode.gap", 300, "gap must leave rows"),
-    ("encoding", "encode.folds", 60, "block_trs must leave at least 3 blocks"),
+    ("encoding", "encode.folds", 60, "n_folds must leave at least 8 rows in each held-out fold"),
     ("encoding", "encode.permutations", 18, "encode.permutations must be at least 19"),
     ("encoding", "encode.fdr", 0.01, "encode.permutations must be at least 99"),
     ("encoding", "preprocess.trim_start", 5000, "leave at least two rows"),
