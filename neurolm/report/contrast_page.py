@@ -131,14 +131,15 @@ def _selectivity_section(
         f"surprisal of the items as covariates. p: {first.n_permutations:,} permutations of the items' labels; predictions hold no "
         f"noise of measurement, so that it speaks for items, not for people. Intervals: over {over}."
     )
+    smallest = 1 / (1 + first.n_permutations)
     rows = [
         (
             region,
             LABELS.get(context, context),
             number(one.difference[i], 4),
             interval(one.interval[0, i], one.interval[1, i], 4),
-            probability(one.p[i]),
-            probability(one.p_max[i]),
+            probability(one.p[i], smallest),
+            probability(one.p_max[i], smallest),
             probability(one.q[i]),
             "yes" if one.valid[i] else "no",
         )

@@ -16,8 +16,8 @@ import numpy as np
 from neurolm.arrays import batches
 from neurolm.brain.space import Space
 from neurolm.checks import bad, check_finite, check_same_length
-from neurolm.encoding import fdr
 from neurolm.progress import Progress, silent
+from neurolm.statistics import fdr, permutation_p
 
 PER_BATCH = 250  # permutations in one matrix product
 
@@ -134,7 +134,7 @@ class Contrast:
         measured = _t(x[None], residual, confounds, left, np.arange(len(y))[None])[0]
         count, largest = self._permute(x, residual, confounds, left, np.abs(measured), progress)
         p = np.where(flat, np.nan, (1 + count) / (1 + self.n_permutations))
-        p_max = (1 + (largest[:, None] >= np.abs(measured)).sum(0)) / (1 + self.n_permutations)
+        p_max = permutation_p(np.abs(measured), largest[:, None])
         valid = ~flat if prediction_p is None else (fdr(prediction_p) <= self.level) & ~flat
         return ContrastResult(
             np.asarray(first, dtype=np.float64).mean(0) - np.asarray(second, dtype=np.float64).mean(0),

@@ -20,7 +20,7 @@ SUBSET = {
     "layers: [0, 5, 10, 15, 20, 25, 30]": "layers: [0, 4]",
     "{n: 512, unit: sliding}": "{n: 64, unit: sliding}",
     " permutations: 1000": " permutations: 20",
-    "subject_permutations: 400": "subject_permutations: 5",
+    "subject_permutations: 200": "subject_permutations: 5",
     "threads: 2": "threads: 1",
 }
 
