@@ -68,6 +68,52 @@ def trim_run(run: BoldRun, n_start: int = 0, n_end: int = 0) -> BoldRun:
     return BoldRun(run.data[kept], run.tr_times[kept], run.space, run.subject, run.story)
 
 
+SAME_GRID = 0.1  # of a TR: row times that differ by less are one grid
+
+
+def common_rows(runs: Sequence[BoldRun]) -> list[BoldRun]:
+    """Cut runs of one story to the rows that all have, on one time grid: the story's clock.
+
+    Runs may begin and end at different rows, as where the story began later in one scan. Row times that differ by at
+    most a tenth of a TR (logged onsets differ by milliseconds) count as the same, and all runs get those of the first.
+
+    Parameters
+    ----------
+    runs : sequence of BoldRun
+
+    Returns
+    -------
+    list of BoldRun
+        The very same objects where nothing differs.
+
+    Raises
+    ------
+    InputError
+        If TRs or grids differ by more, or fewer than half of the longest run's rows are common.
+    """
+    first = runs[0]
+    offsets = [(run.tr_times[0] - first.tr_times[0]) / first.tr for run in runs]
+    for run, offset in zip(runs, offsets):
+        drift = abs(run.tr - first.tr) * run.n_trs / first.tr
+        if abs(offset - round(offset)) > SAME_GRID or drift > SAME_GRID:
+            raise bad(
+                "row times of the runs of one story",
+                f"lie on one grid within {SAME_GRID:g} TR",
+                f"{_grid(first)} and {_grid(run)}",
+                "Rows are not resampled: analyse these subjects apart, in two configs with `dataset.subjects`.",
+            )
+    starts = [round(offset) for offset in offsets]
+    start, end = max(starts), min(one + run.n_trs for one, run in zip(starts, runs))
+    if 2 * (end - start) < max(run.n_trs for run in runs):
+        shown = f"{end - start} of {max(run.n_trs for run in runs)} rows"
+        raise bad("runs of one story", "share at least half of their rows", shown, "Check the onsets, or analyse subjects apart.")
+    times = first.tr_times[start:end]
+    if all(run.n_trs == end - start and np.array_equal(run.tr_times, times) for run in runs):
+        return list(runs)
+    parts = (run.data[start - one : end - one] for one, run in zip(starts, runs))
+    return [BoldRun(part, times, run.space, run.subject, run.story) for part, run in zip(parts, runs)]
+
+
 def mean_run(runs: Sequence[BoldRun], subject: str = "mean") -> BoldRun:
     """The average listener: the mean of runs of one story on one time grid in one space.
 

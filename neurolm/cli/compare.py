@@ -57,19 +57,18 @@ def compare(
 
 def _carry_out(plan: ComparisonPlan) -> None:
     """Everything is scored, then written."""
-    from neurolm.cli.stimuli import prepared_runs
+    from neurolm.cli.story_runs import heard_stories
     from neurolm.encoding import compare_models
     from neurolm.features import WordRate
 
     first = plan.first
-    runs = [prepared_runs(first, story) for story in first.stories]
-    subjects = {subject: [story[subject] for story in runs] for subject in first.subjects}
+    heard = heard_stories(first)
     bits = {name: bits_per_byte(one) for name, one in plan.analyses.items()}
-    rate = {"word rate": [WordRate().extract(first.dataset.transcript(story)) for story in first.stories]}
-    models: dict[str, Any] = {"word rate": rate} | {name: LayerSets(one) for name, one in plan.analyses.items()}
+    rate = {"word rate": [WordRate().extract(first.dataset.transcript(story)) for story in heard.stories]}
+    models: dict[str, Any] = {"word rate": rate} | {name: LayerSets(one, heard.stories) for name, one in plan.analyses.items()}
     with progress("compare") as report:
         result = compare_models(
-            models, subjects, settings=settings(plan), bits_per_byte=bits, seed=plan.config.seed, progress=report
+            models, heard.runs, settings=settings(plan), bits_per_byte=bits, seed=plan.config.seed, progress=report
         )
     write_comparison(plan, result)
 

@@ -78,6 +78,9 @@ class DesignConfig(Section):
 
     delays: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3, 4], min_length=1, description="FIR delays in TRs.")
     lobes: int = Field(3, ge=1, le=100, description="Lobes of the Lanczos kernel.")
+    max_gap_s: float = Field(
+        20.0, ge=0, description="Longest rest (s) in the scan before the first word and after the last one; more stops the check."
+    )
 
 
 class AlphasConfig(Section):

@@ -23,6 +23,7 @@ from neurolm.storage import write_text
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
     from neurolm.cli.plan import Plan
+    from neurolm.cli.story_runs import HeardStories
     from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
     from neurolm.encoding.model_comparison import ModelComparison
     from neurolm.features import Features
@@ -43,7 +44,7 @@ def encode(
     from neurolm.cli.kinds import with_options
     from neurolm.cli.plan import make_plan
     from neurolm.cli.run import find_config
-    from neurolm.cli.stimuli import prepared_runs
+    from neurolm.cli.story_runs import heard_stories
 
     plan = make_plan(with_options(read_config(find_config(config)), device=device, seed=seed))
     preflight(plan, is_dry=dry_run)
@@ -52,53 +53,55 @@ def encode(
         read_manifest(plan, plan.stories[0])
         check_before(stage, "Extract the features again: `neurolm features extract CONFIG`, or `neurolm run CONFIG`.")
     with nullcontext() if dry_run else making(stage):
-        runs = [prepared_runs(plan, story) for story in plan.stories]
-        subjects = {subject: [story[subject] for story in runs] for subject in plan.subjects}
+        heard = heard_stories(plan)
+        for note in heard.notes:
+            say(note)
         if dry_run:
-            _say_sizes(plan, subjects)
+            _say_sizes(plan, heard.runs)
             return
         with exclusive_lock(plan.output / ".neurolm" / "encode.lock"):  # the second one finds no half of what the first keeps
-            _carry_out(plan, chosen, subjects)
+            _carry_out(plan, chosen, heard)
 
 
-def _carry_out(plan: Plan, chosen: EvaluationSettings, subjects: Mapping[str, Sequence[BoldRun]]) -> None:
+def _carry_out(plan: Plan, chosen: EvaluationSettings, heard: HeardStories) -> None:
     """Everything is scored, then written."""
     from neurolm.cli.recovery import write_recovery
     from neurolm.cli.subjects import write_subjects
     from neurolm.encoding.evaluate import evaluate
     from neurolm.features import WordRate
 
-    baselines = {"word rate": [WordRate().extract(plan.dataset.transcript(story)) for story in plan.stories]}
+    baselines = {"word rate": [WordRate().extract(plan.dataset.transcript(story)) for story in heard.stories]}
     null = plan.output / "encoding" / "null"  # blocks that are scored, for a run that goes on after a kill
     with progress("encode") as report:
         result = evaluate(
-            LayerSets(plan),
-            subjects,
+            LayerSets(plan, heard.stories),
+            heard.runs,
             baselines=baselines,
             settings=chosen,
             seed=plan.config.seed,
             keep=null,
             progress=report,
+            repeats=heard.repeats,
         )
     with progress("subjects") as report:
-        write_subjects(plan, result, subjects, report)
+        write_subjects(plan, result, heard, report)
     write_text(plan.output / "encoding" / "scores.tsv", score_table(result))
     result.save(plan.output / "encoding" / "scores.h5")
     say(f"{result.scored[0].who}: {_summary(result)} (layer chosen inside the folds)")
-    write_recovery(plan, subjects)
+    write_recovery(plan, heard.runs)
     shutil.rmtree(null, ignore_errors=True)
 
 
 class LayerSets(Mapping[str, Sequence["Features"]]):
     """Layers by name, each read when it is looked up: one is in memory at a time."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, plan: Plan, stories: Sequence[str] | None = None) -> None:
+        self.plan, self.stories = plan, plan.stories if stories is None else stories
         first = read_manifest(plan, plan.stories[0])
         self.layers = {f"layer {layer}": layer for layer in sorted(int(layer) for layer in first["hashes"])}
 
     def __getitem__(self, name: str) -> list[Features]:
-        return [read_layer(self.plan, story, self.layers[name]) for story in self.plan.stories]
+        return [read_layer(self.plan, story, self.layers[name]) for story in self.stories]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layers)
@@ -115,6 +118,7 @@ def settings(plan: Plan) -> EvaluationSettings:
     return EvaluationSettings(
         delays=tuple(design.delays),
         lobes=design.lobes,
+        max_gap_s=design.max_gap_s,
         alphas=encode.alphas.grid() if encode.alphas else None,
         n_folds=encode.folds,
         n_inner_folds=encode.inner_folds,
@@ -127,10 +131,14 @@ def settings(plan: Plan) -> EvaluationSettings:
 
 
 def _positions(plan: Plan, stories: Sequence[str]) -> list[int]:
+    """Places of stories among the stimuli of a plan; repeats share one."""
+    from neurolm.cli.story_runs import stimuli
+
     for story in stories:
         if story not in plan.stories:
             raise bad("encode.test_stories", f"be some of {', '.join(plan.stories)}", story)
-    return [plan.stories.index(story) for story in stories]
+    groups = stimuli(plan) if stories else ()
+    return sorted({i for story in stories for i, group in enumerate(groups) if story in group})
 
 
 def _summary(result: Evaluation) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -134,10 +134,20 @@ def check_stage(plan: Any) -> Stage:
         folder=plan.output,
         makes=(ALIGNMENT,),
         what=f"words against TRs, {len(plan.stories)} stories",
-        settings={**runs_settings(plan), **{key: config[key] for key in ("preprocess", "override", "seed")}},
+        settings={
+            **runs_settings(plan),
+            **{key: config[key] for key in ("preprocess", "override", "seed")},
+            "max_gap_s": gap_limit(plan)[1],
+        },
         inputs=plan.reads.everything,
         owns=("figures/alignment_*", "figures/lag_*"),
     )
+
+
+def gap_limit(plan: Any) -> tuple[str, float]:
+    """The config section that holds `max_gap_s`, and its value."""
+    section = next((name for name in ("design", "fit") if hasattr(plan.config, name)), "")
+    return section, float(getattr(plan.config, section).max_gap_s) if section else 20.0
 
 
 def runs_settings(plan: Any) -> dict[str, Any]:
@@ -168,6 +178,22 @@ def settle(config: Settled, output: str | Path | None) -> tuple[Settled, Dataset
     )
     folder = own_folder(Path(output or config.output).resolve(), config.analysis)
     return config.model_copy(update={"dataset": settled, "output": str(folder)}), dataset
+
+
+def check_stories_heard(dataset: Dataset, subjects: Sequence[str], stories: Sequence[str]) -> None:
+    """Refuse subjects who lack a story, with the two keys that mend it."""
+    heard = {subject: set(dataset.stories(subject)) for subject in subjects}
+    missing = {subject: [story for story in stories if story not in there] for subject, there in heard.items()}
+    missing = {subject: lacking for subject, lacking in missing.items() if lacking}
+    if not missing:
+        return
+    shared = [story for story in stories if all(story in there for there in heard.values())]
+    whole = [subject for subject in subjects if subject not in missing]
+    choices = (("stories", shared, "all subjects"), ("subjects", [f'"{subject}"' for subject in whole], "all stories"))
+    keys = [f"`{key}: [{', '.join(names)}]` ({rest})" for key, names, rest in choices if names]
+    got = "; ".join(f"{subject} without {', '.join(lacking)}" for subject, lacking in missing.items())
+    hint = f"Set below `dataset:` in the config {' or '.join(keys)}." if keys else "Choose subjects and stories that go together."
+    raise bad("dataset.subjects", "have heard all stories", got, hint)
 
 
 def absolute(options: Mapping[str, Any]) -> dict[str, Any]:

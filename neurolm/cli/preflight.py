@@ -73,6 +73,23 @@ class Opened:
                 self.report(sum(map(len, runs.values())), n, "runs", f"{subject} {story}")
         return runs
 
+    @cached_property
+    def fitted(self) -> tuple[list[Transcript], dict[str, list[BoldRun]]]:
+        """Transcripts and every subject's stand-ins as they are fitted: on the rows that all have, and where repeats of a
+        story are averaged (encoding, comparison) once for each stimulus."""
+        from neurolm.brain.preprocess import common_rows
+        from neurolm.cli.story_runs import stimuli
+
+        study = self.study
+        groups = stimuli(study) if self.kind in ("encoding", "comparison") else [(story,) for story in study.stories]
+        places = [[study.stories.index(story) for story in group] for group in groups]
+        fitted: dict[str, list[BoldRun]] = {subject: [] for subject in self.runs}
+        for group in places:
+            runs = common_rows([self.runs[subject][i] for subject in self.runs for i in group])
+            for subject, run in zip(self.runs, runs[:: len(group)]):
+                fitted[subject].append(run)
+        return [self.transcripts[group[0]] for group in places], fitted
+
 
 def check_lists() -> dict[str, tuple[Check, ...]]:
     """The checks of each kind of analysis, in the order in which they are gone through."""

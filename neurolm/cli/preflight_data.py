@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -10,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from neurolm.checks import bad, check_choice
 from neurolm.cli.names import label
+from neurolm.cli.plan import check_stories_heard, gap_limit
 from neurolm.cli.terminal import bytes_text
 from neurolm.datasets.dataset import Finding
+from neurolm.temporal import story_gaps
 
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
@@ -36,12 +39,7 @@ def names(opened: Opened) -> Iterator[Finding]:
     study = opened.study
     for name in getattr(study.config, "override", []):
         check_choice("override", name, NAMES)
-    for subject in study.subjects:
-        for story in study.stories:
-            if story not in study.dataset.stories(subject):
-                raise bad(
-                    "dataset.subjects", f"all have heard {story!r}", subject, "Choose subjects and stories that go together."
-                )
+    check_stories_heard(study.dataset, study.subjects, study.stories)
     yield Finding("ok", f"{len(study.subjects)} subjects, stories: {', '.join(study.stories)}")
 
 
@@ -75,6 +73,10 @@ def rows(opened: Opened) -> Iterator[Finding]:
         alike.setdefault(f"{sizes}; {runs[0].n_voxels:,} voxels", []).append(subject)
     for sizes, subjects in alike.items():
         yield Finding("ok", sizes, ", ".join(subjects) if len(subjects) < 5 else f"{len(subjects)} subjects")
+    fitted = next(iter(opened.fitted[1].values()))
+    if any(run.n_trs != one.n_trs for runs in opened.runs.values() for run in runs for one in fitted if one.story == run.story):
+        sizes = ", ".join(f"{run.n_trs}" for run in fitted[:6]) + (", ..." if len(fitted) > 6 else "")
+        yield Finding("note", f"runs differ in their rows; the rows that all subjects have are used: {sizes} TRs")
 
 
 def cover(opened: Opened) -> Iterator[Finding]:
@@ -86,7 +88,14 @@ def cover(opened: Opened) -> Iterator[Finding]:
         return
     features, config = [WordRate().extract(story) for story in opened.transcripts], opened.study.config
     delays, more = delays_of(config)
-    for runs in opened.runs.values():
+    section, limit = gap_limit(opened.study)
+    for subject, runs in opened.runs.items():
+        for story, run in zip(opened.transcripts, runs, strict=True):
+            late, misfit = story_gaps(story.mid_times, run.tr_times)
+            if limit < (gap := max(late, -misfit)) < run.n_trs * run.tr / 2 and section:
+                where = "before its first word" if late == gap else "after its last word"
+                raise bad(f"{section}.max_gap_s", f"be at least {math.ceil(gap)}, for the rest in the scan of {subject} {story.name}"
+                          f" {where}", f"{limit:g}", "Set it if the silence is meant; else check story, TR and trimming.")  # fmt: skip
         Design.from_training(features, runs, delays, **more)
     yield from ()
 
@@ -107,11 +116,10 @@ def disk(opened: Opened) -> Iterator[Finding]:
 def delays_of(config: Any) -> tuple[Any, dict[str, Any]]:
     """FIR delays, and further settings of the design, of any kind of config."""
     if hasattr(config, "design"):
-        more = {"lobes": config.design.lobes}
-        if hasattr(config.design, "max_gap_s"):
-            more["max_gap_s"] = config.design.max_gap_s
-        return config.design.delays, more
-    return (config.fit if hasattr(config, "fit") else config.identify).delays, {}
+        return config.design.delays, {"lobes": config.design.lobes, "max_gap_s": config.design.max_gap_s}
+    if hasattr(config, "fit"):
+        return config.fit.delays, {"max_gap_s": config.fit.max_gap_s}
+    return config.identify.delays, {}
 
 
 def stand_in(study: Any, subject: str, story: str) -> BoldRun:

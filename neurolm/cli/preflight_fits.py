@@ -29,7 +29,7 @@ def permutations(opened: Opened) -> Iterator[Finding]:
 
     encode, chosen = opened.study.config.encode, settings(opened.study)
     lengths = [
-        run.n_trs for i, run in enumerate(next(iter(opened.runs.values()))) if not chosen.test_runs or i in chosen.test_runs
+        run.n_trs for i, run in enumerate(next(iter(opened.fitted[1].values()))) if not chosen.test_runs or i in chosen.test_runs
     ]
     most = n_surrogates(lengths, encode.permutations, chosen.null, 1 if chosen.test_runs else chosen.min_shift)
     is_group = len(opened.study.subjects) > 1
@@ -70,7 +70,8 @@ def encoding(opened: Opened) -> Iterator[Finding]:
     subjects = one_voxel(opened)
     with _quiet():
         evaluate({"rehearsal": word_rates(opened)}, subjects, settings=few)
-        model = EncodingModel(GRID, delays=few.delays, n_folds=few.n_folds, gap=few.gap, lobes=few.lobes, device="cpu")
+        rest: Any = {"gap": few.gap, "lobes": few.lobes, "max_gap_s": few.max_gap_s}
+        model = EncodingModel(GRID, delays=few.delays, n_folds=few.n_folds, **rest, device="cpu")
         model.fit(word_rates(opened), next(iter(subjects.values())))
     yield from sizes(opened, chosen)
 
@@ -192,7 +193,7 @@ def one_voxel(opened: Opened, n_voxels: int = 1) -> dict[str, list[BoldRun]]:
     from neurolm.brain.space import space_hash
 
     made: dict[str, list[BoldRun]] = {}
-    for s, (subject, runs) in enumerate(opened.runs.items()):
+    for s, (subject, runs) in enumerate(opened.fitted[1].items()):
         made[subject] = []
         for i, run in enumerate(runs):
             signal = np.random.default_rng([0, i]).standard_normal((run.n_trs, n_voxels))
@@ -207,7 +208,7 @@ def word_rates(opened: Opened) -> list[Any]:
     """One feature for each story."""
     from neurolm.features import WordRate
 
-    return [WordRate().extract(story) for story in opened.transcripts]
+    return [WordRate().extract(story) for story in opened.fitted[0]]
 
 
 def _shifts_of(opened: Opened) -> int | None:

@@ -11,17 +11,20 @@ import typer
 from neurolm.checks import InputError, bad
 from neurolm.cli.main import app
 from neurolm.cli.names import label
-from neurolm.cli.plan import ALIGNMENT, check_stage
+from neurolm.cli.plan import ALIGNMENT, check_stage, gap_limit
 from neurolm.cli.stages import is_current, making
 from neurolm.cli.terminal import progress, say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from neurolm.brain import BoldRun
     from neurolm.cli.decoding_plan import IdentificationPlan
     from neurolm.cli.plan import Plan
     from neurolm.cli.timescales_plan import TimescalesPlan
     from neurolm.datasets.alignment_check import AlignmentCheck
-    from neurolm.stimuli import Mismatch
+    from neurolm.progress import Progress
+    from neurolm.stimuli import Mismatch, Transcript
 
 stimuli = typer.Typer(help="Read transcripts; check that words and BOLD belong together.", no_args_is_help=True)
 app.add_typer(stimuli, name="stimuli")
@@ -81,14 +84,15 @@ def check(
 
 def check_plan(plan: Plan | TimescalesPlan) -> None:
     """Check, draw and write down every story of a plan; a failure that the config does not override stops."""
+    from neurolm.datasets.alignment_check import check_study
     from neurolm.storage import write_json
 
-    checks = []
+    section, max_gap_s = gap_limit(plan)
     with making(check_stage(plan)):
         with progress("check") as report:
-            for i, story in enumerate(plan.stories):
-                checks.append(_check_story(plan, story))
-                report(i + 1, len(plan.stories), "stories", story)
+            checks = check_study(_stories(plan, report), max_gap_s=max_gap_s, key=f"{section}.max_gap_s", seed=plan.config.seed)
+        for one in checks:
+            _say_check(one)
         _draw(plan, checks)
         _stop_on_failures(plan.config, checks)
         write_json(plan.output / ALIGNMENT, [asdict(c) for c in checks])
@@ -103,32 +107,39 @@ def is_checked(plan: Plan | TimescalesPlan) -> bool:
 
 
 def prepared_runs(plan: Plan | TimescalesPlan | IdentificationPlan, story: str) -> dict[str, BoldRun]:
-    """Every subject's run of one story after the config's per-run steps."""
-    from neurolm.brain.preprocess import detrend_legendre, trim_run, zscore_run
+    """Every subject's run of one story after the config's per-run steps, on the rows that all have."""
+    from neurolm.brain.preprocess import common_rows, zscore_run
+
+    runs = common_rows(list(runs_of(plan, story).values()))
+    return {subject: zscore_run(run) if plan.config.preprocess.zscore else run for subject, run in zip(plan.subjects, runs)}
+
+
+def runs_of(plan: Plan | TimescalesPlan | IdentificationPlan, story: str) -> dict[str, BoldRun]:
+    """Every subject's run of one story, trimmed and detrended, on its own rows."""
+    from neurolm.brain.preprocess import detrend_legendre, trim_run
 
     steps = plan.config.preprocess
     runs = {}
     for subject in plan.subjects:
-        if story not in plan.dataset.stories(subject):
-            raise bad("dataset.subjects", f"all have heard {story!r}", subject, "Choose subjects and stories that go together.")
         run = trim_run(plan.dataset.bold(subject, story), steps.trim_start, steps.trim_end)
-        if steps.detrend_degree is not None:
-            run = detrend_legendre(run, steps.detrend_degree)
-        runs[subject] = zscore_run(run) if steps.zscore else run
+        runs[subject] = run if steps.detrend_degree is None else detrend_legendre(run, steps.detrend_degree)
     return runs
 
 
-def _check_story(plan: Plan | TimescalesPlan, story: str) -> AlignmentCheck:
-    from neurolm.datasets.alignment_check import check_alignment
+def _stories(plan: Plan | TimescalesPlan, report: Progress) -> Iterator[tuple[Transcript, list[BoldRun]]]:
+    """Each story with the BOLD of everyone, read when it is asked for."""
+    for i, story in enumerate(plan.stories):
+        yield plan.dataset.transcript(story), list(runs_of(plan, story).values())
+        report(i + 1, len(plan.stories), "stories", story)
 
-    result = check_alignment(plan.dataset.transcript(story), list(prepared_runs(plan, story).values()), seed=plan.config.seed)
-    before, after = result.n_words_before, result.n_words_after
+
+def _say_check(check: AlignmentCheck) -> None:
+    before, after, story = check.n_words_before, check.n_words_after, check.story
     say(
-        f"  {story}: {result.n_words:,} words ({before} before, {after} after the rows), {len(result.tr_times)} TRs of {result.tr:g} s"
+        f"  {story}: {check.n_words:,} words ({before} before, {after} after the rows), {len(check.tr_times)} TRs of {check.tr:g} s"
     )
-    for finding in result.findings:
+    for finding in check.findings:
         say(f"  {story}: {finding.name:<12}{finding.status:<9}{finding.message}")
-    return result
 
 
 def _draw(plan: Plan | TimescalesPlan, checks: list[AlignmentCheck]) -> None:
@@ -146,11 +157,10 @@ def _draw(plan: Plan | TimescalesPlan, checks: list[AlignmentCheck]) -> None:
 
 
 def _stop_on_failures(config: Any, checks: list[AlignmentCheck]) -> None:
-    failures = [(c.story, f) for c in checks for f in c.failed if f.name not in getattr(config, "override", [])]
+    """A failure stops unless the config overrides it by name; what later steps would refuse says what to set instead."""
+    failures = [(c.story, f) for c in checks for f in c.failed if f.remedy or f.name not in getattr(config, "override", [])]
     if failures:
         story, first = failures[0]
         more = f" ({len(failures) - 1} more failed.)" if len(failures) > 1 else ""
-        raise InputError(
-            f"{story}: the check {first.name!r} failed: {first.message}{more} "
-            f"If you know better, put `override: [{first.name}]` into the config."
-        )
+        remedy = first.remedy or f"If you know better, put `override: [{first.name}]` into the config."
+        raise InputError(f"{story}: the check {first.name!r} failed: {first.message}{more} {remedy}")

@@ -7,7 +7,6 @@ group/func/group_desc-<model>L<layer>_stat-<mean|q|pmax>_statmap.*   over subjec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,24 +20,24 @@ from neurolm.storage import read_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from neurolm.brain import BoldRun
     from neurolm.cli.plan import Plan
+    from neurolm.cli.story_runs import HeardStories
     from neurolm.encoding.evaluation import Evaluation
     from neurolm.progress import Progress
 
 
-def write_subjects(plan: Plan, result: Evaluation, subjects: Mapping[str, Sequence[BoldRun]], report: Progress) -> None:
+def write_subjects(plan: Plan, result: Evaluation, heard: HeardStories, report: Progress) -> None:
     """Maps of every layer and one fitted model for each subject."""
     layer = int(result.sets[best_set(result)].removeprefix("layer "))
-    stories = [read_layer(plan, story, layer) for story in plan.stories]
-    for i, (subject, runs) in enumerate(subjects.items()):
-        report(i, len(subjects), "subjects", subject)
+    stories = [read_layer(plan, story, layer) for story in heard.stories]
+    for i, (subject, runs) in enumerate(heard.runs.items()):
+        report(i, len(heard.runs), "subjects", subject)
         folder = plan.output / f"sub-{label(subject)}"
         _write_maps(plan, result, i, folder)
         model = _model(plan, result).fit(stories, runs)
         model.save(folder / f"sub-{label(subject)}_encoding.h5", provenance(plan, layer))
     write_group(plan, result)
-    report(len(subjects), len(subjects), "subjects")
+    report(len(heard.runs), len(heard.runs), "subjects")
 
 
 def best_set(result: Evaluation) -> int:
@@ -64,7 +63,15 @@ def _model(plan: Plan, result: Evaluation) -> Any:
     from neurolm.encoding import EncodingModel
 
     s = settings(plan)
-    return EncodingModel(tuple(result.alphas), delays=s.delays, n_folds=s.n_folds, gap=s.gap, lobes=s.lobes, device=s.device)
+    return EncodingModel(
+        tuple(result.alphas),
+        delays=s.delays,
+        n_folds=s.n_folds,
+        gap=s.gap,
+        lobes=s.lobes,
+        max_gap_s=s.max_gap_s,
+        device=s.device,
+    )
 
 
 def _write_maps(plan: Plan, result: Evaluation, subject: int, folder: Path) -> None:

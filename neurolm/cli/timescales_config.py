@@ -47,6 +47,7 @@ class FitConfig(Section):
 
     alphas: AlphasConfig = AlphasConfig()
     delays: list[Annotated[int, Field(ge=0)]] = Field([1, 2, 3, 4], min_length=1, description="FIR delays in TRs.")
+    max_gap_s: float = Field(20.0, ge=0, description="Longest rest (s) in the scan before the first word and after the last one.")
     folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
     inner_folds: int = Field(5, ge=2, description="Blocks within the training part, to choose the penalty.")

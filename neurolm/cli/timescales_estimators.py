@@ -86,7 +86,12 @@ class Bench:
         if id(runs) not in self._models:
             features = self.features()
             model = EncodingModel(
-                settings.alphas, delays=settings.delays, n_folds=settings.n_folds, gap=settings.gap, device=settings.device
+                settings.alphas,
+                delays=settings.delays,
+                n_folds=settings.n_folds,
+                gap=settings.gap,
+                max_gap_s=settings.max_gap_s,
+                device=settings.device,
             ).fit(features, runs)
             p = prediction_test(model, features, runs, settings, progress).p_values if tested else None
             self._models[id(runs)] = (EncodingResponder(model, self.remembered), p)

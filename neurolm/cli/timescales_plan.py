@@ -263,6 +263,7 @@ def fit_settings(plan: TimescalesPlan, **changed: Any) -> FitSettings:
     settings: dict[str, Any] = {
         "alphas": fit.alphas.grid(),
         "delays": tuple(fit.delays),
+        "max_gap_s": fit.max_gap_s,
         "n_folds": fit.folds,
         "n_inner_folds": fit.inner_folds,
         "gap": fit.gap,

@@ -2,37 +2,45 @@
 
 A wrong onset, a trimmed volume too many or a file of another story ruins an encoding model
 without any error. The word rate drives the BOLD of language regions some seconds later; where
-that peak lies elsewhere, something is shifted.
+that peak lies elsewhere, something is shifted, and where another transcript of the study fits
+better, the words are wrong (`word_following` has the test).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from neurolm.arrays import zscore
 from neurolm.brain.bold_run import BoldRun
+from neurolm.brain.preprocess import common_rows
+from neurolm.checks import InputError
+from neurolm.datasets.word_following import PLAUSIBLE_LAG_S, Alternative, Curve, SampledRun, StoryFollowing, words_followed
 from neurolm.stimuli.transcript import Transcript
-from neurolm.temporal import lanczos_matrix, whole_grid
+from neurolm.temporal import story_gaps
 
-NAMES = ("coverage", "rows", "speech_rate", "silence", "voxels", "lag", "runs")  # of the findings, for `override`
-PLAUSIBLE_LAG_S = (0.0, 12.0)  # the haemodynamic response peaks 4 to 8 s after the words
+NAMES = ("coverage", "rows", "speech_rate", "silence", "voxels", "lag", "runs", "words")  # of the findings, for `override`
 PLAUSIBLE_RATE = (0.8, 6.0)  # words per second of speech, story pauses included
 LONG_SILENCE_S = 30.0
-N_SHIFTS = 1000
-CLEAR_PEAK = 1.5  # times what 95 % of shifts stay below: a single run out of many is not called odd by chance
+MAX_GAP_S = 20.0
+FOLLOWS = 0.05  # p below which a run is said to follow its words
 
 
 @dataclass(frozen=True)
 class AlignmentFinding:
-    """One thing that was checked: `status` is "ok", "warning" or "failed"."""
+    """One thing that was checked: `status` is "ok", "warning" or "failed".
+
+    remedy : what to do about a failure that cannot be overridden; empty where it can
+    """
 
     name: str
     status: str
     message: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,10 +51,11 @@ class AlignmentCheck:
     words_per_tr : (n_trs,) words whose middle lies in each measured row
     mean_bold, bold_sd : (n_trs,) z-scored BOLD, over usable voxels and subjects; the mean is z-scored again
     lags_s : (n_lags,) seconds by which the BOLD follows the words
-    lag_correlation : (n_lags,) correlation of word rate and mean BOLD at each lag
-    null_95 : 95th percentile of the largest correlation over lags, under circular shifts
-    p : probability of so large a peak under those shifts
-    run_bold : (n_runs, n_trs) each subject's own mean BOLD, z-scored; NaN for a run of other rows
+    lag_correlation : (n_lags,) correlation, at each lag, of the response to the word rate with the mean over the voxels
+        that respond to words in other stories (all voxels where there is no other story)
+    null_95 : 95th percentile of the largest correlation over lags, under random phases
+    p : probability of so large a peak under them
+    run_bold : (n_runs, n_trs) each subject's own signal, z-scored; NaN for a run of other rows or without a usable voxel
     run_correlation, run_null_95, run_p : (n_runs, n_lags), (n_runs,), (n_runs,) the same for each subject's own run
     """
 
@@ -85,35 +94,62 @@ class AlignmentCheck:
         return cls(**kept | {"findings": tuple(AlignmentFinding(**f) for f in kept["findings"])})
 
 
-def check_alignment(transcript: Transcript, runs: Sequence[BoldRun], *, seed: int = 0) -> AlignmentCheck:
-    """Check one story against the BOLD of everyone who heard it.
+def check_alignment(
+    transcript: Transcript, runs: Sequence[BoldRun], *, max_gap_s: float = MAX_GAP_S, seed: int = 0
+) -> AlignmentCheck:
+    """Check one story against the BOLD of everyone who heard it; `check_study` compares stories with each other, too."""
+    return check_study([(transcript, runs)], max_gap_s=max_gap_s, seed=seed)[0]
+
+
+def check_study(
+    stories: Iterable[tuple[Transcript, Sequence[BoldRun]]],
+    *,
+    max_gap_s: float = MAX_GAP_S,
+    key: str = "design.max_gap_s",
+    seed: int = 0,
+) -> list[AlignmentCheck]:
+    """Check every story of a study against the BOLD of everyone who heard it, and against the words of the others.
 
     Parameters
     ----------
-    transcript : Transcript
-    runs : sequence of BoldRun
-        The same story, one run for each subject, all with the same `tr_times`.
+    stories : iterable of (Transcript, sequence of BoldRun)
+        For each story one run for each subject. Read one after the other: the BOLD of one story is in memory at a time.
+    max_gap_s : float
+        The longest silence (s) between the ends of the BOLD and of the words, as `Design` takes it.
+    key : str
+        The config key of `max_gap_s`, for messages.
     seed : int
-        Of the circular shifts.
+        Of the null of the lags.
     """
-    run = runs[0]
+    checks: list[AlignmentCheck] = []
+    transcripts: dict[str, Transcript] = {}
+    sampled: dict[str, list[SampledRun]] = {}
+    for i, (transcript, runs) in enumerate(stories):
+        check, kept = _look(transcript, runs, max_gap_s, key)
+        checks.append(check)
+        transcripts[str(i)], sampled[str(i)] = transcript, [SampledRun.of(run) for run in kept]
+    followed = words_followed(transcripts, sampled, seed=seed)
+    names = {str(i): check.story for i, check in enumerate(checks)}
+    return [_with_words(check, followed[str(i)], sampled[str(i)], names) for i, check in enumerate(checks)]
+
+
+def _look(
+    transcript: Transcript, runs: Sequence[BoldRun], max_gap_s: float, key: str
+) -> tuple[AlignmentCheck, Sequence[BoldRun]]:
+    """What is seen in one story without asking which words its BOLD follows; and the runs on their common rows."""
+    rows, kept = _rows(runs)
+    run = kept[0]
     edges = np.append(run.tr_times, run.tr_times[-1] + run.tr)
-    words_per_tr = np.histogram(transcript.mid_times, edges)[0]
-    mean_bold, bold_sd = _bold_over_voxels(runs)
-    lags, r, null = lag_curve(transcript, run, mean_bold, np.random.default_rng(seed))
-    null_95, p = _against(null, r)
-    run_bold = _bold_of_each(runs)
-    run_curves, run_null_95, run_p = _lag_of_each(transcript, run, run_bold, seed)
+    mean_bold, bold_sd = _bold_over_voxels(kept)
     findings = (
-        _coverage(transcript, run),
-        _same_rows(runs),
+        _coverage(transcript, run, max_gap_s, key),
+        rows,
         _speech_rate(transcript),
         _silence(transcript),
         _bad_voxels(runs),
-        lag_finding(lags, r, null_95, p),
-        _runs(runs, lags, run_curves, run_null_95, run_p),
     )
-    return AlignmentCheck(
+    nothing = np.zeros(0)
+    check = AlignmentCheck(
         transcript.name,
         tuple(r.subject for r in runs),
         len(transcript),
@@ -122,55 +158,59 @@ def check_alignment(transcript: Transcript, runs: Sequence[BoldRun], *, seed: in
         (float(transcript.onsets[0]), float(transcript.offsets[-1])),
         run.tr,
         run.tr_times,
-        words_per_tr,
+        np.histogram(transcript.mid_times, edges)[0],
         mean_bold,
         bold_sd,
-        lags,
-        r,
-        null_95,
-        p,
-        run_bold,
-        run_curves,
-        run_null_95,
-        run_p,
+        nothing,
+        nothing,
+        math.nan,
+        math.nan,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
         findings,
+    )
+    return check, kept
+
+
+def _with_words(
+    check: AlignmentCheck, followed: StoryFollowing, runs: Sequence[SampledRun], names: Mapping[str, str]
+) -> AlignmentCheck:
+    """The check of a story with what its BOLD follows."""
+    n = len(check.subjects)
+    place = {run.subject: i for i, run in enumerate(runs)} if len(runs) < n else {s: i for i, s in enumerate(check.subjects)}
+    curves = [followed.curves[place[s]] if s in place else None for s in check.subjects]
+    signals = [followed.signals[place[s]] if s in place else None for s in check.subjects]
+    null_95, p = _against(followed.curve)
+    told = [(math.nan, math.nan) if curve is None else _against(curve) for curve in curves]
+    unknown = np.full(len(followed.curve.r), np.nan)
+    findings = (
+        *check.findings,
+        lag_finding(followed.curve.lags_s, followed.curve.r, null_95, p, is_shifted=bool(followed.shifted_lag)),
+        _runs(followed.shifted_runs, np.array([p for _, p in told])),
+        _words(followed.other_words, names),
+    )
+    return replace(
+        check,
+        lags_s=followed.curve.lags_s,
+        lag_correlation=followed.curve.r,
+        null_95=null_95,
+        p=p,
+        run_bold=np.array([np.full(len(check.tr_times), np.nan) if signal is None else signal for signal in signals]),
+        run_correlation=np.array([unknown if curve is None else curve.r for curve in curves]),
+        run_null_95=np.array([null for null, _ in told]),
+        run_p=np.array([p for _, p in told]),
+        findings=findings,
     )
 
 
-def lag_curve(
-    transcript: Transcript, run: BoldRun, mean_bold: np.ndarray, rng: np.random.Generator, max_lag: int = 15
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Correlation of word rate and BOLD at lags of -max_lag..max_lag TRs, and its null.
-
-    The null shifts the BOLD circularly by more than twice `max_lag`, which keeps its
-    autocorrelation, and takes the largest correlation over all lags each time.
-
-    Returns
-    -------
-    lags_s, r : arrays of shape (2 * max_lag + 1,); positive lags: the BOLD follows the words
-    null : array of shape (N_SHIFTS,); empty where the run is too short for a null
-    """
-    max_lag = min(max_lag, run.n_trs // 8)
-    grid, n_before = whole_grid(run.tr_times, float(transcript.onsets[0]))
-    grid = np.concatenate([grid, grid[-1] + run.tr * np.arange(1, max_lag + 1)])
-    rate = lanczos_matrix(transcript.mid_times, grid + run.tr / 2).sum(1)
-    lags = np.arange(-max_lag, max_lag + 1)
-    rows = n_before + np.arange(run.n_trs)
-    shifted = np.stack([np.where(rows - lag >= 0, rate[np.maximum(rows - lag, 0)], 0.0) for lag in lags], axis=1)
-    shifted = zscore(shifted) / run.n_trs
-    r = mean_bold @ shifted
-    least = 2 * max_lag + 1
-    if run.n_trs <= 2 * least + 1 or not np.isfinite(r).all():
-        return lags * run.tr, r, np.zeros(0)
-    amounts = rng.integers(least, run.n_trs - least, N_SHIFTS)
-    return lags * run.tr, r, np.array([(np.roll(mean_bold, amount) @ shifted).max() for amount in amounts])
-
-
-def _against(null: np.ndarray, r: np.ndarray) -> tuple[float, float]:
-    """95th percentile of a null and the p of the largest r; NaN where either is not known."""
-    if not len(null) or not np.isfinite(r).all():
-        return float("nan"), float("nan")
-    return float(np.quantile(null, 0.95)), float((1 + (null >= r.max()).sum()) / (1 + len(null)))
+def _against(curve: Curve) -> tuple[float, float]:
+    """95th percentile of the null of a curve and the p of its peak; NaN where the run is too short or incomplete."""
+    if not len(curve.surrogates):
+        return math.nan, math.nan
+    null = curve.null
+    return float(np.quantile(null, 0.95)), float((1 + (null >= curve.r.max()).sum()) / (1 + len(null)))
 
 
 def _bold_over_voxels(runs: Sequence[BoldRun]) -> tuple[np.ndarray, np.ndarray]:
@@ -184,45 +224,51 @@ def _bold_over_voxels(runs: Sequence[BoldRun]) -> tuple[np.ndarray, np.ndarray]:
     return zscore(mean[:, None])[:, 0], np.sqrt(variance)
 
 
-def _bold_of_each(runs: Sequence[BoldRun]) -> np.ndarray:
-    """(n_runs, n_trs) mean over usable voxels, z-scored; NaN for runs of another length or without a usable voxel."""
-    bold = np.full((len(runs), runs[0].n_trs), np.nan)
-    for i, run in enumerate(runs):
-        if run.n_trs == runs[0].n_trs and not run.bad_voxels.all():
-            bold[i] = zscore(zscore(run.data[:, ~run.bad_voxels]).mean(1)[:, None])[:, 0]
-    return bold
+def _rows(runs: Sequence[BoldRun]) -> tuple[AlignmentFinding, Sequence[BoldRun]]:
+    """Whether subjects can be put on common rows, and the runs on them; only the first grid's where they cannot."""
+    first = runs[0]
+    try:
+        kept = common_rows(runs)
+    except InputError as error:
+        same = [run for run in runs if run.n_trs == first.n_trs and np.allclose(run.tr_times, first.tr_times)]
+        other = [run.subject for run in runs if all(run is not one for one in same)]
+        remedy = (
+            f"Analyse them apart: `subjects: [{', '.join(run.subject for run in same)}]` in one config, the others in another."
+        )
+        return AlignmentFinding("rows", "failed", f"{', '.join(other)}: {error}", remedy), same
+    if all(run.n_trs == first.n_trs for run in runs) and kept[0] is first:
+        return AlignmentFinding("rows", "ok", f"all {len(runs)} runs have {first.n_trs} rows at the same times."), kept
+    said = ", ".join(f"{run.subject or 'run'} {run.n_trs} from {run.tr_times[0]:.2f} s" for run in runs)
+    row = kept[0]
+    used = f"the {row.n_trs} rows from {row.tr_times[0]:.2f} s that all have are used"
+    return AlignmentFinding("rows", "warning", f"runs differ in their rows ({said}): {used}."), kept
 
 
-def _lag_of_each(transcript: Transcript, run: BoldRun, bold: np.ndarray, seed: int) -> tuple[np.ndarray, ...]:
-    """Lag curve (n_runs, n_lags), the end of its null and p, (n_runs,) each, of every run by itself.
-
-    The shifts of one run are far from independent, so that all runs are held against the shifts of all.
-    """
-    found = [lag_curve(transcript, run, row, np.random.default_rng([seed, i])) for i, row in enumerate(bold)]
-    everyone = np.concatenate([null for *_, null in found])
-    told = np.array([_against(everyone, r) for _, r, _ in found])
-    return np.array([r for _, r, _ in found]), told[:, 0], told[:, 1]
-
-
-def _runs(runs: Sequence[BoldRun], lags: np.ndarray, curves: np.ndarray, null_95: np.ndarray, p: np.ndarray) -> AlignmentFinding:
+def _runs(shifted: Sequence[Alternative], p: np.ndarray) -> AlignmentFinding:
     """Runs that do not fit although the mean of all does: a clear peak where no response can be."""
     known = np.isfinite(p)
+    if shifted:
+        named = ", ".join(f"{one.who} at {one.lag_s:g} s (r = {one.r:.2f}, p = {one.p:.3f})" for one in shifted)
+        message = f"{named}: the BOLD follows the words at a lag that no response has. Check the onsets of these runs."
+        return AlignmentFinding("runs", "failed", message)
     if not known.any():
-        return AlignmentFinding("runs", "warning", "no run is long and complete enough for a lag of its own.")
-    finite = np.where(np.isfinite(curves), curves, -np.inf)
-    peaks = lags[finite.argmax(axis=1)]
-    is_clear = known & (p < 0.05) & (finite.max(axis=1) > CLEAR_PEAK * null_95)
-    is_odd = is_clear & ((peaks < PLAUSIBLE_LAG_S[0]) | (peaks > PLAUSIBLE_LAG_S[1]))
-    if is_odd.any():
-        named = ", ".join(f"{runs[i].subject or 'run'} at {peaks[i]:g} s" for i in np.flatnonzero(is_odd).tolist())
-        return AlignmentFinding(
-            "runs", "failed", f"{named}: the BOLD of {is_odd.sum()} of {len(runs)} runs follows other words. Check their onsets."
-        )
-    said = f"{int((known & (p < 0.05)).sum())} of {len(runs)} runs follow the words by themselves (p < 0.05), none at an odd lag."
+        return AlignmentFinding("runs", "warning", "cannot tell: no run is long and complete enough for a lag of its own.")
+    said = f"{int((known & (p < FOLLOWS)).sum())} of {len(p)} runs follow the words by themselves (p < {FOLLOWS:g}), none at an odd lag."
     return AlignmentFinding("runs", "ok", said)
 
 
-def _coverage(transcript: Transcript, run: BoldRun) -> AlignmentFinding:
+def _words(others: Sequence[Alternative], names: Mapping[str, str]) -> AlignmentFinding:
+    """Runs that follow another transcript of the study better than their own."""
+    if len(names) < 2:
+        return AlignmentFinding("words", "ok", "there is no other story in this study to compare with.")
+    if not others:
+        return AlignmentFinding("words", "ok", "no run follows another transcript of the study better than its own.")
+    said = ", ".join(f"{one.who}: {names[one.story]!r} (r = {one.r:.2f}, own {one.own_r:.2f}, p = {one.p:.3f})" for one in others)
+    message = f"the BOLD follows other words better than its own: {said}. Check which story each run is."
+    return AlignmentFinding("words", "failed", message)
+
+
+def _coverage(transcript: Transcript, run: BoldRun, max_gap_s: float, key: str) -> AlignmentFinding:
     start, end = run.tr_times[0], run.tr_times[-1] + run.tr
     after = int((transcript.onsets >= end).sum())
     before = int((transcript.offsets <= start).sum())
@@ -230,21 +276,21 @@ def _coverage(transcript: Transcript, run: BoldRun) -> AlignmentFinding:
         f"BOLD of {run.n_trs} rows covers {start:.1f} to {end:.1f} s, "
         f"words {transcript.onsets[0]:.1f} to {transcript.offsets[-1]:.1f} s"
     )
+    late, misfit = story_gaps(transcript.mid_times, run.tr_times)
+    gap = max(late, abs(misfit))
+    if gap > max_gap_s:
+        where = "before the first word" if late == gap else "after the last word" if misfit < 0 else "of words after the last row"
+        remedy = (
+            f"Check the story, the TR and the trimming; if the silence is meant, set `{key}: {math.ceil(gap)}` "
+            f"(now {max_gap_s:g}) or drop volumes with `preprocess.trim_start` and `trim_end`."
+        )
+        return AlignmentFinding("coverage", "failed", f"{spans}: {gap:.1f} s {where}.", remedy)
     inside = len(transcript) - after - before
-    if inside < 0.8 * len(transcript) or end - transcript.offsets[-1] > max(60.0, 0.3 * (end - start)):
+    if inside < 0.8 * len(transcript):
         return AlignmentFinding("coverage", "failed", f"{spans}: they do not fit. Check the story, the TR and the trimming.")
     if after or before:
         return AlignmentFinding("coverage", "warning", f"{spans}; {before} words lie before it and {after} after it.")
     return AlignmentFinding("coverage", "ok", f"{spans}.")
-
-
-def _same_rows(runs: Sequence[BoldRun]) -> AlignmentFinding:
-    other = [r.subject for r in runs if r.n_trs != runs[0].n_trs or not np.allclose(r.tr_times, runs[0].tr_times)]
-    if other:
-        return AlignmentFinding(
-            "rows", "failed", f"{', '.join(other)}: other row times than {runs[0].subject}. Check the run lengths."
-        )
-    return AlignmentFinding("rows", "ok", f"all {len(runs)} runs have {runs[0].n_trs} rows at the same times.")
 
 
 def _speech_rate(transcript: Transcript) -> AlignmentFinding:
@@ -279,16 +325,16 @@ def _bad_voxels(runs: Sequence[BoldRun]) -> AlignmentFinding:
     return AlignmentFinding("voxels", status, f"constant or NaN voxels, which give NaN ({text}).")
 
 
-def lag_finding(lags: np.ndarray, r: np.ndarray, null_95: float, p: float) -> AlignmentFinding:
-    """What the peak of a lag curve says of the onset of the story."""
+def lag_finding(lags: np.ndarray, r: np.ndarray, null_95: float, p: float, *, is_shifted: bool = False) -> AlignmentFinding:
+    """What a lag curve says of the onset of the story; `is_shifted`: its peak is one that no response can have, beyond chance."""
     if not np.isfinite(p):
-        return AlignmentFinding("lag", "warning", "the run is too short or the BOLD too incomplete for a lag to be found.")
-    best, low, high = float(lags[r.argmax()]), *PLAUSIBLE_LAG_S
-    said = f"word rate and BOLD correlate best at {best:g} s (r = {r.max():.2f}, 95 % of shifted BOLD below {null_95:.2f}, p = {p:.3f})"
-    if p >= 0.05:
-        return AlignmentFinding("lag", "warning", f"{said}: no clear peak, so this check says nothing.")
-    if not low <= best <= high:
-        return AlignmentFinding(
-            "lag", "failed", f"{said}; a response follows its words by {low:g} to {high:g} s. Check the onset of the story."
-        )
+        message = "cannot tell: the run is too short or the BOLD too incomplete for a lag to be found."
+        return AlignmentFinding("lag", "warning", message)
+    best, (low, high) = float(lags[r.argmax()]), PLAUSIBLE_LAG_S
+    said = f"word rate and BOLD correlate best at {best:g} s (r = {r.max():.2f}, 95 % by chance below {null_95:.2f}, p = {p:.3f})"
+    if is_shifted:
+        message = f"{said}; a response follows its words by {low:g} to {high:g} s. Check the onset of the story."
+        return AlignmentFinding("lag", "failed", message)
+    if p >= FOLLOWS or not low <= best <= high:
+        return AlignmentFinding("lag", "warning", f"cannot tell: {said}; no clear peak.")
     return AlignmentFinding("lag", "ok", f"{said}.")

@@ -41,7 +41,7 @@ class DecoderSettings:
 
     Parameters
     ----------
-    delays : in TRs
+    delays : in TRs; max_gap_s : see `Design.from_training`
     alphas : penalties (their published grid, 10 ... 1000, enters squared)
     n_voxels : how many voxels, the best by cross-validated score, are decoded from
     n_bootstraps, chunk_trs, held_out_share : folds that choose penalties and voxels, see `chunk_bootstraps`
@@ -55,6 +55,7 @@ class DecoderSettings:
     """
 
     delays: tuple[int, ...] = (1, 2, 3, 4)
+    max_gap_s: float = 20.0
     alphas: tuple[float, ...] = tuple((np.logspace(1, 3, 10) ** 2).tolist())
     n_voxels: int = 10_000
     n_bootstraps: int = 50
@@ -173,8 +174,8 @@ class WordDecoder:
         for i, story in enumerate(stories):
             features.append(feature_space.extract(story))
             progress(i + 1, len(stories), "stories read")
-        design = Design.from_training(features, runs, s.delays)
-        data = design.stack(features, runs)
+        design = Design.from_training(features, runs, s.delays, max_gap_s=s.max_gap_s)
+        data = design.stack(features, runs, max_gap_s=s.max_gap_s)
         ridge = RidgeCV(s.alphas, cv=self._folds(data), scoring="r2").fit(data.X, data.Y, progress=progress)
         self.scores_ = ridge.cv_scores_.max(axis=0)
         self.voxels_ = select_voxels(self.scores_, min(s.n_voxels, int(np.isfinite(self.scores_).sum())))

@@ -22,7 +22,7 @@ from neurolm.checks import bad, check_finite, check_same_length
 from neurolm.features import Features
 from neurolm.stimuli import stimulus_groups
 from neurolm.storage import content_hash
-from neurolm.temporal import check_delays, delay_run, lanczos_matrix, whole_grid
+from neurolm.temporal import check_delays, delay_run, lanczos_matrix, story_gaps, whole_grid
 
 SAMPLED_AT = "row i, acquired over [t_i, t_i + TR), has the features at t_i + TR / 2"
 """Where in a TR features are sampled; kept with every saved design."""
@@ -313,8 +313,8 @@ def _check_cover(name: str, word_times: np.ndarray, tr_times: np.ndarray, max_ga
     """Refuse a story that begins or ends long before or after its BOLD."""
     start, end = float(tr_times[0]), float(tr_times[-1]) + _tr(tr_times)
     first, last = (float(word_times.min()), float(word_times.max())) if len(word_times) else (np.nan, np.nan)
-    late, misfit = first - start, abs(last - end)
-    if not (late <= max_gap_s and misfit <= max_gap_s and last > start):
+    late, misfit = story_gaps(word_times, tr_times) if len(word_times) else (np.nan, np.nan)
+    if not (late <= max_gap_s and abs(misfit) <= max_gap_s and last > start):
         raise bad(
             f"story and BOLD of {name}",
             f"cover the same time within {max_gap_s:g} s",

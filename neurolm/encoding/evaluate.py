@@ -39,6 +39,7 @@ def evaluate(
     seed: int = 0,
     keep: Path | None = None,
     progress: Progress = silent,
+    repeats: Mapping[str, Sequence[Sequence[BoldRun]]] | None = None,
 ) -> Evaluation:
     """Score every feature set on held-out BOLD, penalties chosen inside the training part.
 
@@ -56,6 +57,10 @@ def evaluate(
         A folder in which blocks of surrogates stay once they are scored: the same call, made again after
         a kill, reads them and ends with the same bytes. Remove it when the result is safe.
 
+    repeats : mapping of str to sequence of sequence of BoldRun, optional
+        For each subject and story the runs whose mean is given in `subjects`: where all that is predicted was heard more than
+        once, they give the noise ceiling of each subject.
+
     Returns
     -------
     Evaluation
@@ -71,7 +76,7 @@ def evaluate(
         raise bad("names of feature sets and baselines", "all differ", name)
     if not feature_sets:
         raise bad("feature_sets", "hold at least one", list(feature_sets))
-    listeners = Listeners(subjects)
+    listeners = Listeners(subjects, repeats)
     first = next(iter([*baselines, *feature_sets]))
     folds = held_out_folds(listeners, settings, _stories(first, baselines if first in baselines else feature_sets, listeners))
     asked, settings = settings, with_penalty_grid(settings, [baselines, feature_sets], listeners, folds)

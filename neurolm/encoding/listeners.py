@@ -19,6 +19,8 @@ class Listeners:
     ----------
     subjects : mapping of str to sequence of BoldRun
         Preprocessed (z-scored) runs, one per story in the same order.
+    repeats : mapping of str to sequence of sequence of BoldRun, optional
+        For each subject and story the runs whose mean stands in `subjects`: they say how reliable it is.
 
     Attributes
     ----------
@@ -30,7 +32,9 @@ class Listeners:
         One listener after the other.
     """
 
-    def __init__(self, subjects: Mapping[str, Sequence[BoldRun]]) -> None:
+    def __init__(
+        self, subjects: Mapping[str, Sequence[BoldRun]], repeats: Mapping[str, Sequence[Sequence[BoldRun]]] | None = None
+    ) -> None:
         if not subjects:
             raise bad("subjects", "hold at least one listener", {})
         self.names = tuple(subjects)
@@ -39,7 +43,7 @@ class Listeners:
             self._check(name, runs)
         self.space = self.runs[0].space
         self.run_onsets = np.cumsum([0, *[run.n_trs for run in self.runs[:-1]]])
-        self._subjects = subjects
+        self._subjects, self._repeats = subjects, repeats or {}
         self.each = np.concatenate([np.concatenate([r.data for r in runs]) for runs in subjects.values()], axis=1)
         self.each = self.each.astype(np.float32, copy=False)
 
@@ -80,6 +84,18 @@ class Listeners:
     def _stacked(self, rows: np.ndarray) -> np.ndarray:
         """(n_subjects, n_rows, n_voxels)"""
         return self.each[rows].reshape(len(rows), len(self.names), self.n_voxels).swapaxes(0, 1)
+
+    def repeat_ceiling(self, subject: str, rows: np.ndarray) -> np.ndarray | None:
+        """(n_voxels,) ceiling of the correlation with the mean of a subject's repeats on these rows.
+
+        None where not every story of the rows was heard more than once, all equally often.
+        """
+        repeats = self._repeats.get(subject)
+        which = np.searchsorted(self.run_onsets, rows, side="right") - 1
+        if repeats is None or len({len(repeats[i]) for i in np.unique(which)}) != 1 or len(repeats[which[0]]) < 2:
+            return None
+        parts = [np.stack([one.data[rows[which == i] - self.run_onsets[i]] for one in repeats[i]]) for i in np.unique(which)]
+        return noise_ceiling(np.concatenate(parts, axis=1), source="repeats", scored="mean")
 
     def _check(self, name: str, runs: Sequence[BoldRun]) -> None:
         first = self.names[0]

@@ -21,6 +21,7 @@ MOST_TARGETS = 20_000  # of a group, subjects by voxels: more get no interval of
 CEILING_NAMES = {
     "single": "√r̄, from the mean pairwise correlation",
     "own": "subject's correlation with the mean of the others, over the root of their reliability",
+    "repeats": "CCmax, from the repeats of the predicted stories",
 }
 
 
@@ -105,6 +106,7 @@ class TargetScores:
         n = len(self.listeners.names)
         names = {"single": CEILING_NAMES["single"], "mean": f"√ρ_N, reliability of the mean of {n} subjects"}
         rows = self._rows()
+        repeated = None if self.listeners.is_group else self.listeners.repeat_ceiling(self.listeners.names[0], rows)
         return self._put_together(
             who=self.who,
             r=r,
@@ -113,9 +115,9 @@ class TargetScores:
             baselines=self.subject_baselines().mean(0),
             baseline_interval=self._stacked([one.interval for one in self._plain]),
             content_free=np.stack([one.mean(0) for one in self._free]),
-            ceiling=self.listeners.ceiling(kind, rows),
+            ceiling=self.listeners.ceiling(kind, rows) if repeated is None else repeated,
             ceiling_interval=self.listeners.ceiling_interval(kind, rows, self.settings.ci),
-            ceiling_name=names[kind] if self.listeners.is_group else "",
+            ceiling_name=names[kind] if self.listeners.is_group else "" if repeated is None else CEILING_NAMES["repeats"],
             interval_name=self._interval_name(),
             chosen=self._chosen(),
         )
@@ -125,7 +127,9 @@ class TargetScores:
         r, plain, null = self.subject_scores(), self.subject_baselines(), self._null_of_sets()
         ceiling = self.listeners.subject_ceilings(self._rows())
         chosen = self._chosen_by_each()
+        shared_name = CEILING_NAMES["own" if len(self.listeners.names) > 2 else "single"]
         for s, name in enumerate(self.listeners.names):
+            repeated = self.listeners.repeat_ceiling(name, self._rows())
             yield self._put_together(
                 who=name,
                 r=r[s],
@@ -134,9 +138,9 @@ class TargetScores:
                 baselines=plain[s],
                 baseline_interval=self._stacked([one.each[:, s] for one in self._plain]),
                 content_free=np.stack([one[s] for one in self._free]),
-                ceiling=ceiling[s],
+                ceiling=ceiling[s] if repeated is None else repeated,
                 ceiling_interval=np.full((2, self.n_voxels), np.nan),
-                ceiling_name=CEILING_NAMES["own" if len(self.listeners.names) > 2 else "single"],
+                ceiling_name=shared_name if repeated is None else CEILING_NAMES["repeats"],
                 interval_name=self._draws_name(),
                 chosen=chosen[s],
             )

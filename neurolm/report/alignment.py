@@ -128,7 +128,7 @@ class StoryAlignment:
     @classmethod
     def from_check(cls, check: AlignmentCheck, transcript: Transcript, *, dropped: tuple[str, ...] = ()) -> StoryAlignment:
         """What `neurolm.datasets.check_alignment` found, with the words that it looked at."""
-        from neurolm.datasets.alignment_check import PLAUSIBLE_LAG_S
+        from neurolm.datasets.word_following import PLAUSIBLE_LAG_S
 
         row = np.searchsorted([*check.tr_times, check.tr_times[-1] + check.tr], transcript.mid_times, side="right") - 1
         words: list[list[str]] = [[] for _ in check.tr_times]
@@ -167,5 +167,6 @@ class StoryAlignment:
         if lags is None:
             return self
         findings = [f for f in self.findings if f.name not in ("lag", "rows", "runs")]
-        findings.append(lag_finding(lags.lags_s, lags.r, lags.null_95, lags.p))
+        is_shifted = any(f.name == "runs" and f.status == "failed" and f"{subject} at " in f.message for f in self.findings)
+        findings.append(lag_finding(lags.lags_s, lags.r, lags.null_95, lags.p, is_shifted=is_shifted))
         return replace(self, bold_mean=own, bold_sd=None, lags=lags, runs={}, findings=tuple(findings))

@@ -32,3 +32,23 @@ def whole_grid(tr_times: Any, story_start: float) -> tuple[np.ndarray, int]:
     n_before = max(0, int(np.ceil((tr_times[0] - story_start) / tr - 1e-9)))
     before = tr_times[0] - tr * np.arange(n_before, 0, -1)
     return np.concatenate([before, tr_times]), n_before
+
+
+def story_gaps(word_times: Any, tr_times: Any) -> tuple[float, float]:
+    """How far the ends of a story and of its BOLD lie apart.
+
+    Parameters
+    ----------
+    word_times : array of shape (n_words,)
+        The middles of the words (s).
+    tr_times : array of shape (n_trs,)
+
+    Returns
+    -------
+    late, misfit : float
+        Seconds by which the first word follows the first row (negative: the story began before), and by which the last
+        word lies past the end of the last row (negative: silence at the end).
+    """
+    word_times, tr_times = np.asarray(word_times, dtype=np.float64), np.asarray(tr_times, dtype=np.float64)
+    end = tr_times[-1] + (tr_times[-1] - tr_times[0]) / (len(tr_times) - 1)
+    return float(word_times.min() - tr_times[0]), float(word_times.max() - end)

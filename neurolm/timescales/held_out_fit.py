@@ -40,6 +40,8 @@ class FitSettings:
         Penalties; one per voxel and fold, chosen inside the training rows.
     delays : sequence of int
         FIR delays in TRs.
+    max_gap_s : float
+        See `Design.from_training`.
     n_folds, n_inner_folds, gap
         See `neurolm.encoding.held_out.nested_folds`: whole runs, or blocks of a single one.
     null : {"circular_shift", "block_permutation", "phase_randomization"}
@@ -56,6 +58,7 @@ class FitSettings:
 
     alphas: tuple[float, ...] = tuple(float(a) for a in np.logspace(1, 6, 11))
     delays: tuple[int, ...] = (1, 2, 3, 4)
+    max_gap_s: float = 20.0
     n_folds: int = 5
     n_inner_folds: int = 5
     gap: int = 5
@@ -78,7 +81,8 @@ def stack(features: Sequence[Features], runs: Sequence[BoldRun], settings: FitSe
 
     The z-scores know the stimulus of held-out rows, never their BOLD.
     """
-    return Design.from_training(features, runs, settings.delays).stack(features, runs)
+    gap = settings.max_gap_s
+    return Design.from_training(features, runs, settings.delays, max_gap_s=gap).stack(features, runs, max_gap_s=gap)
 
 
 def folds_of(data: EncodingData, settings: FitSettings) -> list[NestedFold]:
@@ -156,7 +160,9 @@ def prediction_test(
     PermutationTest
         `.p_values` go to the estimators' `p`.
     """
-    data = Design.from_training(features, runs, model.delays, lobes=model.lobes).stack(features, runs)
+    gap = model.max_gap_s
+    design = Design.from_training(features, runs, model.delays, lobes=model.lobes, max_gap_s=gap)
+    data = design.stack(features, runs, max_gap_s=gap)
     folds = nested_folds(data.run_onsets, len(data.X), model.n_folds, settings.n_inner_folds, model.gap, data.run_groups)
     ridge = nested_ridge(data.X, folds, model.alphas, n_targets=data.Y.shape[1], device=settings.device)
     return null_scores(lambda Y: held_out_scores(ridge, Y).scores, data, settings, progress)

@@ -69,10 +69,44 @@ def test_a_silent_listener_fails_and_a_constant_voxel_warns():
     assert status(check_alignment(story(), [listeners[0].with_data(data)]))["voxels"] == "warning"
 
 
-def test_rows_that_differ_between_subjects_fail():
+def moved(run, subject, seconds=0.0, first=0, last=None):
+    return BoldRun(run.data[first:last], run.tr_times[first:last] + seconds, run.space, subject=subject)
+
+
+def test_rows_that_all_subjects_share_are_used_and_named():
     listeners = runs(story())
-    short = BoldRun(listeners[0].data[:-1], listeners[0].tr_times[:-1], listeners[0].space, subject="short")
-    assert status(check_alignment(story(), [*listeners, short]))["rows"] == "failed"
+    short, late = moved(listeners[0], "short", last=-3), moved(listeners[1], "late", 0.014, first=2)
+    check = check_alignment(story(), [*listeners, short, late])
+    assert status(check)["rows"] == "warning"
+    assert "the 295 rows from 4.00 s that all have are used" in str(check.findings)
+    assert not check.failed
+    assert (len(check.tr_times), check.tr_times[0]) == (N_TRS - 5, 4.0)
+    assert np.isfinite(check.run_correlation).all()
+
+
+def test_rows_between_those_of_the_others_fail_without_an_override():
+    listeners = runs(story())
+    (failure,) = check_alignment(story(), [*listeners, moved(listeners[0], "odd", 0.9)]).failed
+    assert failure.name == "rows"
+    assert failure.message.startswith("odd: row times of the runs of one story must lie on one grid within 0.1 TR")
+    assert failure.remedy == "Analyse them apart: `subjects: [s0, s1, s2]` in one config, the others in another."
+
+
+def test_silence_at_the_ends_is_legal_up_to_the_limit_that_the_design_takes():
+    from neurolm.checks import InputError
+    from neurolm.encoding import Design
+    from neurolm.features import WordRate
+
+    for cut in (story()[60:], story()[:-60]):
+        (failure,) = check_alignment(cut, runs(cut)).failed
+        assert failure.name == "coverage"
+        needed = int(failure.remedy.split("set `design.max_gap_s: ")[1].split("`")[0])
+        assert 20 < needed < 90
+        assert not check_alignment(cut, runs(cut), max_gap_s=needed).failed
+        features, run = WordRate().extract(cut), runs(cut)[0]
+        Design.from_training([features], [run], max_gap_s=needed)
+        with pytest.raises(InputError, match="cover the same time within"):
+            Design.from_training([features], [run], max_gap_s=needed - 1)
 
 
 def test_one_shifted_run_among_many_fails_by_its_name():
@@ -81,7 +115,9 @@ def test_one_shifted_run_among_many_fails_by_its_name():
     odd = BoldRun(late.data, late.tr_times, late.space, subject="late")
     check = check_alignment(story(), [*listeners, odd])
     assert status(check)["lag"] == "ok"  # the mean hides it
-    assert [f.message for f in check.failed] == ["late at 26 s: the BOLD of 1 of 4 runs follows other words. Check their onsets."]
+    (failure,) = check.failed
+    assert failure.name == "runs"
+    assert failure.message.startswith("late at 26 s (r = 0.")
     assert check.run_correlation.shape == (4, len(check.lags_s))
 
 
@@ -116,6 +152,6 @@ def test_a_subject_s_page_shows_the_lag_of_that_subject():
     own, other = whole.of_subject(check, "late"), whole.of_subject(check, "s0")
     assert list(whole.runs) == ["s0", "s1", "s2", "late"]
     assert (own.status, own.lags.best_lag_s, own.runs) == ("failed", LAG_S + 20, {})
-    assert {f.name for f in own.findings} == {"coverage", "speech_rate", "silence", "voxels", "lag"}
+    assert {f.name for f in own.findings} == {"coverage", "speech_rate", "silence", "voxels", "lag", "words"}
     assert (other.status, other.lags.best_lag_s) == ("ok", LAG_S)
     np.testing.assert_array_equal(own.bold_mean, check.run_bold[3])
