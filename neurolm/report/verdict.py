@@ -140,7 +140,8 @@ def _resolution(report: EncodingReport) -> Light | None:
         return None
     message = (
         f"{n_null:,} permutations: an effect in fewer than {least:,} of {n_tested:,} {report.columns} ({least / n_tested:.1%}) cannot "
-        f"be found at a false discovery rate of {report.methods.fdr:g}. More permutations need more runs, where shifts are drawn jointly."
+        f"be found at a false discovery rate of {report.methods.fdr:g}. Ask for more; a single run has no more shifts "
+        "than rows, several runs have their product."
     )
     return Light("Resolution", "failed" if least > n_tested else "warning", message)
 
