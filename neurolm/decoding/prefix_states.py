@@ -17,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from neurolm.lm.language_model import LanguageModel, State, map_state, reorder_state
+from neurolm.lm.language_model import LanguageModel, State, fit_to_tokenizer, map_state, reorder_state
 
 Tokens = tuple[int, ...]
 
@@ -97,7 +97,7 @@ class PrefixReader:
                 state = self.lm.step(tokens[:, :-1], state, layers=layers, logits=False).state
             output = self.lm.step(tokens[:, -1:], state, layers=layers)
         assert output.logits is not None
-        return output.logits[:, -1], output.state
+        return fit_to_tokenizer(output.logits[:, -1], self.lm.tokenizer), output.state
 
     def _read_distinct(self, contexts: list[Tokens]) -> Iterator[ReadGroup]:
         """Groups of sorted, distinct contexts; those that grew from known ones apart from new ones."""

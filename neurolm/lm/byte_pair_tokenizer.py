@@ -31,16 +31,18 @@ class BytePairTokenizer:
     Parameters
     ----------
     tokenizer : tokenizers.Tokenizer
-        A byte-level one; see `train`, `from_files` and `from_dict`.
+        A byte-level one; see `train`, `from_files` and `from_dict`. It is copied, and its truncation and padding
+        are left out: every text gives all of its tokens and no others.
     eos : str
         The separator between documents, which also stands before the first word.
     """
 
     kind = "byte-pairs"
+    texts_begin_with_bos = False
 
     def __init__(self, tokenizer: Any, *, eos: str = END_OF_TEXT) -> None:
-        self.tokenizer = tokenizer
-        self.vocab_size: int = tokenizer.get_vocab_size()
+        self.tokenizer = _copy_without_cuts(tokenizer)
+        self.vocab_size: int = 1 + max(tokenizer.get_vocab().values(), default=-1)
         self.eos = eos
         self.eos_id: int | None = tokenizer.token_to_id(eos)
         self.bos_id = self.eos_id
@@ -100,8 +102,13 @@ class BytePairTokenizer:
         special = dict.fromkeys(("bos_token", "eos_token", "unk_token"), self.eos)
         write_json(folder / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast", **special})
 
-    def encode(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+    def encode(self, text: str, *, special_tokens: bool = False) -> list[int]:
+        """See `Tokenizer.encode`."""
+        self.tokenizer.encode_special_tokens = not special_tokens
+        try:
+            return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        finally:
+            self.tokenizer.encode_special_tokens = True
 
     def encode_bytes(self, data: bytes) -> list[int]:
         """Ids of any byte string; bytes that are not UTF-8 become one token each."""
@@ -120,7 +127,7 @@ class BytePairTokenizer:
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
         """The bytes behind the ids: nothing is replaced, even where a character is cut in two."""
-        return b"".join(self._bytes_of[int(i)] for i in ids)
+        return b"".join(self._bytes_of[int(i)] for i in ids if int(i) < self.vocab_size)
 
     def encode_words(self, words: Sequence[str], *, leading_space: bool = True, spaces: str = "auto") -> WordTokens:
         def encode(text: str, is_start: bool) -> tuple[Sequence[int], np.ndarray]:
@@ -148,14 +155,25 @@ class BytePairTokenizer:
 
     @cached_property
     def _bytes_of(self) -> list[bytes]:
-        """Per id, the bytes it stands for; a special token stands for its own text."""
+        """Per id, the bytes it stands for; an added token, special or not, stands for its own text."""
         byte_of = {sign: byte for byte, sign in enumerate(_BYTE_SIGNS)}
-        special = {i for i, token in self.tokenizer.get_added_tokens_decoder().items() if token.special}
+        added = self.tokenizer.get_added_tokens_decoder()
         rows = []
         for i in range(self.vocab_size):
             token = self.tokenizer.id_to_token(i) or ""
-            rows.append(token.encode("utf-8") if i in special else bytes(byte_of[sign] for sign in token))
+            rows.append(token.encode("utf-8") if i in added else bytes(byte_of[sign] for sign in token))
         return rows
+
+
+def _copy_without_cuts(tokenizer: Any) -> Any:
+    """A tokenizer with the same vocabulary and rules that neither truncates, pads, nor reads special tokens in a text."""
+    from tokenizers import Tokenizer
+
+    copy = Tokenizer.from_str(tokenizer.to_str())
+    copy.no_truncation()
+    copy.no_padding()
+    copy.encode_special_tokens = True
+    return copy
 
 
 def _byte_level(vocabulary: dict[str, int] | None, merges: list[tuple[str, str]] | None) -> Any:

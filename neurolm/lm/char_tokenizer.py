@@ -24,6 +24,7 @@ class CharTokenizer:
     """
 
     kind = "characters"
+    texts_begin_with_bos = False
 
     def __init__(self, alphabet: str, *, eos: str | None = None) -> None:
         self._id_of = {character: i for i, character in enumerate(alphabet)}
@@ -41,7 +42,8 @@ class CharTokenizer:
         """The characters of a corpus, in the order of their code points."""
         return cls("".join(sorted({*text, *(eos or "")})), eos=eos)
 
-    def encode(self, text: str) -> list[int]:
+    def encode(self, text: str, *, special_tokens: bool = False) -> list[int]:
+        """One id per character; `eos` is a character like any other, whatever `special_tokens` says."""
         try:
             return [self._id_of[character] for character in text]
         except KeyError:

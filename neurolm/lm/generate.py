@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import torch
 
 from neurolm.checks import bad
-from neurolm.lm.language_model import LanguageModel, State, reorder_state
+from neurolm.lm.language_model import LanguageModel, State, fit_to_tokenizer, reorder_state
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ def generate(
     beam_width: int | None = None,
     seed: int = 0,
     stop_at_eos: bool = True,
+    special_tokens: bool = False,
     on_token: Callable[[str], None] | None = None,
 ) -> str:
     """Continue a text.
@@ -59,7 +60,8 @@ def generate(
     ----------
     lm : LanguageModel
     prompt : str
-        May be empty where the tokenizer has a beginning-of-text token.
+        May be empty where the tokenizer has a beginning-of-text token. Models whose own tokenizer begins
+        every text with that token (Llama, Gemma) read it first.
     max_tokens : int
     temperature, top_k, top_p
         Sampling; temperature 0 is greedy.
@@ -68,6 +70,9 @@ def generate(
     seed : int
     stop_at_eos : bool
         End where the model ends its text.
+    special_tokens : bool
+        Read special tokens that are spelled in the prompt as such (a chat template's marks, for example);
+        else they are the signs that they are written with.
     on_token : callable, optional
         Called with each piece of text as it is made; a beam search gives it all at the end. The
         pieces together are what is returned.
@@ -77,7 +82,7 @@ def generate(
     continuation : str
         Without the prompt.
     """
-    ids = lm.tokenizer.encode(prompt)
+    ids = _read_prompt(lm, prompt, special_tokens)
     eos = lm.tokenizer.eos_id if stop_at_eos else None
     if beam_width is None:
         sampling = Sampling(temperature, top_k, top_p)
@@ -118,7 +123,7 @@ def generate_ids(
                 unread, state, n_read = seen[-max(1, lm.max_context // 2) :], None, 0
             out = lm.step(torch.tensor([unread], device=lm.device), state, [])
             assert out.logits is not None
-            token = draw(out.logits[0, -1], sampling, generator)
+            token = draw(fit_to_tokenizer(out.logits[0, -1], lm.tokenizer), sampling, generator)
         state, n_read = out.state, n_read + len(unread)
         seen.append(token)
         unread = [token]
@@ -181,7 +186,8 @@ def beam_search(
     for _ in range(max_tokens):
         out = lm.step(unread, state, [])
         assert out.logits is not None
-        totals = scores[:, None] + out.logits[:, -1].double().log_softmax(-1).cpu()  # (W, V)
+        log_p = fit_to_tokenizer(out.logits[:, -1].double().log_softmax(-1).cpu(), lm.tokenizer)
+        totals = scores[:, None] + log_p  # (W, V)
         top, flat = totals.flatten().topk(min(beam_width, totals.numel()))
         rows, tokens = flat // totals.shape[1], flat % totals.shape[1]
         finished += [(float(top[i]), [*beams[rows[i]], int(tokens[i])]) for i in range(len(top)) if tokens[i] == eos_id]
@@ -194,6 +200,12 @@ def beam_search(
         unread = tokens[:, None].to(lm.device)
     score, best = max([*finished, *zip(scores.tolist(), beams)])
     return best, score
+
+
+def _read_prompt(lm: LanguageModel, prompt: str, special_tokens: bool) -> list[int]:
+    """Ids of a prompt, begun as the model's own tokenizer begins a text."""
+    ids, bos = lm.tokenizer.encode(prompt, special_tokens=special_tokens), lm.tokenizer.bos_id
+    return [bos, *ids] if lm.tokenizer.texts_begin_with_bos and bos is not None and ids[:1] != [bos] else ids
 
 
 def _begin(lm: LanguageModel, ids: Sequence[int]) -> list[int]:

@@ -142,6 +142,30 @@ def check_layers(layers: Sequence[int] | None, n_layers: int) -> tuple[int, ...]
     return tuple(sorted(set(resolved)))
 
 
+def fit_to_tokenizer(scores: torch.Tensor, tokenizer: Tokenizer) -> torch.Tensor:
+    """Scores (..., rows of the model) -> (..., tokens of the tokenizer).
+
+    A model may have more rows than its tokenizer has tokens, a vocabulary padded to a multiple of 64 for
+    example: they stand for nothing and are left out. Where it has fewer, the others cannot come: minus infinity.
+    """
+    n_more = tokenizer.vocab_size - scores.shape[-1]
+    if n_more > 0:
+        return torch.nn.functional.pad(scores, (0, n_more), value=-torch.inf)
+    return scores[..., : tokenizer.vocab_size]
+
+
+def check_ids(ids: torch.Tensor, n_rows: int, name: str, tokenizer: Tokenizer) -> None:
+    """Refuse ids that the model has no embedding for, which a tokenizer with more tokens than the model gives."""
+    largest = int(ids.max()) if ids.numel() else 0
+    if largest >= n_rows:
+        raise bad(
+            "text",
+            f"use tokens that {name} has (it has {n_rows}, its tokenizer {tokenizer.vocab_size})",
+            f"token {largest}, {tokenizer.decode([largest])!r}",
+            "Leave it out of the text, or give the model a row for it (resize_token_embeddings) and save it.",
+        )
+
+
 def check_state_depth(parts: Sequence[Any] | None, n_run: int) -> None:
     """Refuse a state that holds fewer layers than are to be computed."""
     if parts is not None and len(parts) < n_run:

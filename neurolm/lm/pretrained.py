@@ -6,7 +6,7 @@
     load("path/to/folder")          saved by neurolm or by transformers
 
 What is on this machine is used without asking the network. Weights are read from safetensors
-only and code from the hub is never run.
+only, and no code of a model folder is ever run.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import Any
 import torch
 
 from neurolm.checks import FileError, bad, bad_file, check_choice, nearest
-from neurolm.lm.gpt2 import gpt2_tokenizer, is_standard_gpt2, load_gpt2
+from neurolm.lm.gpt2 import is_standard_gpt2, load_gpt2
 from neurolm.lm.heads import module_of
 from neurolm.lm.language_model import LanguageModel
 from neurolm.lm.smollm2 import smollm2_folder
 from neurolm.lm.tokenizer import Tokenizer
+from neurolm.lm.transformers_folder import check_weight_files, load_transformers
 from neurolm.lm.weights import is_model_folder, load_model
 from neurolm.progress import Progress, silent
 from neurolm.storage import read_json
@@ -78,10 +79,9 @@ def load(
     check_choice("dtype", dtype, DTYPES)
     check_choice("implementation", implementation, ("auto", "neurolm", "transformers"))
     name = str(name_or_path)
-    folder = find_model(name, progress)
-    model = _load_folder(folder, name, DTYPES[dtype], tokenizer, implementation)
-    module = module_of(model)
     place = pick_device(device)
+    model = _load_folder(find_model(name, progress), name, DTYPES[dtype], place, tokenizer, implementation)
+    module = module_of(model)
     module.to(place, DTYPES[dtype])
     module.train(trainable).requires_grad_(trainable)
     if model is module and not trainable and place.type == "cpu":  # ours; transformers' keep their bits
@@ -146,65 +146,24 @@ def _shipped_folder(name: str) -> Path:
     return SHIPPED / name.removeprefix("neurolm/")
 
 
-def _load_folder(folder: Path, name: str, dtype: torch.dtype, tokenizer: Tokenizer | None, implementation: str) -> Any:
+def _load_folder(
+    folder: Path, name: str, dtype: torch.dtype, device: torch.device, tokenizer: Tokenizer | None, implementation: str
+) -> Any:
     if not (folder / "config.json").is_file():
+        if (folder / "adapter_config.json").is_file():
+            check_weight_files(folder)
         raise bad_file(folder, "holds no config.json", "A model folder has config.json, model.safetensors and tokenizer.json.")
     if is_model_folder(folder):
         return load_model(folder, tokenizer=tokenizer, name=name)
     config = read_json(folder / "config.json")
-    if "model_type" not in config:
+    if not isinstance(config, dict) or "model_type" not in config:
         raise bad_file(folder / "config.json", "names no model_type", "It is a model neither of neurolm nor of transformers.")
-    if implementation == "neurolm" or (implementation == "auto" and is_standard_gpt2(config)):
-        return load_gpt2(folder, tokenizer=tokenizer or _load_gpt2_tokenizer(folder), name=name)
-    return _load_transformers(folder, name, dtype, tokenizer)
-
-
-def _load_transformers(folder: Path, name: str, dtype: torch.dtype, tokenizer: Tokenizer | None) -> Any:
-    """A transformers folder, refused where a weight is missing (transformers would draw it at random)."""
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
-
-    from neurolm.lm.transformers_model import TransformersModel
-
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-            model, report = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
-            )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise bad_file(
-            folder, f"cannot be read as a causal model of transformers ({reason})", "Save or download it anew."
-        ) from error
-    for key in ("missing_keys", "mismatched_keys"):
-        if report[key]:
-            names = ", ".join(sorted(map(str, report[key]))[:3])
-            raise bad_file(
-                folder, f"lacks weights that its config asks for ({key}: {names} ...)", "It is another architecture's."
-            )
-    return TransformersModel(model, tokenizer or _load_tokenizer(folder), name=name)
-
-
-def _load_gpt2_tokenizer(folder: Path) -> Tokenizer:
-    """Byte pairs, as GPT-2 has them, or whatever else transformers finds in the folder."""
-    try:
-        return gpt2_tokenizer(folder)
-    except FileError:
-        return _load_tokenizer(folder)
-
-
-def _load_tokenizer(folder: Path) -> Tokenizer:
-    from transformers import AutoTokenizer
-
-    from neurolm.lm.transformers_tokenizer import TransformersTokenizer
-
-    try:
-        return TransformersTokenizer(AutoTokenizer.from_pretrained(folder, local_files_only=True))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise bad_file(
-            folder, f"holds no tokenizer that can be read ({reason})", "Add tokenizer.json, or give `tokenizer`."
-        ) from error
+    if implementation == "neurolm":
+        return load_gpt2(folder, tokenizer=tokenizer, name=name)
+    if implementation == "auto" and is_standard_gpt2(config) and not (folder / "adapter_config.json").is_file():
+        with contextlib.suppress(FileError):  # what our Transformer cannot hold, transformers may; else it says why
+            return load_gpt2(folder, tokenizer=tokenizer, name=name)
+    return load_transformers(folder, name=name, dtype=dtype, device=device, tokenizer=tokenizer)
 
 
 def hub_folder(repository: str, progress: Progress = silent) -> Path:

@@ -35,8 +35,15 @@ class Tokenizer(Protocol):
     vocab_size: int
     bos_id: int | None  # what stands before the first word (GPT-2: its end-of-text separator)
     eos_id: int | None
+    texts_begin_with_bos: bool  # whether the model's own tokenizer begins every text with bos_id (Llama, Gemma)
 
-    def encode(self, text: str) -> list[int]: ...
+    def encode(self, text: str, *, special_tokens: bool = False) -> list[int]:
+        """Ids of a text, with nothing added to it.
+
+        Special tokens that are spelled in the text ("<|endoftext|>", "</s>") are read as the signs that
+        they are written with; `special_tokens` reads them as the tokens.
+        """
+        ...
 
     def decode(self, ids: Sequence[int]) -> str: ...
 

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from neurolm.checks import bad
 from neurolm.lm.attention import CausalSelfAttention, KeysValues
 from neurolm.lm.gelu import linear_gelu
-from neurolm.lm.language_model import LMOutput, State, check_layers, check_state_depth, hash_weights
+from neurolm.lm.language_model import LMOutput, State, check_ids, check_layers, check_state_depth, hash_weights
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.products import Linear, linear
 
@@ -73,6 +73,9 @@ class Transformer(nn.Module):
     width, n_layers, n_heads : int
     max_context : int
         Positions that are learned: no state can hold more tokens.
+    n_rows : int, optional
+        Rows of the embedding, and so of the predictions; the tokenizer's vocabulary if not given.
+        Published models often have some more (a multiple of 64), and sometimes fewer.
     mlp_width : int, optional
         4 * width if not given.
     dropout : float
@@ -94,6 +97,7 @@ class Transformer(nn.Module):
         n_heads: int = 4,
         max_context: int = 256,
         *,
+        n_rows: int | None = None,
         mlp_width: int | None = None,
         dropout: float = 0.0,
         bias: bool = True,
@@ -106,6 +110,7 @@ class Transformer(nn.Module):
             raise bad("width, n_layers, n_heads and max_context", "be at least 1", (width, n_layers, n_heads, max_context))
         self.name, self.tokenizer, self.n_layers, self.max_context = name, tokenizer, n_layers, max_context
         self.dropout = dropout
+        self.n_rows = n_rows or tokenizer.vocab_size
         mlp_width = mlp_width or 4 * width
         self.config: dict[str, Any] = {
             "kind": "Transformer",
@@ -119,9 +124,11 @@ class Transformer(nn.Module):
             "bias": bias,
             "eps": eps,
         }
+        if self.n_rows != tokenizer.vocab_size:
+            self.config["n_rows"] = self.n_rows
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.embedding = nn.Embedding(tokenizer.vocab_size, width)
+            self.embedding = nn.Embedding(self.n_rows, width)
             self.positions = nn.Embedding(max_context, width)
             self.blocks = nn.ModuleList(
                 Block(width, n_heads, mlp_width=mlp_width, bias=bias, eps=eps, dropout=dropout) for _ in range(n_layers)
@@ -212,6 +219,8 @@ class Transformer(nn.Module):
         return hash_weights(self.state_dict(), self.config)
 
     def _embed(self, ids: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        if self.tokenizer.vocab_size > self.n_rows:
+            check_ids(ids, self.n_rows, self.name, self.tokenizer)
         at = seen[:, None] + torch.arange(ids.shape[1], device=ids.device)  # (B, T)
         return _drop(self.embedding(ids) + self.positions(at), self.dropout, self.training)
 
@@ -225,7 +234,7 @@ class Transformer(nn.Module):
             n_before = past[0][0].shape[2] if past else int(seen.max())
         if n_before + ids.shape[1] > self.max_context:
             total = n_before + ids.shape[1]
-            raise bad("ids", f"fit in {self.max_context} tokens with what was read before", total, "Begin anew, or shorten.")
+            raise bad("ids", f"fit in {self.max_context} tokens with what was read before", total, "Begin again, or shorten.")
         return seen, past
 
     def _draw_weights(self) -> None:

@@ -1,5 +1,9 @@
 """Any causal model of transformers as a `LanguageModel`.
 
+Where a model's cache holds all that it has read, its state is that cache. Where it does not (Jamba,
+RecurrentGemma) or there is none (openai-gpt), the state is the ids read so far, and each step reads
+them again: slower, and right.
+
 Letters: B batch, T tokens, S tokens attended to, V vocabulary, D width.
 """
 
@@ -14,10 +18,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from neurolm.checks import bad
-from neurolm.lm.language_model import LMOutput, State, check_layers, check_state_depth, hash_weights
+from neurolm.checks import InputError, bad
+from neurolm.lm.language_model import LMOutput, State, check_ids, check_layers, check_state_depth, hash_weights
+from neurolm.lm.reading_check import carries_state, check_causal, probe_ids, tolerance
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.lm.transformers_cache import cache_to_state, state_to_cache
+from neurolm.lm.transformers_folder import refuse_non_causal
 from neurolm.products import Linear, linear
 
 # settings that say how or where a model runs, not what it computes
@@ -34,6 +40,16 @@ class TransformersModel:
     tokenizer : Tokenizer
         A neurolm tokenizer whose ids the model was trained on.
     name : str, optional
+
+    Attributes
+    ----------
+    carries_state : bool
+        Whether the state is the model's cache; else it is the ids read so far.
+
+    Raises
+    ------
+    InputError
+        If states of earlier words depend on later ones (see `reading_check`), or the architecture is not supported.
     """
 
     def __init__(self, model: Any, tokenizer: Tokenizer, *, name: str | None = None) -> None:
@@ -41,16 +57,17 @@ class TransformersModel:
         config = self.model.config.get_text_config(decoder=True)
         self.tokenizer = tokenizer
         self.name = name or str(config._name_or_path or type(model).__name__)
-        self.n_layers = int(config.num_hidden_layers)
-        self.max_context: int | None = getattr(config, "max_position_embeddings", None)
+        refuse_non_causal(config, self.name)
+        self.n_layers = int(getattr(config, "decoder_layers", None) or config.num_hidden_layers)
         self._config = config
-        self._trunk = self.model.get_decoder()  # the model without its head
-        self._blocks = _find_blocks(self._trunk, self.n_layers)
+        self._trunk, self._blocks = _find_blocks(self.model, self.n_layers)
+        self._n_rows = int(self.model.get_input_embeddings().weight.shape[0])
+        self.max_context = _max_context(self._trunk, config)
         _use_fast_products(self.model)
         accepted = inspect.signature(self._trunk.forward).parameters
-        if "past_key_values" not in accepted:
-            raise bad("model", "continue from past_key_values", type(model).__name__, "This architecture is not supported.")
-        self._takes_positions = "position_ids" in accepted
+        self._takes_positions, self._takes_use_cache = "position_ids" in accepted, "use_cache" in accepted
+        self.carries_state = "past_key_values" in accepted
+        self._check_reading()
 
     @property
     def device(self) -> torch.device:
@@ -67,17 +84,14 @@ class TransformersModel:
         """See `LanguageModel.step`; the state's form is told in `transformers_cache`."""
         wanted = check_layers(layers, self.n_layers)
         n_run = self.n_layers if logits else max(wanted, default=0)
+        if self.tokenizer.vocab_size > self._n_rows:
+            check_ids(ids, self._n_rows, self.name, self.tokenizer)
+        if not self.carries_state:
+            return self._step_over_all(ids, state, wanted, n_run, logits=logits)
         seen = self._count(ids, state, n_run)
         cache = state_to_cache(state, self._config)
-        with _watch(self._blocks, wanted, n_run) as hidden:
-            output = self._run(ids, cache, seen, whole=logits)
-        if self.n_layers in wanted:
-            hidden[self.n_layers] = output.last_hidden_state
-        return LMOutput(
-            logits=output.logits if logits else None,
-            hidden=tuple(hidden.get(layer) for layer in range(self.n_layers + 1)),
-            state=cache_to_state(cache, seen + ids.shape[1], n_run),
-        )
+        hidden, scores = self._run(ids, cache, None if state is None else seen, wanted, n_run, logits=logits)
+        return LMOutput(scores, hidden, cache_to_state(cache, seen + ids.shape[1], n_run))
 
     def attention(self, ids: torch.Tensor, layers: Sequence[int] | None = None) -> tuple[torch.Tensor | None, ...]:
         """Attention weights of a text read from its beginning.
@@ -113,37 +127,115 @@ class TransformersModel:
         else:
             seen, blocks = state
             check_state_depth(blocks, n_run)
-        total = (int(seen[0]) if len(seen) else 0) + ids.shape[1]
-        if self.max_context is not None and total > self.max_context:
-            raise bad("ids", f"fit in {self.max_context} tokens with what was read before", total, "Begin anew, or shorten.")
+        self._check_room((int(seen[0]) if len(seen) else 0) + ids.shape[1])
         return seen
 
-    def _run(self, ids: torch.Tensor, cache: Any, seen: torch.Tensor, *, whole: bool) -> Any:
-        arguments: dict[str, Any] = {"input_ids": ids, "past_key_values": cache, "use_cache": True}
-        if self._takes_positions:
+    def _check_room(self, total: int) -> None:
+        if self.max_context is not None and total > self.max_context:
+            raise bad("ids", f"fit in {self.max_context} tokens with what was read before", total, "Begin again, or shorten.")
+
+    def _step_over_all(self, ids: torch.Tensor, before: State, wanted: Sequence[int], n_run: int, *, logits: bool) -> LMOutput:
+        """A step of a model without a cache: all ids read so far are the state, and are read again."""
+        everything = ids if before is None else torch.cat([before, ids], 1)
+        self._check_room(everything.shape[1])
+        n_before = everything.shape[1] - ids.shape[1]
+        hidden, scores = self._run(everything, None, None, wanted, n_run, logits=logits)
+        new = tuple(None if layer is None else layer[:, n_before:] for layer in hidden)
+        return LMOutput(None if scores is None else scores[:, n_before:], new, everything)
+
+    def _run(
+        self, ids: torch.Tensor, cache: Any, seen: torch.Tensor | None, wanted: Sequence[int], n_run: int, *, logits: bool
+    ) -> tuple[tuple[torch.Tensor | None, ...], torch.Tensor | None]:
+        """(hidden states, logits) of ids read after `seen` tokens, which are in the cache."""
+        arguments: dict[str, Any] = {"input_ids": ids}
+        if cache is not None:
+            arguments["past_key_values"] = cache
+        if self._takes_use_cache:
+            arguments["use_cache"] = cache is not None
+        if self._takes_positions and seen is not None:
             arguments["position_ids"] = seen[:, None] + torch.arange(ids.shape[1], device=ids.device)
-        if not whole:
-            with contextlib.suppress(_Reached):
-                return self._trunk(**arguments)
-            return None
-        last = []
-        hook = self._trunk.register_forward_hook(lambda module, inputs, output: last.append(output.last_hidden_state))
-        with _removed_after(hook):
-            output = self.model(**arguments)
-        output.last_hidden_state = last[0]
-        return output
+        last: list[torch.Tensor] = []
+        scores = None
+        with _watch(self._blocks, wanted, n_run) as hidden, contextlib.suppress(_Reached):
+            with _removed_after(self._trunk.register_forward_hook(lambda module, inputs, output: last.append(output[0]))):
+                if logits:
+                    scores = self.model(**arguments).logits
+                else:
+                    self._trunk(**arguments)
+        if self.n_layers in wanted:
+            hidden[self.n_layers] = last[0]
+        return tuple(hidden.get(layer) for layer in range(self.n_layers + 1)), scores
+
+    def _check_reading(self) -> None:
+        """Refuse a model that is not causal, and find out whether its state is carried; see `reading_check`."""
+        avoid = [value for key, value in self._config.to_dict().items() if key.endswith(("token_id", "token_index"))]
+        ids = probe_ids(self._n_rows, avoid, self.max_context).to(self.device)
+        bound = tolerance(self.model.dtype)
+        with _evaluating(self.model), torch.no_grad():
+            if self.carries_state:
+                self.carries_state = self._reads_in_chunks(ids, bound)
+            try:
+                check_causal(self, ids, bound=bound, has_experts=_has_experts(self._trunk))
+            except InputError:
+                raise
+            except Exception as error:  # whatever the architecture needs beside ids
+                reason = " ".join(str(error).split()) or type(error).__name__
+                raise bad("model", "read text alone", f"{self.name} ({reason[:200]})", "This model is not supported.") from error
+
+    def _reads_in_chunks(self, ids: torch.Tensor, bound: float) -> bool:
+        try:
+            return carries_state(self, ids, bound=bound)
+        except Exception:  # a cache of a form of its own: each architecture raises something else
+            return False
 
 
 class _Reached(Exception):
     """The highest block that was asked for is done."""
 
 
-def _find_blocks(trunk: nn.Module, n_layers: int) -> nn.ModuleList:
-    """The list of blocks, whatever the architecture calls it."""
-    for module in trunk.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == n_layers:
-            return module
-    raise bad("model", f"hold a list of its {n_layers} blocks", type(trunk).__name__, "This architecture is not supported.")
+def _find_blocks(model: Any, n_layers: int) -> tuple[Any, nn.ModuleList]:
+    """The model without its head, and in it the list of blocks, whatever the architecture calls them."""
+    for trunk in (model.get_decoder(), model.base_model):
+        for module in trunk.modules():
+            if isinstance(module, nn.ModuleList) and len(module) == n_layers:
+                return trunk, module
+    raise bad("model", f"hold a list of its {n_layers} blocks", type(model).__name__, "This architecture is not supported.")
+
+
+def _max_context(trunk: nn.Module, config: Any) -> int | None:
+    """Tokens that one pass may hold; None is no limit.
+
+    Rotary embeddings that change with the length of the pass (LongRoPE, dynamic scaling) are kept below the
+    length at which they do: beyond it, the state of a word would depend on how long the rest of its pass is.
+    """
+    names = ("max_position_embeddings", "n_positions", "max_seq_len")
+    limits = [n for n in (getattr(config, name, None) for name in names) if isinstance(n, int) and n > 0][:1]
+    rotary = getattr(config, "rope_parameters", None) or {}
+    for settings in [rotary, *(part for part in rotary.values() if isinstance(part, dict))]:
+        if settings.get("rope_type") in ("longrope", "dynamic"):
+            original = getattr(config, "original_max_position_embeddings", None)
+            limits.append(settings.get("original_max_position_embeddings") or original or 0)
+    for name, module in trunk.named_modules():  # RoBERTa's positions begin after the padding's
+        if isinstance(module, nn.Embedding) and "position" in name and module.padding_idx is not None:
+            limits.append(module.num_embeddings - module.padding_idx - 1)
+    return min((n for n in limits if n), default=None)
+
+
+def _has_experts(trunk: nn.Module) -> bool:
+    """Whether tokens are routed to experts, by the names that transformers gives to these parts."""
+    return any(name.endswith(("experts", "moe", "router")) for name, _ in trunk.named_modules())
+
+
+@contextlib.contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Dropout off, and afterwards every part as it was."""
+    was_training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in was_training:
+            module.training = True
 
 
 def _use_fast_products(model: nn.Module) -> None:
@@ -174,7 +266,7 @@ def _watch(blocks: nn.ModuleList, wanted: Sequence[int], n_run: int) -> Iterator
     def after(layer: int) -> Any:
         def hook(block: nn.Module, inputs: Any, output: Any) -> None:
             if layer in wanted:
-                hidden[layer] = output[0] if isinstance(output, tuple) else output
+                hidden[layer] = output[0] if isinstance(output, (tuple, list)) else output
             if layer == n_run:
                 raise _Reached
 

@@ -23,13 +23,16 @@ from neurolm.lm.mt_lstm import MultiTimescaleLSTM
 from neurolm.lm.rnn import RNN
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.lm.transformer import Transformer
+from neurolm.lm.transformers_tokenizer import TransformersTokenizer
 from neurolm.lm.word_tokenizer import WordTokenizer
 from neurolm.storage import file_hash, read_json, whole_file
 
 FORMAT, VERSION = "neurolm-model", 1
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 MODELS: dict[str, Any] = {model.__name__: model for model in (RNN, LSTM, MultiTimescaleLSTM, Transformer, FeedForward)}
-TOKENIZERS: dict[str, Any] = {tokenizer.kind: tokenizer for tokenizer in (WordTokenizer, CharTokenizer, BytePairTokenizer)}
+TOKENIZERS: dict[str, Any] = {
+    tokenizer.kind: tokenizer for tokenizer in (WordTokenizer, CharTokenizer, BytePairTokenizer, TransformersTokenizer)
+}
 
 
 def build_model(config: dict[str, Any], tokenizer: Tokenizer, *, seed: int = 0, name: str | None = None) -> Any:

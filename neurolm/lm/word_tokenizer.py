@@ -29,6 +29,7 @@ class WordTokenizer:
     """
 
     kind = "words"
+    texts_begin_with_bos = False
 
     def __init__(
         self,
@@ -77,9 +78,13 @@ class WordTokenizer:
             kept = kept[: max(0, max_size - len(specials))]
         return cls([*specials, *kept], unknown=unknown, eos=eos, lowercase=lowercase)
 
-    def encode(self, text: str) -> list[int]:
-        """Ids of the words between white space; a special entry in the text is itself."""
-        return [self._look_up(word) for word in text.split()]
+    def encode(self, text: str, *, special_tokens: bool = False) -> list[int]:
+        """Ids of the words between white space.
+
+        A separator that is a mark in brackets ("<eos>") and is spelled in the text is an unknown word, unless
+        `special_tokens` is set; one that is a word or a sign of its own (".") is itself.
+        """
+        return [self._look_up(word, special_tokens) for word in text.split()]
 
     def decode(self, ids: Sequence[int]) -> str:
         return " ".join(self.vocabulary[int(i)] for i in ids)
@@ -110,11 +115,12 @@ class WordTokenizer:
     def from_dict(cls, content: dict[str, Any]) -> WordTokenizer:
         return cls(content["vocabulary"], unknown=content["unknown"], eos=content["eos"], lowercase=content["lowercase"])
 
-    def _look_up(self, word: str) -> int:
+    def _look_up(self, word: str, special_tokens: bool) -> int:
         known = self._id_of.get(word)
         if known is None and self.lowercase:
             known = self._id_of.get(word.lower())
-        if known is not None:
+        is_mark = self.eos is not None and known == self.eos_id and self.eos[0] + self.eos[-1] in ("<>", "[]")
+        if known is not None and (special_tokens or not is_mark):
             return known
         if self.unknown_id is None:
             raise bad("words", "be in the tokenizer's vocabulary", word, "Give it an `unknown` entry, or another model.")

@@ -140,10 +140,44 @@ def test_a_shallow_state_cannot_serve_a_deep_layer(ids):
     assert lm.step(ids, lm.step(ids).state, [1], logits=False).hidden[1] is not None
 
 
-def test_a_state_space_model_is_refused():
-    config = transformers.MambaConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, state_size=4)
-    with pytest.raises(InputError, match="past_key_values; got MambaForCausalLM"):
-        TransformersModel(transformers.MambaForCausalLM(config), TOKENIZER)
+@pytest.mark.parametrize(
+    ("config", "settings"),
+    [
+        ("MambaConfig", {"state_size": 4}),
+        ("OpenAIGPTConfig", {"n_embd": 16, "n_layer": 4, "n_head": 2, "n_positions": 64}),
+        ("RecurrentGemmaConfig", {"lru_width": 16, "attention_window_size": 64, "head_dim": 8, "num_key_value_heads": 1}),
+        (
+            "JambaConfig",
+            {"attn_layer_period": 2, "attn_layer_offset": 1, "use_mamba_kernels": False, "mamba_d_state": 4, "num_experts": 2}
+            | {"num_key_value_heads": 1},
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_models_whose_cache_does_not_hold_all_that_was_read_are_read_in_whole_passes(config, settings, ids):
+    made = getattr(transformers, config)(**{**SIZES, **settings})
+    torch.manual_seed(0)
+    lm = TransformersModel(transformers.AutoModelForCausalLM.from_config(made).eval().requires_grad_(False), TOKENIZER)
+    assert not lm.carries_state
+    first = lm.step(ids[:, :5])
+    rest = lm.step(ids[:, 5:], first.state)
+    expected = lm.model(ids, use_cache=False, output_hidden_states=True)
+    assert close(torch.cat([first.logits, rest.logits], 1), expected.logits)
+    shift = int(config == "MambaConfig")  # transformers lists its states from after the first block on, and layer 0 not at all
+    for layer in range(1, lm.n_layers + 1):
+        states = expected.hidden_states[layer - shift if layer < lm.n_layers else -1]
+        assert close(torch.cat([first.hidden[layer], rest.hidden[layer]], 1), states)
+
+
+def test_rotary_embeddings_that_change_with_length_keep_to_their_first_length(ids):
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    settings = SIZES | {"original_max_position_embeddings": 16, "rope_scaling": rope}
+    torch.manual_seed(0)
+    model = transformers.Phi3ForCausalLM(transformers.Phi3Config(**settings)).eval().requires_grad_(False)
+    lm = TransformersModel(model, TOKENIZER)
+    assert lm.max_context == 16
+    with pytest.raises(InputError, match="fit in 16 tokens"):
+        lm.step(ids.repeat(1, 2))
 
 
 def test_the_hash_follows_the_weights_and_the_settings_that_matter(ids):

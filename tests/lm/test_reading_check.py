@@ -1,0 +1,121 @@
+"""Models that see later words are refused, by name and by what they do."""
+
+import pytest
+import torch
+
+from neurolm.checks import FileError, InputError
+from neurolm.lm import BytePairTokenizer, WordTokenizer, load
+from neurolm.lm.language_model import LMOutput
+from neurolm.lm.reading_check import carries_state, check_causal, probe_ids, tolerance
+
+transformers = pytest.importorskip("transformers")
+SIZES = {
+    "vocab_size": 60,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+}
+ENCODERS = (
+    "Bert",
+    "Roberta",
+    "XLMRoberta",
+    "Electra",
+    "Camembert",
+    "RemBert",
+    "RoFormer",
+    "Data2VecText",
+    "MegatronBert",
+    "BigBird",
+)
+TOKENIZER = WordTokenizer([f"w{i}" for i in range(60)], unknown=None)
+
+
+def save(folder, config_class, **more):
+    config = getattr(transformers, config_class)(**{**SIZES, **more})
+    torch.manual_seed(0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_the_causal_class_of_an_encoder_is_refused(kind, tmp_path):
+    save(tmp_path, f"{kind}Config")
+    with pytest.raises(FileError, match="reads text in both directions"):
+        load(tmp_path, tokenizer=TOKENIZER)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_encoder_that_was_made_a_decoder_is_read(tmp_path):
+    lm = load(save(tmp_path, "BertConfig", is_decoder=True), tokenizer=TOKENIZER)
+    ids = torch.arange(12)[None]
+    changed = torch.cat([ids[:, :8], ids[:, :4]], 1)
+    assert all(torch.equal(a[:, :8], b[:, :8]) for a, b in zip(lm.step(ids).hidden, lm.step(changed).hidden, strict=True))
+
+
+def test_encoder_decoders_are_refused(tmp_path):
+    config = transformers.T5Config(vocab_size=60, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    transformers.T5ForConditionalGeneration(config).save_pretrained(tmp_path)
+    with pytest.raises(FileError, match="is an encoder-decoder"):
+        load(tmp_path, tokenizer=TOKENIZER)
+
+
+class Toy:
+    """States are sums of ids: of those before (causal), of all (leaking), or of this step only (forgetful)."""
+
+    name, n_layers = "toy", 1
+
+    def __init__(self, kind):
+        self.kind = kind
+
+    def step(self, ids, state=None):
+        own = ids[..., None].double()
+        before = 0 if state is None or self.kind == "forgetful" else state
+        summed = own.cumsum(1) + before if self.kind != "leaking" else own.sum(1, keepdim=True).expand(own.shape)
+        return LMOutput(summed, (own, summed), summed[:, -1:])
+
+
+def test_what_a_model_does_is_checked_whatever_its_name():
+    ids = probe_ids(60, [], None)
+    check_causal(Toy("causal"), ids, bound=1e-4, has_experts=False)
+    with pytest.raises(InputError, match="be causal: later tokens must not change the states of earlier words; got toy"):
+        check_causal(Toy("leaking"), ids, bound=1e-4, has_experts=False)
+    assert carries_state(Toy("causal"), ids, bound=1e-4)
+    assert not carries_state(Toy("forgetful"), ids, bound=1e-4)
+
+
+def test_the_tolerance_is_1e_4_in_float32_and_more_in_16_bits():
+    assert tolerance(torch.float32) == 1e-4
+    assert tolerance(torch.bfloat16) > tolerance(torch.float16) > 1e-4
+
+
+def test_a_folder_whose_model_is_code_is_refused_and_its_code_is_not_run(tmp_path):
+    ran = tmp_path / "ran"
+    (tmp_path / "code.py").write_text(f"open({str(ran)!r}, 'w')")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    config = '{"model_type": "mine", "auto_map": {"AutoConfig": "code.C", "AutoModelForCausalLM": "code.M"}}'
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(FileError, match=r"holds a config\.json that transformers cannot use"):
+        load(tmp_path)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("method", ["bitsandbytes", "gptq", "awq"])
+def test_quantised_weights_are_refused_in_one_line(method, tmp_path):
+    save(tmp_path, "LlamaConfig")
+    config = (tmp_path / "config.json").read_text()
+    more = f', "quantization_config": {{"quant_method": "{method}", "bits": 4, "load_in_4bit": true}}}}'
+    (tmp_path / "config.json").write_text(config.rstrip().rstrip("}").rstrip() + more)
+    with pytest.raises(FileError, match=f"quantised by {method}|cannot use") as raised:
+        load(tmp_path, tokenizer=TOKENIZER)
+    assert "\n" not in str(raised.value)
+
+
+def test_special_tokens_spelled_in_a_text_are_text_unless_asked_for():
+    for tokenizer in (BytePairTokenizer.train(["the cat sat"], 300),):
+        ids = tokenizer.encode("a <|endoftext|> b")
+        assert tokenizer.eos_id not in ids
+        assert tokenizer.decode(ids) == "a <|endoftext|> b"
+        assert tokenizer.eos_id in tokenizer.encode("a <|endoftext|> b", special_tokens=True)
