@@ -33,6 +33,7 @@ BASES = {
         "simulated": {"training": ["souls", "avatar"], "test": "legacy"},
         "features": LM | {"layer": 1},
         "proposals": {"model": None},
+        "evaluation": {"nulls": {"circular_shift": 5}},
     },
 }
 # what is wrong, by kind: (the place in the config, the value, what is said)

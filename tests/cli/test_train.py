@@ -43,7 +43,8 @@ def test_help_shows_an_example_and_a_dry_run(neurolm, command):
 
 def test_a_config_becomes_a_model_that_writes(neurolm, config, tmp_path):
     code, said, _ = neurolm("train", "model", config, "--output", tmp_path / "model", "--device", "cpu", "--dry-run")
-    assert (code, said.count("\n")) == (0, 2)
+    assert code == 0
+    assert len([line for line in said.splitlines() if not line.lstrip().startswith(("ok", "note"))]) == 2
     assert not (tmp_path / "model").exists()
     code, said, _ = neurolm("train", "model", config, "--output", tmp_path / "model", "--device", "cpu")
     assert code == 0

@@ -140,6 +140,6 @@ def test_a_story_of_the_training_data_set_can_be_decoded(config, trees, tmp_path
     values["test"] = {"story": "souls"}
     values["training"] |= {"stories": "all"}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(values))
-    with pytest.raises(InputError, match="must be at least two for UTS03 besides souls, wheretheressmoke"):
+    with pytest.raises(InputError, match=r"must be at least two for UTS03 besides souls; got \['avatar'\]"):
         run(str(tmp_path / "own.yaml"))
     assert sorted(p.stem for p in (derivative / "TextGrids").glob("*")) == ["avatar", "souls"]
