@@ -42,10 +42,10 @@ def extract(
     from neurolm.storage import write_json
 
     plan = make_plan(read_config(find_config(config)))
-    find_model(plan.config.features.model)
-    stages = dict(zip(plan.stories, plan.feature_stages(), strict=True))
     stories = {label(name): name for name in plan.stories} | {name: name for name in plan.stories}
     wanted = plan.stories if story is None else [stories[check_choice("--story", story, stories)]]
+    find_model(plan.config.features.model)
+    stages = dict(zip(plan.stories, plan.feature_stages(), strict=True))
     with progress("model") as report:
         report(0, 1, "", f"loading {plan.config.features.model}")
         states = lm_states(
