@@ -85,7 +85,7 @@ class Decoding:
             if is_current(stage):
                 say(f"{name}: there already, and fits the config")
                 continue
-            check_before(stage, "Run `neurolm decode CONFIG` without --stage: it makes what is missing.")
+            check_before(stage, "Run `neurolm decode CONFIG --stage {stage}` first.")
             with making(stage):
                 if not is_open:
                     self.open()

@@ -137,17 +137,28 @@ def is_current(stage: Stage) -> bool:
 
 
 def check_before(stage: Stage, advice: str = "Run `neurolm run CONFIG`: it makes what is missing.") -> None:
-    """Refuse to work on results of stages before this one that do not belong to their inputs.
+    """Refuse to work on results of stages before this one that are missing or do not belong to their inputs.
 
     Options of a command (device, seed, threads) may differ from those that the earlier stage was made with.
+
+    Parameters
+    ----------
+    advice : str
+        `{stage}` stands for the stage that has to be made first.
     """
-    judge, waiting = Judge(), list(stage.after)
-    while waiting:
-        before = waiting.pop()
+    judge = Judge()
+    for before in _all_before(stage):
         reason = judge.own_reason(before, but=OPTIONS)
         if reason:
-            raise bad_file(before.folder / before.makes[0], f"is out of date: {reason}", advice)
-        waiting += before.after
+            path = before.folder / before.makes[0]
+            problem = f"is out of date: {reason}" if path.exists() else "no such file"
+            raise bad_file(path, problem, advice.format(stage=before.name))
+
+
+def _all_before(stage: Stage) -> list[Stage]:
+    """Every stage whose results it needs, the first one first."""
+    found = {one.record: one for before in stage.after for one in (*_all_before(before), before)}
+    return list(found.values())
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from neurolm.brain import BoldRun, Unplaced
 from neurolm.checks import InputError
 from neurolm.cli.decode import Decoding, decode
 from neurolm.cli.decode_config import DecodingConfig, read_decode_config
+from neurolm.cli.decoding_plan import make_decoding_plan
 from neurolm.datasets import load_dataset
 from neurolm.decoding import WordDecoder
 from neurolm.decoding.beam_search import BeamSearch
@@ -155,10 +156,10 @@ def test_stages_come_one_after_the_other(config, tmp_path):
     with pytest.raises(InputError, match=r"decoder\.h5: no such file. Run `neurolm decode CONFIG --stage fit` first"):
         run(path, stage="search")
     run(path, stage="fit")
-    with pytest.raises(InputError, match=r"search\.json: no such file. Run `neurolm decode CONFIG --stage search` first"):
+    with pytest.raises(InputError, match=r"words\.csv: no such file. Run `neurolm decode CONFIG --stage search` first"):
         run(path, stage="evaluate")
     other = config(decoder=yaml.safe_load(path.read_text())["decoder"] | {"n_voxels": 10})
-    with pytest.raises(InputError, match="was learned from other data or with other settings"):
+    with pytest.raises(InputError, match=r"decoder\.h5: is out of date: decoder\.n_voxels differs in the config"):
         run(other, stage="search")
     with pytest.raises(InputError, match="stage must be one of"):
         run(path, stage="all of them")
@@ -196,7 +197,7 @@ def test_true_word_times_are_used_where_asked_for(config, tmp_path):
     run(path)
     settings = read_decode_config(path)
     assert isinstance(settings, DecodingConfig)
-    decoding = Decoding(settings)
+    decoding = Decoding(make_decoding_plan(settings))
     decoding.open()
     found = json.loads((tmp_path / "out" / "decoding" / "search.json").read_text())
     assert np.array_equal(found["word_times"], decoding.material.story.mid_times)
