@@ -87,6 +87,8 @@ def checked_options(name: str, function: Callable[..., Any], options: dict[str, 
     for option, value in options.items():
         if option not in known:
             raise bad(f"option of {name}", f"be one of {', '.join(known) or 'none'}", option, nearest(option, known))
+        if callable(value):  # from Python alone, such as progress
+            continue
         try:
             TypeAdapter(hints[option]).validate_python(value, strict=True)
         except ValidationError:

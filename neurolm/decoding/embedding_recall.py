@@ -214,8 +214,12 @@ class TransformersEncoder:
 
         try:
             folder = name_or_path if Path(name_or_path).is_dir() else hub_folder(name_or_path)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model: Any = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True).to(device).eval()
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+            self._model: Any = (
+                AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True, trust_remote_code=False)
+                .to(device)
+                .eval()
+            )
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0].split("; got ")[0]
             raise bad("encoder", "be at hand", f"{name_or_path} ({reason})", "Give a local folder or another encoder.") from None
