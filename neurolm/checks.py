@@ -97,6 +97,13 @@ def check_real(argument: str, values: Any) -> None:
         raise bad(argument, "hold real numbers", str(dtype), "Take the magnitude (abs), or give real and imaginary part.")
 
 
+def check_seed(argument: str, value: int) -> int:
+    """Return a seed that every random generator takes: an integer in [0, 2^63)."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**63:
+        raise bad(argument, "be an integer in [0, 2^63)", value)
+    return int(value)
+
+
 def check_same_length(first: str, n_first: int, second: str, n_second: int, hint: str = "") -> None:
     """Refuse two things that must go row by row and do not."""
     if n_first != n_second:

@@ -23,6 +23,9 @@ def generate(
     ] = None,
     beam: Annotated[int | None, typer.Option(min=1, help="Search with so many beams instead of drawing.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
+    special_tokens: Annotated[
+        bool, typer.Option("--special-tokens", help="Read special tokens spelled in the prompt (<|im_start|>) as such.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
 ) -> None:
@@ -47,6 +50,7 @@ def generate(
         top_p=top_p,
         beam_width=beam,
         seed=seed,
+        special_tokens=special_tokens,
         on_token=show,
     )
     say()

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import torch
 
-from neurolm.checks import bad
+from neurolm.checks import bad, check_seed
 from neurolm.lm.language_model import LanguageModel, State, fit_to_tokenizer, reorder_state
 
 
@@ -82,6 +82,9 @@ def generate(
     continuation : str
         Without the prompt.
     """
+    check_seed("seed", seed)
+    if max_tokens < 0:
+        raise bad("max_tokens", "be at least 0", max_tokens)
     ids = _read_prompt(lm, prompt, special_tokens)
     eos = lm.tokenizer.eos_id if stop_at_eos else None
     if beam_width is None:
@@ -147,7 +150,8 @@ def restrict(logits: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, to
     (among the top k) reaches p. They sum to 1.
     """
     n_kept = min(sampling.top_k or len(logits), len(logits))
-    best, indices = (logits / sampling.temperature).topk(n_kept)
+    temperature = max(sampling.temperature, torch.finfo(torch.float32).tiny)  # less is 0 in float32
+    best, indices = ((logits - logits.max()) / temperature).topk(n_kept)
     probabilities = best.softmax(-1)
     if sampling.top_p is not None:
         before = probabilities.cumsum(-1) - probabilities  # what better tokens hold

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from neurolm.checks import FileError, bad, bad_file, check_choice, nearest
+from neurolm.checks import InputError, bad, bad_file, check_choice, nearest
 from neurolm.lm.gpt2 import is_standard_gpt2, load_gpt2
 from neurolm.lm.heads import module_of
 from neurolm.lm.language_model import LanguageModel
@@ -161,7 +161,7 @@ def _load_folder(
     if implementation == "neurolm":
         return load_gpt2(folder, tokenizer=tokenizer, name=name)
     if implementation == "auto" and is_standard_gpt2(config) and not (folder / "adapter_config.json").is_file():
-        with contextlib.suppress(FileError):  # what our Transformer cannot hold, transformers may; else it says why
+        with contextlib.suppress(InputError):  # what our Transformer cannot hold, transformers may; else it says why
             return load_gpt2(folder, tokenizer=tokenizer, name=name)
     return load_transformers(folder, name=name, dtype=dtype, device=device, tokenizer=tokenizer)
 

@@ -108,6 +108,8 @@ class Transformer(nn.Module):
         super().__init__()
         if min(width, n_layers, n_heads, max_context) < 1:
             raise bad("width, n_layers, n_heads and max_context", "be at least 1", (width, n_layers, n_heads, max_context))
+        if not 0 <= dropout < 1:
+            raise bad("dropout", "lie in [0, 1)", dropout)
         self.name, self.tokenizer, self.n_layers, self.max_context = name, tokenizer, n_layers, max_context
         self.dropout = dropout
         self.n_rows = n_rows or tokenizer.vocab_size

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from neurolm.checks import bad, check_choice, nearest
+from neurolm.checks import bad, check_choice, check_seed, nearest
 from neurolm.training.settings import TrainerSettings
 
 MODELS = ("RNN", "LSTM", "MultiTimescaleLSTM", "Transformer", "FeedForward")
@@ -50,6 +50,7 @@ class CorpusSettings:
     def __post_init__(self) -> None:
         if not self.files:
             raise bad("corpus.files", "name at least one file", "none")
+        check_seed("corpus.seed", self.seed)
         if bool(self.validation_files) != bool(self.test_files):
             raise bad("corpus.validation_files and corpus.test_files", "be given together, or neither", "one of them")
 
@@ -109,6 +110,7 @@ class BatchSettings:
 
     def __post_init__(self) -> None:
         check_choice("batches.kind", self.kind, ("streams", "documents", "windows"))
+        check_seed("batches.seed", self.seed)
 
 
 @dataclass(frozen=True)

@@ -56,13 +56,13 @@ class OptimizerSettings:
         check_choice("optimizer kind", self.kind, KINDS)
         check_choice("schedule", self.schedule, ("constant", "cosine"))
         object.__setattr__(self, "betas", tuple(self.betas))
-        if not self.lr > 0:
-            raise bad("lr", "be above 0", self.lr)
+        if not 0 < self.lr < math.inf:
+            raise bad("lr", "be above 0 and finite", self.lr)
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise bad("betas", "be two numbers in [0, 1)", self.betas)
-        if not self.momentum >= 0 or self.patience < 0:
+        if not 0 <= self.momentum < math.inf or self.patience < 0:
             raise bad("momentum and patience", "be at least 0", (self.momentum, self.patience))
-        if self.warmup < 0 or self.weight_decay < 0 or not 0 <= self.min_lr <= self.lr:
+        if self.warmup < 0 or not 0 <= self.weight_decay < math.inf or not 0 <= self.min_lr <= self.lr:
             raise bad(
                 "warmup, weight_decay and min_lr",
                 "be at least 0, min_lr at most lr",

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from neurolm.checks import bad
+from neurolm.checks import bad, check_seed
 from neurolm.training.optim import OptimizerSettings
 
 
@@ -49,8 +49,7 @@ class TrainerSettings:
     def __post_init__(self) -> None:
         if self.n_steps < 1:
             raise bad("n_steps", "be at least 1", self.n_steps)
-        if not 0 <= self.seed < 2**63:
-            raise bad("seed", "lie in [0, 2^63)", self.seed)
+        check_seed("seed", self.seed)
         if self.patience is not None and self.patience < 1:
             raise bad("patience", "be at least 1, or null to train to the end", self.patience)
         if self.clip is not None and not self.clip > 0:

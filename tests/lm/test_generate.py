@@ -202,3 +202,20 @@ def test_a_beam_does_not_outgrow_the_context():
     lm = MODELS["transformer"]
     with pytest.raises(InputError, match="fit in the model's 64 tokens"):
         beam_search(lm, [1] * 60, 10, 2)
+
+
+@pytest.mark.parametrize("temperature", [1e-45, 1e-300, 1e-30])
+def test_a_temperature_near_zero_draws_the_best_token(temperature):
+    logits = torch.tensor([3.0, 80.0, -500.0, 79.0])
+    assert draw(logits, Sampling(temperature), generator()) == 1
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63, 2**70, 0.5])
+def test_a_seed_that_no_generator_takes_is_refused(seed):
+    with pytest.raises(InputError, match=r"seed must be an integer in \[0, 2\^63\)"):
+        generate(MODELS["toy"], "w1", 2, seed=seed)
+
+
+def test_a_negative_number_of_tokens_is_refused():
+    with pytest.raises(InputError, match="max_tokens must be at least 0; got -1"):
+        generate(MODELS["toy"], "w1", -1)

@@ -7,6 +7,8 @@ import torch
 
 from neurolm.checks import FileError
 from neurolm.lm import BytePairTokenizer, generate, load
+from neurolm.lm.language_model import fit_to_tokenizer
+from neurolm.lm.weights import save_model
 
 transformers = pytest.importorskip("transformers")
 TEXT = "the cat sat on the mat and the dog went to the sea "
@@ -100,3 +102,47 @@ def test_a_folder_without_tokenizer_files_asks_for_them(tmp_path):
         (tmp_path / name).unlink(missing_ok=True)
     with pytest.raises(FileError, match="holds no tokenizer"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(("added", "n_more"), [((), 24), (("naïve",), 0)])
+def test_what_was_read_is_saved_and_read_again(added, n_more, tmp_path):
+    first = load(save(tmp_path / "theirs", tokenizer(added=added), n_more))
+    save_model(first, tmp_path / "ours")
+    again = load(tmp_path / "ours")
+    text = "the naïve cat"
+    assert again.tokenizer.encode(text) == first.tokenizer.encode(text)
+    assert again.tokenizer.settings() == first.tokenizer.settings()
+    ids = torch.tensor([first.tokenizer.encode(text)])
+    torch.testing.assert_close(again.step(ids).logits, first.step(ids).logits, rtol=0, atol=1e-6)
+
+
+def test_rows_beyond_the_tokenizer_are_never_written(tmp_path):
+    lm = load(save(tmp_path, tokenizer(), n_more=24))
+    scores = torch.zeros(2, lm.tokenizer.vocab_size + 24)
+    scores[:, -1] = 9.0
+    assert fit_to_tokenizer(scores, lm.tokenizer).shape == (2, lm.tokenizer.vocab_size)
+    assert torch.isneginf(fit_to_tokenizer(scores[:, :100], lm.tokenizer)[:, 100:]).all()
+
+
+def test_a_text_begins_as_the_models_own_tokenizer_begins_it(tmp_path):
+    """Llama's tokenizer puts <s> before every text; its greedy continuation is that of transformers' own `generate`."""
+    from tokenizers import processors
+
+    inner = BytePairTokenizer.train([TEXT * 10], 300).tokenizer
+    inner.add_special_tokens(["<s>", "</s>"])
+    bos = inner.token_to_id("<s>")
+    inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", bos)])
+    own = transformers.PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.LlamaConfig(vocab_size=len(own), bos_token_id=bos, eos_token_id=bos + 1, initializer_range=0.3, **sizes)
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(config).eval()
+    model.save_pretrained(tmp_path)
+    own.save_pretrained(tmp_path)
+    prompt = own("the cat", return_tensors="pt")
+    expected = model.generate(**prompt, max_new_tokens=8, do_sample=False, pad_token_id=bos + 1)[
+        0, prompt["input_ids"].shape[1] :
+    ]
+    assert prompt["input_ids"][0, 0] == bos
+    lm = load(tmp_path)
+    assert generate(lm, "the cat", 8, temperature=0, stop_at_eos=False) == lm.tokenizer.decode(expected.tolist())

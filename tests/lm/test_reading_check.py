@@ -119,3 +119,55 @@ def test_special_tokens_spelled_in_a_text_are_text_unless_asked_for():
         assert tokenizer.eos_id not in ids
         assert tokenizer.decode(ids) == "a <|endoftext|> b"
         assert tokenizer.eos_id in tokenizer.encode("a <|endoftext|> b", special_tokens=True)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_causal_architecture_set_to_both_directions_is_refused_by_what_it_does(tmp_path):
+    save(tmp_path, "Gemma3TextConfig", use_bidirectional_attention=True, num_key_value_heads=1, head_dim=8)
+    with pytest.raises(FileError, match="be causal: later tokens must not change the states of earlier words"):
+        load(tmp_path, tokenizer=TOKENIZER)
+
+
+@pytest.mark.parametrize("kind", ["XLNet", "XLM"])
+@pytest.mark.filterwarnings("ignore")
+def test_models_of_permuted_or_masked_words_are_refused(kind, tmp_path):
+    sizes = {"d_model": 16, "n_layer": 2, "n_head": 2, "d_inner": 32} if kind == "XLNet" else {"emb_dim": 16, "n_layers": 2}
+    config = getattr(transformers, f"{kind}Config")(vocab_size=60, **sizes)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    with pytest.raises(FileError, match="reads text in both directions"):
+        load(tmp_path, tokenizer=TOKENIZER)
+
+
+def test_the_code_of_a_tokenizer_is_not_run(tmp_path):
+    save(tmp_path, "LlamaConfig")
+    ran = tmp_path / "ran"
+    (tmp_path / "code.py").write_text(f"open({str(ran)!r}, 'w')")
+    (tmp_path / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "Mine", "auto_map": {"AutoTokenizer": ["code.M", "code.M"]}}'
+    )
+    with pytest.raises(FileError, match="holds no tokenizer that can be read"):
+        load(tmp_path)
+    assert not ran.exists()
+
+
+def test_a_token_that_the_model_has_no_row_for_is_refused_where_it_is_used(tmp_path):
+    lm = load(save(tmp_path, "LlamaConfig"), tokenizer=WordTokenizer([f"w{i}" for i in range(70)], unknown=None))
+    assert torch.isfinite(lm.step(torch.tensor([lm.tokenizer.encode("w3 w59")])).logits).all()
+    with pytest.raises(InputError, match=r"has 60, its tokenizer 71\); got token 65, 'w65'\. Leave it out"):
+        lm.step(torch.tensor([lm.tokenizer.encode("w3 w65")]))
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft calls it
+def test_adapters_are_read_with_their_model_and_not_without(tmp_path):
+    peft = pytest.importorskip("peft")
+    folder = save(tmp_path / "whole", "LlamaConfig")
+    base = load(folder, tokenizer=TOKENIZER)
+    before = base.step(ids := torch.arange(12)[None]).logits
+    tuned = peft.get_peft_model(base.model, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    tuned.save_pretrained(folder)
+    read = load(folder, tokenizer=TOKENIZER).step(ids).logits
+    assert torch.equal(read, tuned.eval()(ids).logits)
+    assert not torch.equal(read, before)
+    tuned.save_pretrained(tmp_path / "adapters")
+    with pytest.raises(FileError, match="adapters of peft without the model"):
+        load(tmp_path / "adapters", tokenizer=TOKENIZER)

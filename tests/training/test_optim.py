@@ -105,3 +105,9 @@ def test_averaging_begins_when_the_loss_stops_falling():
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(InputError, match="must"):
         OptimizerSettings(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"lr": float("inf")}, {"weight_decay": float("nan")}, {"momentum": float("inf")}])
+def test_settings_that_are_not_finite_are_refused(settings):
+    with pytest.raises(InputError, match="must be"):
+        OptimizerSettings(**settings)
