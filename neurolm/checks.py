@@ -100,7 +100,7 @@ def check_real(argument: str, values: Any) -> None:
 def check_seed(argument: str, value: int) -> int:
     """Return a seed that every random generator takes: an integer in [0, 2^63)."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not 0 <= value < 2**63:
-        raise bad(argument, "be an integer in [0, 2^63)", value)
+        raise bad(argument, "lie in [0, 2^63)", value, "Give a whole number.")
     return int(value)
 
 

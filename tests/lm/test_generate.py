@@ -212,7 +212,7 @@ def test_a_temperature_near_zero_draws_the_best_token(temperature):
 
 @pytest.mark.parametrize("seed", [-1, 2**63, 2**70, 0.5])
 def test_a_seed_that_no_generator_takes_is_refused(seed):
-    with pytest.raises(InputError, match=r"seed must be an integer in \[0, 2\^63\)"):
+    with pytest.raises(InputError, match=r"seed must lie in \[0, 2\^63\)"):
         generate(MODELS["toy"], "w1", 2, seed=seed)
 
 
