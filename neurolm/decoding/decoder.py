@@ -41,7 +41,8 @@ class DecoderSettings:
 
     Parameters
     ----------
-    delays : in TRs; max_gap_s : see `Design.from_training`
+    delays : in TRs, see `Design.from_training`
+    max_gap_s : longest rest (s) in the scan before the first word and after the last one
     alphas : penalties (their published grid, 10 ... 1000, enters squared)
     n_voxels : how many voxels, the best by cross-validated score, are decoded from
     n_bootstraps, chunk_trs, held_out_share : folds that choose penalties and voxels, see `chunk_bootstraps`

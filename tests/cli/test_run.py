@@ -135,7 +135,7 @@ def test_a_failed_alignment_check_stops_unless_it_is_overridden(neurolm, subset,
     (grid,) = (shifted / "alice_stim_shared").glob("*.TextGrid")
     text = grid.read_text()
     grid.unlink()
-    grid.write_text(re.sub(r"(xm(?:in|ax) = )([\d.]+)", lambda m: f"{m[1]}{float(m[2]) + 20}", text))
+    grid.write_text(re.sub(r"(xm(?:in|ax) = )([\d.]+)", lambda m: f"{m[1]}{float(m[2]) + 12}", text))
     environment = {"NEUROLM_DATA": str(shifted.parent)}
     subset.write_text(subset.read_text().replace("subjects: [s18, s22, s23]", "subjects: all"))
     stopped = neurolm("stimuli", "check", subset, env=environment, cwd=tmp_path)

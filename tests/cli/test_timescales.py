@@ -146,7 +146,8 @@ def test_bad_input_is_said_before_anything_is_made(model, tmp_path, old, new, me
 @pytest.mark.parametrize(("command", "text"), [("map", MAP), ("contrast", CONTRAST)])
 def test_words_that_do_not_fit_the_bold_stop_before_anything_is_estimated(model, tmp_path, command, text):
     path = write_config(tmp_path, text, model)
-    path.write_text(path.read_text().replace("preprocess: {", "preprocess: {trim_end: 150, "))
+    text = path.read_text().replace("preprocess: {", "preprocess: {trim_end: 80, ")
+    path.write_text(text.replace("fit: {", "fit: {max_gap_s: 170, "))
     with pytest.raises(InputError, match="must cover the same time within 20 s"):
         app(["timescales", command, str(path)], standalone_mode=False)
     assert not (tmp_path / "out" / "group").exists()
@@ -154,7 +155,8 @@ def test_words_that_do_not_fit_the_bold_stop_before_anything_is_estimated(model,
 
 def test_a_failed_check_is_overridden_by_name_and_the_page_says_so(model, tmp_path, capsys):
     path = write_config(tmp_path, MAP + "override: [coverage]\n", model)
-    path.write_text(path.read_text().replace("preprocess: {", "preprocess: {trim_end: 150, "))
+    text = path.read_text().replace("preprocess: {", "preprocess: {trim_end: 80, ")
+    path.write_text(text.replace("fit: {", "fit: {max_gap_s: 170, "))
     said = neurolm(capsys, "timescales", "map", path, "--estimator", "isc")
     assert "Going on in spite of coverage" in said
     page = (tmp_path / "out" / "report.html").read_text()
