@@ -95,7 +95,7 @@ def planned_in(output: Path) -> Runnable:
 
 def kind_of(path: Path) -> str:
     """What the key `analysis` says; a config that has a `trainer` instead is that of a training."""
-    values, lines = read_yaml(path)
+    values, lines = read_yaml(path, expand=False)
     kind = values.get("analysis", "training" if "trainer" in values else "encoding")
     if kind not in KINDS:
         hint = nearest(kind, KINDS) if isinstance(kind, str) else ""

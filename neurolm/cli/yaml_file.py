@@ -58,8 +58,8 @@ def read_value(text: str) -> Any:
         raise ValueError(str(error)) from None
 
 
-def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
-    """A YAML file's keys and values, and the line of every key by its way from the top."""
+def read_yaml(path: str | Path, *, expand: bool = True) -> tuple[dict[str, Any], dict[tuple[Any, ...], int]]:
+    """A YAML file's keys and values, and the line of every key by its way from the top; `expand`: put in `~` and `$VAR`."""
     path = check_file(path, "Configs that come with neurolm are listed by `neurolm run --list`.")
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -83,7 +83,7 @@ def read_yaml(path: str | Path) -> tuple[dict[str, Any], dict[tuple[Any, ...], i
     if isinstance(version, int) and version > VERSION:
         problem = f"has version {version} of the format, this neurolm reads up to {VERSION}"
         raise bad_file(path, problem, "Update neurolm.", line=lines.get(("version",)))
-    return _expand(values, path, lines), lines
+    return _expand(values, path, lines) if expand else values, lines
 
 
 def _expand(value: Any, path: Path, lines: Mapping[tuple[Any, ...], int], place: tuple[Any, ...] = ()) -> Any:
