@@ -86,6 +86,7 @@ def _carry_out(plan: Plan, chosen: EvaluationSettings, heard: HeardStories) -> N
     with progress("subjects") as report:
         write_subjects(plan, result, heard, report)
     write_text(plan.output / "encoding" / "scores.tsv", score_table(result))
+    write_text(plan.output / "encoding" / "differences.tsv", difference_table(result))
     result.save(plan.output / "encoding" / "scores.h5")
     say(f"{result.scored[0].who}: {_summary(result)} (layer chosen inside the folds)")
     write_recovery(plan, heard.runs)
@@ -176,6 +177,21 @@ def score_table(result: Evaluation) -> str:
             for v, region in enumerate(names):
                 row = (result.listeners[s, i, v], result.listeners_p[s, i, v])
                 out.write("\t".join([subject, name, region, _number(row[0]), "n/a", "n/a", _number(row[1]), "n/a", "n/a"]) + "\n")
+    return out.getvalue()
+
+
+def difference_table(result: Evaluation) -> str:
+    """The chosen set less each baseline as tab-separated values, one row for each (who, baseline, region)."""
+    out = io.StringIO()
+    out.write("who\tbaseline\tregion\tdifference\tlow\thigh\tp\tp_max\tq\tbaseline_p\n")
+    names = region_names(result)
+    for scored in (*result.scored, *result.each):
+        found = scored.against
+        for i, name in enumerate(result.baselines):
+            for v, region in enumerate(names):
+                tested = (found.p[i, v], found.p_max[i, v], found.q[i, v], found.baseline_p[i, v])
+                values = (found.difference[i, v], *found.interval[:, i, v], *tested)
+                out.write("\t".join([scored.who, name, region, *(_number(x) for x in values)]) + "\n")
     return out.getvalue()
 
 

@@ -239,9 +239,18 @@ def layer_scores(result: Evaluation, scored: Scored) -> LayerScores:
     from neurolm.report import Baseline, ChosenLayers, LayerScores
 
     layers = tuple(int(name.removeprefix("layer ")) for name in result.sets)
-    chosen = scored.chosen
+    chosen, against = scored.chosen, scored.against
     plain = [
-        Baseline(name=name, r=scored.baselines[i], interval=scored.baseline_interval[:, i])
+        Baseline(
+            name=name,
+            r=scored.baselines[i],
+            interval=scored.baseline_interval[:, i],
+            q=against.baseline_q[i],
+            difference=against.difference[i],
+            difference_interval=against.interval[:, i],
+            difference_p=against.p[i],
+            difference_q=against.q[i],
+        )
         for i, name in enumerate(result.baselines)
     ]
     free = Baseline(

@@ -24,7 +24,7 @@ from neurolm.encoding.model_comparison import ModelComparison, ModelScore, Paire
 from neurolm.encoding.surrogate_scores import score_surrogates
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
-from neurolm.statistics import mean_interval, permutation_p, surrogate_draws
+from neurolm.statistics import difference_p, mean_interval, surrogate_draws
 
 LayerSets = Mapping[str, Sequence[Features]]
 FEWEST_LISTENERS = 5  # a sign flip over 4 cannot reach .05
@@ -240,10 +240,7 @@ def shift_tests(
     differences = np.stack([scores[a] - scores[b] for a, b in pairs], axis=1)
     found = differences.mean(0)
     drawn = np.stack([null[a] - null[b] for a, b in pairs], axis=1)
-    spread = np.sqrt((np.concatenate([found[None], drawn]) ** 2).mean(0))
-    spread[spread == 0] = 1  # models that never differ
-    size, null_size = np.abs(found) / spread, np.abs(drawn) / spread
-    p, p_corrected = permutation_p(size, null_size), permutation_p(size, null_size.max(1)[:, None])
+    p, p_corrected = difference_p(found, drawn)
     low, high = mean_interval(differences, settings.ci)
     floor = 1 / (1 + len(drawn))
     return tuple(

@@ -52,7 +52,8 @@ def evaluate(
         Preprocessed runs of each listener, one per story in the same order, all on the same time grid
         and in the same space. One subject is welcome; several also give the mean listener.
     baselines : mapping of str to sequence of Features, optional
-        Plain features to compare with: word rate.
+        Plain features to compare with: word rate. The difference of the chosen set from each is tested by the same
+        surrogates and carries an interval.
     keep : path, optional
         A folder in which blocks of surrogates stay once they are scored: the same call, made again after
         a kill, reads them and ends with the same bytes. Remove it when the result is safe.
@@ -84,7 +85,8 @@ def evaluate(
     total = len(feature_sets) + len(baselines)
 
     def ridge_of(name: str) -> NestedRidge:
-        return story_ridge(_stories(name, feature_sets, listeners), listeners, folds, settings)
+        sets = baselines if name in baselines else feature_sets
+        return story_ridge(_stories(name, sets, listeners), listeners, folds, settings)
 
     for i, name in enumerate([*baselines, *feature_sets]):
         progress(i, total, "feature sets", name)
@@ -97,11 +99,13 @@ def evaluate(
                 way.add_baseline(ridge)
             else:
                 way.add_set(ridge, free_ridge)
-    _add_surrogates(ways, feature_sets, ridge_of, progress)
-    for name in feature_sets if any(way.wants_choice_interval for way in ways) else ():
+    _add_surrogates(ways, baselines, feature_sets, ridge_of, progress)
+    for name in _refitted_for_intervals(ways, baselines, feature_sets):
         ridge = ridge_of(name)
         for way in ways:
-            if way.wants_choice_interval:
+            if name in baselines and way.wants_difference_interval:
+                way.add_baseline_draws(ridge)
+            elif name in feature_sets and way.wants_choice_interval:
                 way.add_choice_draws(ridge)
     progress(total, total, "feature sets")
     each = ways[-1]
@@ -148,22 +152,32 @@ def _stories(name: str, sets: Mapping[str, Sequence[Features]], listeners: Liste
 
 
 def _add_surrogates(
-    ways: Sequence[TargetScores], names: Collection[str], ridge_of: Callable[[str], NestedRidge], progress: Progress
+    ways: Sequence[TargetScores],
+    baselines: Collection[str],
+    names: Collection[str],
+    ridge_of: Callable[[str], NestedRidge],
+    progress: Progress,
 ) -> None:
     """Rounds of surrogates after the first, as long as voxels are left whose p is not known: none unless sequential."""
     for way in ways:
         way.end_round()
-    n_rounds = 1
+    n_rounds, all_names = 1, [*baselines, *names]
     while any(way.has_round for way in ways):
         n_rounds += 1
-        for i, name in enumerate(names):
-            progress(i, len(names), f"feature sets, round {n_rounds} of surrogates", name)
+        for i, name in enumerate(all_names):
+            progress(i, len(all_names), f"feature sets, round {n_rounds} of surrogates", name)
             ridge = ridge_of(name)
             for way in ways:
                 if way.has_round:
-                    way.add_surrogates(ridge)
+                    way.add_surrogates(ridge, is_baseline=name in baselines)
         for way in ways:
             way.end_round()
+
+
+def _refitted_for_intervals(ways: Sequence[TargetScores], baselines: Collection[str], names: Collection[str]) -> list[str]:
+    """What must be fitted once more for the interval of the choice and of its differences from baselines."""
+    plain = baselines if any(way.wants_difference_interval for way in ways) else ()
+    return [*plain, *(names if any(way.wants_choice_interval for way in ways) else ())]
 
 
 def held_out_folds(listeners: Listeners, settings: EvaluationSettings, stories: Sequence[Features]) -> list[NestedFold]:

@@ -2,7 +2,8 @@
 
     Evaluation
     ├── Scored ...    one per way of scoring: "mean listener", "single listeners", or the only subject
-    │   └── Chosen    one feature set per voxel, chosen inside the training folds
+    │   ├── Chosen    one feature set per voxel, chosen inside the training folds
+    │   └── Against   its difference from each baseline
     └── listeners     the same scores listener by listener
 
 Arrays are (n_sets, n_voxels) unless said; a value that is not known is NaN.
@@ -84,6 +85,31 @@ class Chosen:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Against:
+    """The chosen feature set compared with each baseline in the same rows: arrays of shape (n_baselines, n_voxels).
+
+    Parameters
+    ----------
+    baseline_p, baseline_q : of the baseline's own score
+    difference : chosen less baseline, of held-out correlations
+    interval : array of shape (2, n_baselines, n_voxels)
+        Over subjects where there are several, else over shifts of the residuals with both fits repeated.
+    p : two-sided, against the same difference on surrogates of the BOLD (all subjects by the same lags, every fit and
+        choice repeated): of the null that neither predicts anything
+    p_max : corrected for all voxels by the largest difference of each surrogate; NaN after a sequential test
+    q : false discovery rate over voxels
+    """
+
+    baseline_p: np.ndarray
+    baseline_q: np.ndarray
+    difference: np.ndarray
+    interval: np.ndarray
+    p: np.ndarray
+    p_max: np.ndarray
+    q: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Scored:
     """Held-out correlations of one way of scoring, and what they must be compared with.
 
@@ -109,6 +135,7 @@ class Scored:
         Over subjects; NaN where there are fewer than three, and for a subject's own ceiling.
     ceiling_name : str
     chosen : Chosen
+    against : Against
     """
 
     who: str
@@ -127,6 +154,7 @@ class Scored:
     ceiling_name: str
     interval_name: str
     chosen: Chosen
+    against: Against
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -176,6 +204,7 @@ class Evaluation:
         for kind, ways in (("scored", self.scored), ("each", self.each)):
             for i, scored in enumerate(ways):
                 arrays |= _arrays(scored, f"{kind}/{i}") | _arrays(scored.chosen, f"{kind}/{i}/chosen")
+                arrays |= _arrays(scored.against, f"{kind}/{i}/against")
                 attributes[f"{kind}/{i}"] = {f.name: getattr(scored, f.name) for f in fields(scored) if _is_plain(f.name, scored)}
         write_h5(path, arrays, attributes)
 
@@ -195,9 +224,10 @@ def _put_together(kind: str, arrays: Mapping[str, np.ndarray], attributes: Mappi
     ways = []
     for i in range(sum(name.startswith(f"{kind}/") for name in attributes)):
         chosen = Chosen(**{f.name: arrays[f"{kind}/{i}/chosen/{f.name}"] for f in fields(Chosen)})
+        against = Against(**{f.name: arrays[f"{kind}/{i}/against/{f.name}"] for f in fields(Against)})
         names = (f.name for f in fields(Scored) if f"{kind}/{i}/{f.name}" in arrays)
         kept: dict[str, Any] = {name: arrays[f"{kind}/{i}/{name}"] for name in names}
-        ways.append(Scored(**kept, **attributes[f"{kind}/{i}"], chosen=chosen))
+        ways.append(Scored(**kept, **attributes[f"{kind}/{i}"], chosen=chosen, against=against))
     return tuple(ways)
 
 

@@ -61,8 +61,13 @@ def predicted_part(Y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 
 def z_interval(scores: np.ndarray, drawn: np.ndarray, ci: float = 0.95) -> np.ndarray:
     """Student's interval (2, ...) in Fisher's z around `scores` (...), from bootstrap scores (n, ...); NaN where a score is."""
+    z, drawn_z = (np.arctanh(np.clip(a, -_NEARLY_ONE, _NEARLY_ONE)) for a in (scores, drawn.astype(np.float64)))
+    return np.tanh(spread_interval(z, drawn_z, ci))
+
+
+def spread_interval(values: np.ndarray, drawn: np.ndarray, ci: float = 0.95) -> np.ndarray:
+    """Student's interval (2, ...) around `values` (...), from the spread of bootstrap values (n, ...)."""
     from scipy.stats import t
 
-    z, spread = (np.arctanh(np.clip(a, -_NEARLY_ONE, _NEARLY_ONE)) for a in (scores, drawn.astype(np.float64)))
-    half = t.ppf(tails(ci)[1], len(drawn) - 1) * spread.std(0, ddof=1)
-    return np.tanh(np.stack([z - half, z + half]))
+    half = t.ppf(tails(ci)[1], len(drawn) - 1) * drawn.astype(np.float64).std(0, ddof=1)
+    return np.stack([values - half, values + half])

@@ -21,7 +21,7 @@ from neurolm.encoding.held_out import HeldOutScores, NestedFold, held_out_scores
 from neurolm.encoding.nested import NestedRidge
 from neurolm.encoding.null_blocks import Block, NullBlocks
 from neurolm.encoding.set_choice import SetChoice
-from neurolm.statistics import STOP_AFTER, Draw, draw_ranges, has_left, permutation_p, surrogate_draws, unit_columns
+from neurolm.statistics import STOP_AFTER, Draw, difference_p, draw_ranges, has_left, permutation_p, surrogate_draws, unit_columns
 
 SEQUENTIAL_FROM = 100  # voxels: with more, those whose p is known leave, unless the settings say otherwise
 
@@ -45,6 +45,8 @@ class SurrogateScores:
         One per feature set, NaN where a voxel had left.
     chosen : array of the same shape
         With the set that each fold would have chosen on this surrogate.
+    plain : list of arrays of the same shape
+        One per baseline: no fold can choose it.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class SurrogateScores:
         many = self.shape[1] > SEQUENTIAL_FROM if settings.sequential is None else settings.sequential
         self.stop_after = STOP_AFTER if many and self.is_refitted else None
         self.sets: list[np.ndarray] = []
+        self.plain: list[np.ndarray] = []
         self.chosen = np.full((len(self.draws), *self.shape), np.nan, dtype=np.float32)
         self._rounds = draw_ranges(len(self.draws), self.stop_after)
         self._active = np.ones(self.shape, dtype=bool)
@@ -95,31 +98,43 @@ class SurrogateScores:
         """Score this round's surrogates with the next feature set; `measured`, of the data, is needed in the first round."""
         if self._now is None:
             return
+        outer, inner = self._score_round(self.sets, self._choice.n_sets, ridge, measured)
+        self._choice.add(inner, outer)
+
+    def add_plain(self, ridge: NestedRidge, measured: HeldOutScores | None = None) -> None:
+        """The same with the next baseline."""
+        if self._now is None:
+            return
+        self._score_round(self.plain, self._n_plain, ridge, measured)
+        self._n_plain += 1
+
+    def _score_round(
+        self, into: list[np.ndarray], index: int, ridge: NestedRidge, measured: HeldOutScores | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         columns = np.flatnonzero(self._active.ravel())
         if self.is_refitted:
             outer, inner = self._refitted(ridge, columns)
         else:
             assert measured is not None
             outer, inner = self._shifted(measured)
-        index = self._choice.n_sets
-        if index == len(self.sets):
-            self.sets.append(np.full_like(self.chosen, np.nan))
-        self._put(self.sets[index], columns, outer)
-        self._choice.add(inner, outer)
+        if index == len(into):
+            into.append(np.full_like(self.chosen, np.nan))
+        self._put(into[index], columns, outer)
+        return outer, inner
 
-    def end_round(self, scores: Sequence[np.ndarray], chosen: np.ndarray) -> None:
-        """Let voxels leave whose p is known for every set, for the choice, and for the mean over subjects.
+    def end_round(self, scores: Sequence[np.ndarray], chosen: np.ndarray, plain: Sequence[np.ndarray] = ()) -> None:
+        """Let voxels leave whose p is known for every set and baseline, for the choice, and for the mean over subjects.
 
         Parameters
         ----------
-        scores : sequence of arrays of shape (n_subjects, n_voxels)
-            Of the data, one for each set.
+        scores, plain : sequence of arrays of shape (n_subjects, n_voxels)
+            Of the data, one for each set and baseline.
         chosen : array of shape (n_subjects, n_voxels)
         """
         if self._now is None:
             return
         self._put(self.chosen, np.flatnonzero(self._active.ravel()), self._choice.outer)
-        pairs = [*zip(scores, self.sets), (chosen, self.chosen)]
+        pairs = [*zip(scores, self.sets), (chosen, self.chosen), *zip(plain, self.plain)]
         done = np.all([self._known(r, null) for r, null in pairs], axis=0)
         done &= np.all([self._known(r.mean(0), null.mean(1)) for r, null in pairs], axis=0)
         self._active = ~done
@@ -136,6 +151,12 @@ class SurrogateScores:
         with np.errstate(invalid="ignore"):
             return permutation_p(scores, np.fmax.reduce(null, axis=-1)[..., None])
 
+    def difference_p_values(self, differences: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Two-sided p of differences (..., n_voxels) and p corrected over voxels; NaN without surrogates."""
+        if not self.n_drawn:
+            return np.full(differences.shape, np.nan), np.full(differences.shape, np.nan)
+        return difference_p(differences, null, stop_after=self.stop_after)
+
     def blocks(self, ridge: NestedRidge, *depends_on: Any) -> NullBlocks | None:
         """Where scored blocks are kept: those of this design, BOLD and settings, and of what they depend on beside."""
         if self.keep is None:
@@ -145,7 +166,7 @@ class SurrogateScores:
 
     def _begin_round(self) -> None:
         self._now = next(self._rounds, None) if self._active.any() else None
-        self._choice = SetChoice(self.folds)
+        self._choice, self._n_plain = SetChoice(self.folds), 0
 
     def _known(self, scores: np.ndarray, null: np.ndarray) -> np.ndarray:
         assert self._now is not None

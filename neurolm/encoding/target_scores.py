@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from neurolm.encoding.baseline_differences import BaselineDifferences, fdr_rows
 from neurolm.encoding.evaluation import Chosen, EvaluationSettings, Scored
 from neurolm.encoding.held_out import HeldOutScores, NestedFold, held_out_scores, mean_over_folds
 from neurolm.encoding.listeners import Listeners
 from neurolm.encoding.nested import NestedRidge
-from neurolm.encoding.residual_bootstrap import predicted_part, residual_bootstrap, z_interval
+from neurolm.encoding.residual_bootstrap import predicted_part, residual_bootstrap, spread_interval, z_interval
 from neurolm.encoding.set_choice import SetChoice
 from neurolm.encoding.surrogate_scores import SurrogateScores, score_surrogates
 from neurolm.statistics import fdr, mean_interval, surrogate_draws, unit_columns
@@ -61,12 +62,19 @@ class TargetScores:
         self._sets: list[_Result] = []
         self._plain: list[_Result] = []
         self._free: list[np.ndarray] = []  # per set (n_subjects, n_voxels)
+        self._plain_predictions: list[np.ndarray] = []  # per baseline (n_test_rows, n_targets), of runs that no fit has seen
+        self._plain_draws: list[np.ndarray] = []  # per baseline (n_bootstrap, n_subjects, n_voxels)
         onsets = listeners.run_onsets.tolist()
         self._null = SurrogateScores(Y, self.n_subjects, onsets, folds, settings, n=n_null, seed=seed, keep=keep)
         self._choice, self._choice_draws = SetChoice(folds), SetChoice(folds)
 
     def add_baseline(self, ridge: NestedRidge) -> None:
-        self._plain.append(self._result(ridge, self._score(ridge)))
+        """Score a baseline, and the first round of surrogates with it."""
+        fitted = self._score(ridge)
+        self._plain.append(self._result(ridge, fitted))
+        if len(self.folds) == 1 and fitted.predictions is not None:
+            self._plain_predictions.append(fitted.predictions[self.folds[0].test])
+        self._null.add_plain(ridge, fitted)
 
     def add_set(self, ridge: NestedRidge, content_free: NestedRidge) -> None:
         """Score a feature set, and the first round of surrogates with it."""
@@ -81,16 +89,27 @@ class TargetScores:
         """Whether every set must be scored on more surrogates: `add_surrogates` for each, then `end_round`."""
         return self._null.has_round
 
-    def add_surrogates(self, ridge: NestedRidge) -> None:
-        self._null.add(ridge)
+    def add_surrogates(self, ridge: NestedRidge, *, is_baseline: bool = False) -> None:
+        (self._null.add_plain if is_baseline else self._null.add)(ridge)
 
     def end_round(self) -> None:
-        self._null.end_round([one.scores for one in self._sets], self._by_subject(self._choice.outer))
+        scores, plain = ([one.scores for one in results] for results in (self._sets, self._plain))
+        self._null.end_round(scores, self._by_subject(self._choice.outer), plain)
 
     @property
     def wants_choice_interval(self) -> bool:
         """Whether every set must be fitted once more for the interval of the choice: `add_choice_draws` for each."""
         return len(self._sets) > 1 and len(self.folds) > 1 and self._has_intervals
+
+    @property
+    def wants_difference_interval(self) -> bool:
+        """Whether every baseline must be fitted once more for the interval of differences: `add_baseline_draws` for each."""
+        return bool(self._plain) and len(self.folds) > 1 and self._has_intervals
+
+    def add_baseline_draws(self, ridge: NestedRidge) -> None:
+        """Scores of a baseline on the draws behind the interval of the choice: BOLD as the chosen sets predict it."""
+        assert self._choice.predictions is not None
+        self._plain_draws.append(self._by_subject(self._bootstrap(ridge, self._choice.predictions)[0]))
 
     def add_choice_draws(self, ridge: NestedRidge) -> None:
         assert self._choice.predictions is not None
@@ -120,13 +139,14 @@ class TargetScores:
             ceiling_name=names[kind] if self.listeners.is_group else "" if repeated is None else CEILING_NAMES["repeats"],
             interval_name=self._interval_name(),
             chosen=self._chosen(),
+            against=self._differences().of_mean(),
         )
 
     def each(self) -> Iterator[Scored]:
         """The same subject by subject: own null, own choice, own interval over stretches of time, own ceiling."""
         r, plain, null = self.subject_scores(), self.subject_baselines(), self._null_of_sets()
         ceiling = self.listeners.subject_ceilings(self._rows())
-        chosen = self._chosen_by_each()
+        chosen, differences = self._chosen_by_each(), self._differences()
         shared_name = CEILING_NAMES["own" if len(self.listeners.names) > 2 else "single"]
         for s, name in enumerate(self.listeners.names):
             repeated = self.listeners.repeat_ceiling(name, self._rows())
@@ -143,6 +163,7 @@ class TargetScores:
                 ceiling_name=shared_name if repeated is None else CEILING_NAMES["repeats"],
                 interval_name=self._draws_name(),
                 chosen=chosen[s],
+                against=differences.of_subject(s),
             )
 
     def subject_scores(self) -> np.ndarray:
@@ -171,7 +192,7 @@ class TargetScores:
         return Scored(
             r=r,
             p=p,
-            q=np.stack([fdr(one) for one in p]),
+            q=fdr_rows(p),
             p_max=self._null.max_p_values(r, null),
             null=known,
             n_null=self._null.n_drawn,
@@ -199,18 +220,25 @@ class TargetScores:
         if self._has_intervals and fitted.predictions is not None:
             drawn = self._by_subject(self._bootstrap(ridge, fitted.predictions)[0])
         each = self._each_interval(scores, drawn)
-        return _Result(scores, fitted.best_alphas, self._interval(scores, each), each)
+        return _Result(scores, fitted.best_alphas, self._interval(scores, each), each, drawn)
 
-    def _bootstrap(self, ridge: NestedRidge, predictions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Outer and inner scores of the residual bootstrap: (n_bootstrap, n_folds, n_targets) each."""
+    def _bootstrap(
+        self, ridge: NestedRidge | None, predictions: np.ndarray, fixed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Outer and inner scores of the residual bootstrap: (n_bootstrap, n_folds, n_targets) each.
+
+        `predictions` are the signal that stays. Runs that no fit has seen are scored by `fixed` predictions of their rows,
+        by default those of the signal.
+        """
         n, onsets = self.settings.n_bootstrap, self.listeners.run_onsets
         if len(self.folds) > 1:
+            assert ridge is not None
             made = residual_bootstrap(self.Y, predictions, n, run_onsets=onsets.tolist(), rng=self.seed)
             kept = self._null.blocks(ridge, "residuals", predictions)
             return score_surrogates(ridge, made, self.Y.shape[1], self.settings.n_targets_batch, kept)
         rows = self.folds[0].test  # runs that no fit has seen: the fit stays, their noise is another
-        fixed, Y = predictions[rows], self.Y[rows]
-        signal, unit = predicted_part(Y, fixed), unit_columns(fixed)
+        Y = self.Y[rows]
+        signal, unit = predicted_part(Y, predictions[rows]), unit_columns(predictions[rows] if fixed is None else fixed)
         draws = surrogate_draws(len(rows), n, run_onsets=np.flatnonzero(np.isin(rows, onsets)).tolist(), rng=self.seed)
         outer = np.stack([np.einsum("tv,tv->v", unit_columns(signal + draw(Y - signal)), unit) for draw in draws])[:, None]
         return outer, outer
@@ -246,14 +274,36 @@ class TargetScores:
 
     def _choice_interval(self) -> np.ndarray:
         """(2, n_subjects, n_voxels) of the score with each fold's own choice, which every draw makes again."""
-        r = self._by_subject(self._choice.outer)
+        return self._each_interval(self._by_subject(self._choice.outer), self._chosen_draws())
+
+    def _chosen_draws(self) -> np.ndarray | None:
+        """(n_bootstrap, n_subjects, n_voxels) scores of the choice on the draws behind its interval."""
         if self.wants_choice_interval:
-            return self._each_interval(r, self._by_subject(self._choice_draws.outer))
+            return self._by_subject(self._choice_draws.outer)
         if len(self._sets) == 1:
-            return self._sets[0].each
+            return self._sets[0].drawn
         if len(self.folds) > 1 or not self._has_intervals or self._choice.predictions is None:
-            return self._each_interval(r, None)
-        return self._each_interval(r, self._by_subject(self._bootstrap(None, self._choice.predictions)[0]))  # type: ignore[arg-type]
+            return None
+        return self._by_subject(self._bootstrap(None, self._choice.predictions)[0])
+
+    def _baseline_draws(self, baseline: int) -> np.ndarray | None:
+        """(n_bootstrap, n_subjects, n_voxels) scores of a baseline on the draws behind the interval of the choice."""
+        if self._plain_draws:
+            return self._plain_draws[baseline]
+        if not self._has_intervals or self._choice.predictions is None or len(self.folds) > 1:
+            return None
+        return self._by_subject(self._bootstrap(None, self._choice.predictions, self._plain_predictions[baseline])[0])
+
+    def _differences(self) -> BaselineDifferences:
+        """Chosen less baseline in the same rows, on the data, on surrogates and on the draws of the interval."""
+        r, plain = self._by_subject(self._choice.outer), self.subject_baselines().swapaxes(0, 1)
+        each = np.full((2, *plain.shape), np.nan)
+        chosen_draws = self._chosen_draws() if len(plain) else None
+        for i in range(len(plain)):
+            drawn = self._baseline_draws(i)
+            if drawn is not None and chosen_draws is not None:
+                each[:, i] = spread_interval(r - plain[i], chosen_draws - drawn, self.settings.ci)
+        return BaselineDifferences(r, plain, each, self._null, self.settings.ci)
 
     def _chosen_by_each(self) -> list[Chosen]:
         """Of each subject: every fold's own choice, on the data and on that subject's surrogates."""
@@ -284,3 +334,4 @@ class _Result:
     best_alphas: np.ndarray  # (n_folds, n_targets)
     interval: np.ndarray  # (2, n_voxels)
     each: np.ndarray  # (2, n_subjects, n_voxels)
+    drawn: np.ndarray | None  # (n_bootstrap, n_subjects, n_voxels)

@@ -9,6 +9,12 @@ import numpy as np
 
 from neurolm.encoding.model_comparison import ModelComparison, ModelScore
 from neurolm.report.figures import FAINT, INK, MARKERS, SERIES, SOFT, Picture, long_table, new_figure, short, style
+from neurolm.statistics import written_p
+
+_FROM_BEST = (
+    "p: of the difference from the model of the first row, two-sided, corrected for all pairs of the table below (max-T: "
+    "against the largest difference of any pair). "
+)
 
 
 def ranked(comparison: ModelComparison) -> list[ModelScore]:
@@ -26,6 +32,7 @@ def model_table(comparison: ModelComparison) -> dict[str, list[Any]]:
         "score": [m.score for m in models],
         "low": [m.interval[0] for m in models],
         "high": [m.interval[1] for m in models],
+        "p_from_best": [p_from_best(comparison)[m.name] for m in models],
         "r": [float(m.r[:, comparison.used].mean()) for m in models],
         "bits_per_byte": [m.bits_per_byte for m in models],
     }
@@ -41,6 +48,16 @@ def pair_table(comparison: ModelComparison) -> dict[str, list[Any]]:
     ]
     names = ("better", "other", "difference", "low", "high", "p", "p_corrected")
     return {name: [row[i] for row in rows] for i, name in enumerate(names)}
+
+
+def p_from_best(comparison: ModelComparison) -> dict[str, float]:
+    """Corrected p of each model's difference from the first of the table; NaN for that one, and where nothing was tested."""
+    best = ranked(comparison)[0].name
+    found = {m.name: np.nan for m in comparison.models}
+    for pair in comparison.pairs:
+        if best in (pair.first, pair.second):
+            found[pair.second if pair.first == best else pair.first] = pair.p_corrected
+    return found
 
 
 def region_scores(comparison: ModelComparison, regions: Sequence[str]) -> dict[str, list[Any]]:
@@ -62,15 +79,18 @@ def comparison_markdown(
 ) -> str:
     """Both tables with a sentence that says how to read them."""
     lines = [f"# {title}", ""] if title else []
-    lines += ["| Model | Layer | Score [95 %] | r | Bits per byte |", "|---|---|---|---|---|"]
+    lines += ["| Model | Layer | Score [95 %] | p | r | Bits per byte |", "|---|---|---|---|---|---|"]
+    from_best = p_from_best(comparison)
     for m in ranked(comparison):
         r = m.r[:, comparison.used].mean()
         bits = "" if np.isnan(m.bits_per_byte) else f"{m.bits_per_byte:.2f}"
-        lines.append(f"| {m.name} | {m.best_layer} | {_with_interval(m.score, m.interval)} | {r:.3f} | {bits} |")
+        p = "" if np.isnan(from_best[m.name]) else written_p(from_best[m.name], comparison.pairs[0].smallest_p)
+        lines.append(f"| {m.name} | {m.best_layer} | {_with_interval(m.score, m.interval)} | {p} | {r:.3f} | {bits} |")
     lines += [
         "",
         f"Score: mean held-out correlation of {len(comparison.subjects)} single listeners over {int(comparison.used.sum())} columns, "
         f"divided by their mean noise ceiling ({comparison.ceiling[comparison.used].mean():.3f}). "
+        f"{_FROM_BEST if comparison.pairs else ''}"
         "Each fold takes the layer that is best inside its training part; the one named was taken most often. "
         f"Bits per byte of {text}: lower is a better model of the text.",
     ]
@@ -79,7 +99,7 @@ def comparison_markdown(
         table = pair_table(comparison)
         floor = comparison.pairs[0].smallest_p
         for better, other, difference, low, high, p, corrected in zip(*table.values()):
-            ps = f"{_p(p, floor)} | {_p(corrected, floor)}"
+            ps = f"{written_p(p, floor)} | {written_p(corrected, floor)}"
             lines.append(f"| {better} | {other} | {_with_interval(difference, (low, high))} | {ps} |")
         lines += ["", _how_tested(comparison)]
     for name, reason in (left_out or {}).items():
@@ -93,7 +113,10 @@ def _how_tested(comparison: ModelComparison) -> str:
         how = f"against {n} circular shifts of the BOLD of all listeners by the same lags, every fit repeated"
     else:
         how = "by flipping the signs of listeners, which holds for this stimulus and no other"
-    return f"Differences of scores within listeners, their intervals over listeners for this stimulus; p {how}, two-sided."
+    return (
+        f"Differences of scores within listeners, their intervals over listeners for this stimulus; p {how}, two-sided; "
+        "p, all pairs: corrected by max-T."
+    )
 
 
 def comparison_figure(comparison: ModelComparison, regions: Sequence[str]) -> Picture:
@@ -150,10 +173,3 @@ def _draw_against_text(axes: Any, models: Sequence[ModelScore]) -> None:
 
 def _with_interval(value: float, interval: tuple[float, float]) -> str:
     return f"{value:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
-
-
-def _p(value: float, floor: float) -> str:
-    """A p value; one that cannot be smaller is an upper bound."""
-    if value <= floor * (1 + 1e-9):
-        return f"≤ {floor:.2g}"
-    return "< .001" if value < 0.001 else f"{value:.3f}"

@@ -127,12 +127,34 @@ class MethodFacts:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Baseline:
-    """What a model without the language model reaches: r (n_regions,), interval (2, n_regions)."""
+    """What a model without the language model reaches, and how the scores of the table differ from it.
+
+    Arrays are (n_regions,) unless said. A baseline without `difference_p` was not compared by a test: no sentence counts it.
+
+    Parameters
+    ----------
+    r : held-out correlation
+    interval : array of shape (2, n_regions), optional
+    q : false discovery rate of the baseline's own score
+    difference : the table's r less the baseline's
+    difference_interval : array of shape (2, n_regions)
+    difference_p, difference_q : two-sided, of the paired difference
+    """
 
     name: str
     r: np.ndarray
     interval: np.ndarray | None = None
     description: str = ""
+    q: np.ndarray | None = None
+    difference: np.ndarray | None = None
+    difference_interval: np.ndarray | None = None
+    difference_p: np.ndarray | None = None
+    difference_q: np.ndarray | None = None
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether the difference from it was."""
+        return self.difference_p is not None and bool(np.isfinite(self.difference_p).any())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -222,7 +244,10 @@ class LayerScores:
                 object.__setattr__(self, name, None)
         for baseline in self.baselines:
             _check_shape(f"r of {baseline.name}", baseline.r, shape[1:])
-            _check_shape(f"interval of {baseline.name}", baseline.interval, (2, shape[1]))
+            for name in ("interval", "difference_interval"):
+                _check_shape(f"{name} of {baseline.name}", getattr(baseline, name), (2, shape[1]))
+            for name in ("q", "difference", "difference_p", "difference_q"):
+                _check_shape(f"{name} of {baseline.name}", getattr(baseline, name), shape[1:])
         if self.chosen is not None:
             for name in ("layer", "r", "p", "q"):
                 _check_shape(f"chosen.{name}", getattr(self.chosen, name), shape[1:])

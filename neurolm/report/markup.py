@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from neurolm.statistics import written_p
+
 MISSING = "n/a"
 _VOID = frozenset({"br", "hr", "img", "input", "meta", "link"})
 
@@ -61,11 +63,7 @@ def probability(value: Any, smallest: float = 0.0) -> str:
 
     One that is not above `smallest`, the least that the number of permutations can give, is an upper bound: `≤ 0.010`.
     """
-    if value is None or not math.isfinite(float(value)):
-        return MISSING
-    if float(value) <= smallest * (1 + 1e-9):
-        return f"≤\u00a0{number(smallest, max(3, math.ceil(-math.log10(smallest) - 1e-3)))}"
-    return "< 0.001" if float(value) < 0.0005 else number(value, 3)
+    return written_p(value, smallest).replace(" ", "\u00a0" if smallest else " ")
 
 
 def table(header: Sequence[Any], rows: Iterable[Sequence[Any]], *, caption: Any, text_columns: Sequence[int] = (0,)) -> Markup:

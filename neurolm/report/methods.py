@@ -91,6 +91,12 @@ def _statistics(report: EncodingReport) -> list[str]:
             f"{_NULLS.get(m.null, m.null)}{draws}; p counts the observed value among the draws {_cite('phipson2010')}, and q is "
             f"the false discovery rate over {report.columns} {_cite('benjamini1995')}."
         )
+    tested = [b.name for b in report.scores[0].baselines if b.is_tested]
+    if null and tested:
+        null += (
+            f" Differences from {' and '.join(tested)} in the same rows were tested two-sided against the same differences on "
+            "these draws."
+        )
     interval = f"Intervals: {m.interval}." if m.interval else ""
     maps = f"Maps are shown on the {report.surface.mesh} surface {_cite('fischl1999')}." if report.surface is not None else ""
     return [m.ceiling, null, interval, maps]

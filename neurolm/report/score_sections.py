@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from neurolm.report.baseline_tests import compared, listener_differences
 from neurolm.report.encoding_figures import (
     alpha_histogram,
     best_layers,
@@ -19,7 +20,7 @@ from neurolm.report.encoding_figures import (
     region_summary,
     score_limits,
 )
-from neurolm.report.encoding_report import EncodingReport, LayerScores
+from neurolm.report.encoding_report import Baseline, EncodingReport, LayerScores
 from neurolm.report.figures import Picture
 from neurolm.report.markup import MISSING, Markup, details, element, facts, interval, join, number, probability, table
 from neurolm.report.page import Section, figure, light_list, panels, paragraphs
@@ -118,7 +119,9 @@ def _curve_caption(report: EncodingReport, scores: LayerScores, *, ring: bool = 
 def _score_table(report: EncodingReport, scores: LayerScores) -> Markup:
     now = shown(scores)
     ceiling = np.full(len(report.regions), np.nan) if scores.ceiling is None else scores.ceiling
-    header = ("Region", "Layer", "r", "Interval", "Ceiling", "r / ceiling", "p", "q", *(f"{b.name}, r" for b in scores.baselines))
+    smallest = 1 / (1 + scores.n_null) if scores.n_null else 0.0
+    named = [name for b in scores.baselines for name in _baseline_header(b)]
+    header = ("Region", "Layer", "r", "Interval", "Ceiling", "r / ceiling", "p", "q", *named)
     rows = (
         (
             region,
@@ -127,9 +130,9 @@ def _score_table(report: EncodingReport, scores: LayerScores) -> Markup:
             interval(now.low[j], now.high[j]),
             number(ceiling[j]),
             _share(now, j),
-            probability(now.p[j], 1 / (1 + scores.n_null) if scores.n_null else 0.0),
+            probability(now.p[j], smallest),
             probability(now.q[j]),
-            *(number(b.r[j]) for b in scores.baselines),
+            *(cell for b in scores.baselines for cell in _baseline_cells(b, j, smallest)),
         )
         for j, region in enumerate(report.regions)
     )
@@ -143,6 +146,22 @@ def _score_table(report: EncodingReport, scores: LayerScores) -> Markup:
     return table(
         header, rows, caption=f"{_heading(scores.who)}, region by region. {how} q: false discovery rate over {report.columns}."
     )
+
+
+def _baseline_header(baseline: Baseline) -> list[str]:
+    plain = [f"{baseline.name}, r"]
+    return [*plain, f"r less that of {baseline.name}", "p of the difference"] if baseline.is_tested else plain
+
+
+def _baseline_cells(baseline: Baseline, j: int, smallest: float) -> list[str]:
+    """A baseline's r in one region, and the table's r less it with interval and p."""
+    plain = [number(baseline.r[j])]
+    if not baseline.is_tested or baseline.difference is None or baseline.difference_p is None:
+        return plain
+    ends = baseline.difference_interval
+    around = MISSING if ends is None else interval(*ends[:, j])
+    found = number(baseline.difference[j]) + (f" ({around})" if around != MISSING else "")
+    return [*plain, found, probability(baseline.difference_p[j], smallest)]
 
 
 def _share(now: Shown, j: int) -> str:
@@ -159,7 +178,7 @@ def _listeners(report: EncodingReport) -> tuple[Section, ...]:
         return ()
     caption = "Every dot is a listener, sorted within each column; the line is their mean."
     numbers = details("Listener by listener", _listener_table(report)) if len(report.regions) <= MOST_MAPPED else None
-    children = (figure(_listener_picture(report), "listeners", caption), paragraphs(*_better_than(report)), numbers)
+    children = (figure(_listener_picture(report), "listeners", caption), paragraphs(*_against_baselines(report)), numbers)
     return (Section("listeners", "Listener by listener", children),)
 
 
@@ -189,22 +208,13 @@ def _listener_table(report: EncodingReport) -> Markup:
     return table(("Listener", *report.regions), rows, caption=caption)
 
 
-def _better_than(report: EncodingReport) -> list[str]:
-    """In how many listeners the language model lies above each baseline."""
-    assert report.listeners is not None
-    values, said = _listener_scores(report), []
-    for name, baseline in report.listeners.baselines.items():
-        better = (values > baseline).sum(axis=0)
-        known = (np.isfinite(values) & np.isfinite(baseline)).sum(axis=0)
-        if len(report.regions) <= MOST_CURVES:
-            counts = ", ".join(f"{region} {n} of {m}" for region, n, m in zip(report.regions, better, known, strict=True))
-            said.append(f"Listeners in whom the language model scores higher than {name}: {counts}.")
-        else:
-            most = int((better > known / 2).sum())
-            said.append(
-                f"The language model scores higher than {name} in most listeners in {most:,} of {len(better):,} {report.columns}."
-            )
-    return said
+def _against_baselines(report: EncodingReport) -> list[str]:
+    """How single listeners' scores differ from each baseline: by region, or counted over many."""
+    if len(report.regions) <= MOST_CURVES:
+        return list(listener_differences(report))
+    scores, level = report.scores[-1], report.methods.fdr
+    whose = f"{scores.whose[:1].upper()}{scores.whose[1:]}"
+    return [f"{whose}: {one.sentence(report.columns, level)}" for one in compared(scores, shown(scores).q, level)]
 
 
 def _penalties(report: EncodingReport) -> tuple[Section, ...]:

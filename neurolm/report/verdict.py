@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurolm.report.baseline_tests import compared
 from neurolm.report.encoding_figures import alpha_counts, best_layers, pick
 from neurolm.report.encoding_report import EncodingReport, LayerScores
 from neurolm.report.figures import power
@@ -100,7 +101,8 @@ def _what_was_found(report: EncodingReport) -> str:
     second = f" Best: {report.regions[best]}, layer {now.layer(scores, best)}, r = {number(now.r[best])}"
     second += f" ({around})" if around != "n/a" else ""
     second += f", {_share_of_ceiling(now, best)} of the noise ceiling" if np.isfinite(now.share[best]) else ""
-    return f"{first}{second}.{_against_baselines(scores, now, report.columns)}{_others(report, best)}"
+    against = "".join(f" {one.sentence(report.columns, level)}" for one in compared(scores, now.q, level))
+    return f"{first}{second}.{against}{_others(report, best)}"
 
 
 def _share_of_ceiling(now: Shown, region: int) -> str:
@@ -154,15 +156,6 @@ def _others(report: EncodingReport, region: int) -> str:
         share = f", {_share_of_ceiling(now, region)} of the ceiling" if np.isfinite(now.share[region]) else ""
         parts.append(f" {scores.who[:1].upper()}{scores.who[1:]} there: r = {number(now.r[region])}{share}.")
     return "".join(parts)
-
-
-def _against_baselines(scores: LayerScores, now: Shown, columns: str) -> str:
-    parts = []
-    for baseline in scores.baselines:
-        known = np.isfinite(baseline.r) & np.isfinite(now.r)
-        if known.any():
-            parts.append(f"{baseline.name} in {int((now.r > baseline.r)[known].sum()):,} of {int(known.sum()):,}")
-    return f" Higher than {' and than '.join(parts)} {columns}." if parts else ""
 
 
 def lights(report: EncodingReport) -> tuple[Light, ...]:

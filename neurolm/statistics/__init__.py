@@ -4,6 +4,8 @@ columnwise_correlation, unit_columns    Pearson correlation, whatever the unit o
 correlation_of_sums                     the same from sums of squares and products
 surrogates, circular_shifts             time series of a null hypothesis that keeps autocorrelation
 permutation_p, fdr                      p values from a null, false discovery rate over many tests
+difference_p                            two-sided p of paired differences, one by one and for all of them
+written_p, p_equals                     p as text: an upper bound where permutations can give no less
 null_by_draws, draw_ranges              sequential tests: columns leave once their p is known
 smallest_share                          what a number of permutations can find at all
 draw_counts, percentile_interval        bootstrap draws and their interval
@@ -14,7 +16,7 @@ ar1_noise                               stationary first-order autoregression
 from neurolm.statistics.autocorrelation import ar1_noise
 from neurolm.statistics.bootstrap import draw_counts, mean_interval, percentile_interval, tails
 from neurolm.statistics.correlation import columnwise_correlation, correlation_of_sums, power_of_two, unit_columns
-from neurolm.statistics.p_values import fdr, permutation_p, smallest_share
+from neurolm.statistics.p_values import difference_p, fdr, p_equals, permutation_p, smallest_share, written_p
 from neurolm.statistics.sequential import STOP_AFTER, draw_ranges, has_left, null_by_draws
 from neurolm.statistics.surrogates import (
     MIN_SHIFT,
@@ -39,6 +41,7 @@ __all__ = [
     "circular_shifts",
     "columnwise_correlation",
     "correlation_of_sums",
+    "difference_p",
     "draw_counts",
     "draw_ranges",
     "fdr",
@@ -46,6 +49,7 @@ __all__ = [
     "mean_interval",
     "n_surrogates",
     "null_by_draws",
+    "p_equals",
     "percentile_interval",
     "permutation_p",
     "phase_randomization",
@@ -56,4 +60,5 @@ __all__ = [
     "surrogates",
     "tails",
     "unit_columns",
+    "written_p",
 ]

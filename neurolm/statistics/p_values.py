@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from neurolm.checks import bad, check_choice
@@ -33,6 +35,34 @@ def permutation_p(scores: np.ndarray, null: np.ndarray, *, stop_after: int | Non
         took = (reached.cumsum(0, dtype=np.int32) >= stop_after).argmax(0) + 1
         p = np.where(count >= stop_after, stop_after / took, p)
     return np.where(np.isfinite(scores), p, np.nan)
+
+
+def difference_p(differences: np.ndarray, null: np.ndarray, *, stop_after: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Two-sided p of differences between paired scores, one by one and corrected for all of them.
+
+    Parameters
+    ----------
+    differences : array of shape (..., n_tests)
+    null : array of shape (n_permutations, ..., n_tests)
+        The same differences on surrogates. NaN counts as large.
+    stop_after : int, optional
+        As for `permutation_p`; after a sequential test there is no corrected p, and it is NaN.
+
+    Returns
+    -------
+    p, p_max : arrays of shape (..., n_tests)
+        p_max compares with the largest difference of any test in each surrogate, each over its own spread, measured and
+        surrogates together (max-T: Westfall & Young 1993).
+    """
+    size, null_size = np.abs(differences), np.abs(null)
+    p = permutation_p(size, null_size, stop_after=stop_after)
+    if stop_after is not None:
+        return p, np.full(p.shape, np.nan)
+    spread = np.sqrt((np.concatenate([size[None], null_size]) ** 2).mean(0))
+    spread = np.where(spread == 0, 1, spread)  # tests that never differ
+    with np.errstate(invalid="ignore"):
+        largest = np.fmax.reduce(null_size / spread, axis=-1)[..., None]
+    return p, permutation_p(size / spread, largest)
 
 
 def smallest_share(n_permutations: int, q: float) -> float:
@@ -68,3 +98,25 @@ def fdr(p_values: np.ndarray, method: str = "bh") -> np.ndarray:
     if known.any():
         q[known] = false_discovery_control(p_values[known], method=method)
     return q
+
+
+def written_p(value: float | None, smallest: float = 0.0) -> str:
+    """A p or q value as text: three decimals, `< 0.001` below that, "n/a" for NaN.
+
+    Parameters
+    ----------
+    smallest : float
+        The least that the number of permutations can give, 1 / (1 + n_permutations): a p that is not above it is an upper
+        bound and is written `≤ 0.010`, with as many digits as it needs.
+    """
+    if value is None or not math.isfinite(float(value)):
+        return "n/a"
+    if float(value) <= smallest * (1 + 1e-9):
+        return f"≤ {smallest:.{max(3, math.ceil(-math.log10(smallest) - 1e-3))}f}"
+    return "< 0.001" if float(value) < 0.0005 else f"{value:.3f}"
+
+
+def p_equals(value: float | None, smallest: float = 0.0) -> str:
+    """The same inside a sentence: "p = 0.013", "p ≤ 0.010", "p < 0.001"."""
+    text = written_p(value, smallest)
+    return f"p {text}" if text[0] in "≤<" else f"p = {text}"

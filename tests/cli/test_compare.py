@@ -72,10 +72,13 @@ def test_table_and_figure_hold_every_model_and_say_who_was_left_out(compared):
     assert said.strip() == text.strip()
     for name in ("An LSTM", "transformer", "word rate"):
         assert f"| {name} |" in text
+    assert text.startswith("# ") or text.startswith("| Model | Layer | Score [95 %] | p |")
+    assert "corrected for all pairs of the table below (max-T" in text
     assert "Absent was left out" in text
     assert "no such folder" in text
     with open(folder / "models.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
+    assert [row["p_from_best"] == "n/a" for row in rows] == [True, False, False]
     assert {row["model"] for row in rows} == {"An LSTM", "transformer", "word rate"}
     assert [float(row["score"]) for row in rows] == sorted((float(row["score"]) for row in rows), reverse=True)
     assert {row["bits_per_byte"] == "n/a" for row in rows if row["model"] == "word rate"} == {True}

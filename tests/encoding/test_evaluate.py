@@ -74,6 +74,38 @@ def test_what_was_not_planted_stays_at_chance(evaluation):
         assert (scored.null[1] > 0).all()
 
 
+def test_the_difference_from_a_baseline_is_found_where_it_was_planted_and_nowhere_else(evaluation):
+    for scored in evaluation.scored:
+        found = scored.against
+        np.testing.assert_allclose(found.difference[0], scored.chosen.r - scored.baselines[0], atol=0.02)  # of means
+        smallest = 1 / (1 + scored.n_null)
+        np.testing.assert_allclose(found.p[0, :2], smallest)
+        np.testing.assert_allclose(found.p_max[0, :2], smallest)
+        assert found.p[0, 2] > 0.05
+        assert (found.interval[0, 0, :2] > 0).all()
+        assert found.interval[0, 0, 2] < 0 < found.interval[1, 0, 2]
+        assert (found.baseline_p[0] > 0.05).all()
+    for one in evaluation.each:
+        assert one.against.p[0, 0] == 1 / 20
+        assert one.against.interval[0, 0, 0] > 0
+
+
+def test_features_that_only_repeat_word_rate_are_not_higher_than_it():
+    """Word rate was planted; a model that knows it beside noise must not be called better."""
+    higher = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        noisy = features(rng)
+        noisy = Features(noisy.values + 1, noisy.times)  # the sum over a TR follows the number of words
+        rate = Features(np.ones((1200, 1)), noisy.times)
+        runs = {"a": listeners(rng, rate)["a"]}
+        settings = replace(SETTINGS, n_permutations=39, n_bootstrap=0)
+        found = evaluate({"noisy": [noisy]}, runs, baselines={"word rate": [rate]}, settings=settings).scored[0]
+        assert found.against.baseline_p[0, 0] <= 0.05
+        higher += list((found.against.p[0] <= 0.05) & (found.against.difference[0] > 0))
+    assert sum(higher) <= 1
+
+
 def test_planted_regions_have_the_smallest_p_that_the_surrogates_allow(evaluation):
     mean, single = evaluation.scored
     assert (mean.n_null, single.n_null) == (59, 19)

@@ -56,6 +56,8 @@ def make_scores(
     r = peak * (0.72 + 0.28 * np.exp(-(((depth - 0.66) / 0.3) ** 2))) + 0.008 * rng.standard_normal((len(layers), len(peak)))
     null = np.stack([np.full_like(r, -0.11), np.full_like(r, 0.12)])
     p = np.full(r.shape, 0.001)
+    tested = np.full(len(peak), 0.001)
+    above = peak * 0.5
     return nr.LayerScores(
         who=who,
         layers=layers,
@@ -66,7 +68,16 @@ def make_scores(
         q=p,
         ceiling=ceiling,
         baselines=(
-            nr.Baseline(name="word rate", r=peak * 0.47, description="the number of words in each TR, with the same delays."),
+            nr.Baseline(
+                name="word rate",
+                r=peak * 0.47,
+                description="the number of words in each TR, with the same delays.",
+                q=tested,
+                difference=above,
+                difference_interval=np.stack([above - 0.1, above + 0.1]),
+                difference_p=tested,
+                difference_q=tested,
+            ),
             nr.Baseline(
                 name="content-free", r=peak * 0.3, description="random vectors in place of the words, at the same times."
             ),

@@ -121,7 +121,8 @@ def test_any_number_of_regions_and_layers(build, n_regions, layers, tmp_path):
 
 
 def test_a_listener_without_a_score_is_not_counted(build, html):
-    assert re.search("in whom the language model scores higher than word rate: LATL ([0-9]+) of 27, .*LPTL [0-9]+ of 26", html)
+    found = r"word rate, its interval and paired p: LATL 0.12 \(0.02 to 0.22; p = 0.001; above 0 in \d+ of 27 .*LPTL .* of 26 listeners"
+    assert re.search(found, html)
 
 
 def test_thousands_of_voxels_are_shown_as_distributions(build):
@@ -130,7 +131,7 @@ def test_thousands_of_voxels_are_shown_as_distributions(build):
     assert len(page) < 1_000_000
     assert "<table" not in page[page.index('<section id="results"') : page.index('<section id="penalties"')]
     assert "predicts held-out BOLD of the mean listener in 3,000 of 3,000 voxels" in page
-    assert "scores higher than word rate in most listeners in" in page
+    assert "The single listeners: Higher than word rate in 3,000 and lower in 0 of the 3,000 voxels where either" in page
     significant = replace(report.scores[0], q=np.where(np.arange(3000) < 10, 0.01, 0.5) * np.ones((3, 1)))
     assert score_histogram(significant).data["n_significant"].sum() == 10
     profile = layer_profile(significant)

@@ -29,9 +29,29 @@ def test_the_verdict_states_the_numbers_of_the_table(build):
     text = verdict(report)
     assert f"in {(now.q < 0.05).sum()} of 6 regions" in text
     assert f"Best: {report.regions[best]}, layer {report.scores[0].layers[now.position[best]]}, r = {now.r[best]:.2f}" in text
-    assert "Higher than word rate in 6 of 6 and than content-free in 6 of 6 regions." in text
+    assert "Higher than word rate in 6 and lower in 0 of the 6 regions where either of them predicts (paired test," in text
+    assert "content-free" not in text  # no test, no claim
     single = shown(report.scores[1])
     assert f"Single listeners there: r = {single.r[best]:.2f}, {100 * single.share[best]:.0f}% of the ceiling." in text
+
+
+def test_only_regions_where_either_predicts_are_counted_and_only_by_the_paired_test(build):
+    """Of 700 columns of noise half lie above word rate: that is no finding."""
+    rng = np.random.default_rng(0)
+    report = build(regions=tuple(f"v{i}" for i in range(700)), layers=(0,), columns="voxels")
+    scores, n = report.scores[0], 700
+    r, rate = 0.05 * rng.standard_normal((2, n))
+    r[:20], rate[20:25] = 0.4, 0.3
+    q, rate_q, difference_q = (np.full(n, 0.9) for _ in range(3))
+    q[:20], rate_q[20:25], difference_q[:12], difference_q[20:22] = 0.01, 0.01, 0.02, 0.02
+    difference_q[600] = 0.001  # neither predicts there
+    word_rate = replace(
+        scores.baselines[0], r=rate, q=rate_q, difference=r - rate, difference_p=difference_q, difference_q=difference_q
+    )
+    scores = replace(scores, r=r[None], q=q[None], baselines=(word_rate,))
+    text = verdict(replace(report, scores=(scores,)))
+    assert "Higher than word rate in 12 and lower in 2 of the 25 voxels where either of them predicts" in text
+    assert (r > rate).sum() > 300
 
 
 def test_nothing_significant_is_said_plainly(build):
