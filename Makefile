@@ -27,8 +27,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: install
 	$(BIN)/neurolm run configs/demo.yaml
 
-test: install  # one process for each core, each with one thread: threads would only wait for each other
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "not slow" tests
+test: install  # one process for each core, each with one thread and whole files: they share what a file makes once
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not slow" tests
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow tests

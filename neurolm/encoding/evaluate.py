@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -138,8 +138,9 @@ def with_penalty_grid(
     for sets in feature_sets:
         for name in sets:
             X = design_matrix(_stories(name, sets, listeners), listeners, settings)
+            make_ridge = lru_cache(2)(partial(nested_ridge, X, folds, device=settings.device))  # both kinds of Y share hats
             for Y in [listeners.mean, listeners.each] if listeners.is_group else [listeners.each]:
-                grid = penalty_grid(partial(nested_ridge, X, folds, device=settings.device), Y, grid)
+                grid = penalty_grid(make_ridge, Y, grid)
     return replace(settings, alphas=grid)
 
 
