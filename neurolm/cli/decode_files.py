@@ -12,6 +12,7 @@ import numpy as np
 
 from neurolm.checks import bad_file
 from neurolm.cli.terminal import say
+from neurolm.statistics import p_equals
 from neurolm.storage import read_json, write_text
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def write_evaluation(
     folder: Path, evaluation: DecodingEvaluation, config: DecodingConfig, notes: Sequence[str], is_simulated: bool
 ) -> dict[str, Any]:
     """scores.csv, windows.csv, table.csv, table.txt, figures and report.html; what scores.json says."""
-    from neurolm.report.decoding_page import decoding_page, decoding_pictures
+    from neurolm.report.decoding_page import decoding_page, decoding_pictures, verdict
 
     summary = evaluation.summary()
     tables = {"circular shift": evaluation.scores, "random likelihood": evaluation.published_null}
@@ -81,8 +82,12 @@ def write_evaluation(
     )
     page.write(folder.parent / "report.html")
     for row in evaluation.scores.table():
-        beside = f", null {row['null_mean']:.3f}, z {row['story_z']:.1f}, p {row['story_p']:.3f}" if "story_p" in row else ""
+        beside = ""
+        if "story_p" in row:
+            p = p_equals(float(row["story_p"]), 1 / (1 + int(row["n_null"])))
+            beside = f", null {row['null_mean']:.3f}, z {row['story_z']:.1f}, {p}"
         say(f"{row['label']}: {row['story']:.3f}{beside}")
+    say(verdict(summary))
     say(f"report: {folder.parent / 'report.html'}")
     return {"summary": summary, "settings": settings, "notes": list(notes)}
 

@@ -18,6 +18,7 @@ from neurolm.checks import InputError, bad
 from neurolm.cli.decode_files import csv_text
 from neurolm.cli.stages import is_current, making
 from neurolm.cli.terminal import progress, say
+from neurolm.statistics import p_equals
 from neurolm.storage import write_h5, write_json, write_text
 
 if TYPE_CHECKING:
@@ -81,9 +82,10 @@ def _carry_out(config: IdentificationConfig, story: Transcript, runs: list[BoldR
     _write(config, folder, found)
     identification_ranks({by: _as_numbers(one) for by, one in found.items()}).save(folder.parent / "figures", "identification")
     for by, one in found.items():
+        p = p_equals(one.p, 1 / (1 + len(one.null)))
         say(
             f"by {by}: mean percentile rank {one.mean:.3f} over {len(one.listeners)} listeners held out "
-            f"(chance .5, null {one.null.mean():.3f}, 95 % of it below {np.quantile(one.null, 0.95):.3f}), p = {one.p:.4f}"
+            f"(chance .5, null {one.null.mean():.3f}, 95 % of it below {np.quantile(one.null, 0.95):.3f}), {p}"
         )
     say(f"-> {folder}")
 

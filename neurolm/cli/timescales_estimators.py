@@ -79,7 +79,7 @@ class Bench:
         return [self.states(self.lm).extract(story) for story in self.stories]
 
     def responder(self, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress, *, tested: bool) -> tuple[Any, Any]:
-        """A fitted model of these voxels, once for all experiments, and the p of its predictions."""
+        """A fitted model of these voxels, once for all experiments, and the test of its predictions."""
         from neurolm.encoding import EncodingModel
         from neurolm.timescales import EncodingResponder, prediction_test
 
@@ -93,8 +93,8 @@ class Bench:
                 max_gap_s=settings.max_gap_s,
                 device=settings.device,
             ).fit(features, runs)
-            p = prediction_test(model, features, runs, settings, progress).p_values if tested else None
-            self._models[id(runs)] = (EncodingResponder(model, self.remembered), p)
+            test = prediction_test(model, features, runs, settings, progress) if tested else None
+            self._models[id(runs)] = (EncodingResponder(model, self.remembered), test)
         return self._models[id(runs)]
 
 
@@ -192,8 +192,9 @@ def _gain(bench: Bench, settings: FitSettings) -> ForecastGain:
 
 def _in_silico(name: str) -> Run:
     def run(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:
-        responder, p = bench.responder(runs, settings, progress, tested=settings.n_permutations > 1)
-        return _experiment(bench, name, settings)(responder, bench.heard, p, progress)
+        responder, test = bench.responder(runs, settings, progress, tested=settings.n_permutations > 1)
+        found = _experiment(bench, name, settings)(responder, bench.heard, None if test is None else test.p_values, progress)
+        return found if test is None else replace(found, details={**found.details, "n_null": test.n_permutations})
 
     return run
 

@@ -78,7 +78,9 @@ def write_isc(plan: TimescalesPlan, report: Progress) -> None:
     low, high = isc_interval(data)
     table = {**space.table(), "isc": test.isc, "low": low, "high": high, "p": test.p_values, "q": fdr(test.p_values)}
     write_text(plan.output / "timescales" / "isc.csv", csv_text(table))
-    write_json(mark_path(plan, "isc"), {"settings": plan.settings_of("isc"), "files": ["timescales/isc.csv"]})
+    write_json(
+        mark_path(plan, "isc"), {"settings": plan.settings_of("isc"), "files": ["timescales/isc.csv"], "n_null": len(test.null)}
+    )
 
 
 def write_page(plan: TimescalesPlan) -> Path:
@@ -91,13 +93,15 @@ def write_page(plan: TimescalesPlan) -> Path:
         if path.suffix == ".h5":
             who, name = path.parent.name, path.stem.split("_desc-")[1].removesuffix("_timescales")
             results.setdefault(who, {})[name] = load_windows(path)[0]
-    isc = read_columns(plan.output / "timescales" / "isc.csv") if is_made(plan, "isc") else None
+    has_isc = is_made(plan, "isc")
+    isc = read_columns(plan.output / "timescales" / "isc.csv") if has_isc else None
     if not results and isc is None:
         raise bad_file(plan.output, "holds no finished estimator", "Run `neurolm timescales map CONFIG` first.")
     page, pictures = timescale_page(
         plan.config.title or plan.dataset.info.name,
         results,
         isc=isc,
+        n_isc_null=int(read_json(mark_path(plan, "isc")).get("n_null", 0)) if has_isc else 0,
         facts=_facts(plan),
         warning="No person was measured." if plan.dataset.is_simulated else "",
     )

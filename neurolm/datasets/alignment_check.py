@@ -19,7 +19,16 @@ from neurolm.arrays import zscore
 from neurolm.brain.bold_run import BoldRun
 from neurolm.brain.preprocess import common_rows
 from neurolm.checks import InputError
-from neurolm.datasets.word_following import PLAUSIBLE_LAG_S, Alternative, Curve, SampledRun, StoryFollowing, words_followed
+from neurolm.datasets.word_following import (
+    PLAUSIBLE_LAG_S,
+    SMALLEST_P,
+    Alternative,
+    Curve,
+    SampledRun,
+    StoryFollowing,
+    words_followed,
+)
+from neurolm.statistics import p_equals, permutation_p
 from neurolm.stimuli.transcript import Transcript
 from neurolm.temporal import story_gaps
 
@@ -210,7 +219,7 @@ def _against(curve: Curve) -> tuple[float, float]:
     if not len(curve.surrogates):
         return math.nan, math.nan
     null = curve.null
-    return float(np.quantile(null, 0.95)), float((1 + (null >= curve.r.max()).sum()) / (1 + len(null)))
+    return float(np.quantile(null, 0.95)), float(permutation_p(curve.r.max(), null))
 
 
 def _bold_over_voxels(runs: Sequence[BoldRun]) -> tuple[np.ndarray, np.ndarray]:
@@ -248,7 +257,7 @@ def _runs(shifted: Sequence[Alternative], p: np.ndarray) -> AlignmentFinding:
     """Runs that do not fit although the mean of all does: a clear peak where no response can be."""
     known = np.isfinite(p)
     if shifted:
-        named = ", ".join(f"{one.who} at {one.lag_s:g} s (r = {one.r:.2f}, p = {one.p:.3f})" for one in shifted)
+        named = ", ".join(f"{one.who} at {one.lag_s:g} s (r = {one.r:.2f}, {p_equals(one.p, one.smallest_p)})" for one in shifted)
         message = f"{named}: the BOLD follows the words at a lag that no response has. Check the onsets of these runs."
         return AlignmentFinding("runs", "failed", message)
     if not known.any():
@@ -263,7 +272,10 @@ def _words(others: Sequence[Alternative], names: Mapping[str, str]) -> Alignment
         return AlignmentFinding("words", "ok", "there is no other story in this study to compare with.")
     if not others:
         return AlignmentFinding("words", "ok", "no run follows another transcript of the study better than its own.")
-    said = ", ".join(f"{one.who}: {names[one.story]!r} (r = {one.r:.2f}, own {one.own_r:.2f}, p = {one.p:.3f})" for one in others)
+    said = ", ".join(
+        f"{one.who}: {names[one.story]!r} (r = {one.r:.2f}, own {one.own_r:.2f}, {p_equals(one.p, one.smallest_p)})"
+        for one in others
+    )
     message = f"the BOLD follows other words better than its own: {said}. Check which story each run is."
     return AlignmentFinding("words", "failed", message)
 
@@ -331,7 +343,8 @@ def lag_finding(lags: np.ndarray, r: np.ndarray, null_95: float, p: float, *, is
         message = "cannot tell: the run is too short or the BOLD too incomplete for a lag to be found."
         return AlignmentFinding("lag", "warning", message)
     best, (low, high) = float(lags[r.argmax()]), PLAUSIBLE_LAG_S
-    said = f"word rate and BOLD correlate best at {best:g} s (r = {r.max():.2f}, 95 % by chance below {null_95:.2f}, p = {p:.3f})"
+    found = f"r = {r.max():.2f}, 95 % by chance below {null_95:.2f}, {p_equals(p, SMALLEST_P)}"
+    said = f"word rate and BOLD correlate best at {best:g} s ({found})"
     if is_shifted:
         message = f"{said}; a response follows its words by {low:g} to {high:g} s. Check the onset of the story."
         return AlignmentFinding("lag", "failed", message)

@@ -19,6 +19,7 @@ import numpy as np
 from neurolm.arrays import zscore
 from neurolm.brain.bold_run import BoldRun
 from neurolm.brain.space import space_hash
+from neurolm.statistics import columnwise_correlation, permutation_p, unit_columns
 from neurolm.stimuli import stimulus_groups
 from neurolm.stimuli.transcript import Transcript
 
@@ -29,6 +30,7 @@ N_VOXELS = 3000  # of a run that are looked at, evenly over the columns
 CHOSEN_SHARE, FEWEST_CHOSEN = 0.05, 10  # of them that make the signal
 PEAK_S = 5.0  # of the canonical response
 N_SURROGATES = 500
+SMALLEST_P = 1 / (1 + N_SURROGATES)
 _STEP_S = 0.25
 
 
@@ -98,6 +100,7 @@ class Alternative:
     r: float
     own_r: float
     p: float
+    smallest_p: float = 0.0  # no p can be smaller with so many surrogates, after the correction for all comparisons
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,13 +139,15 @@ def lag_curve(
     tr = float((tr_times[-1] - tr_times[0]) / (len(tr_times) - 1))
     middle = tr_times + tr / 2
     n = len(tr_times)
-    at_lags = zscore(expected_response(transcript, middle[:, None] - lags * tr))
+    response = expected_response(transcript, middle[:, None] - lags * tr)
     if not np.isfinite(signal).all():
         return Curve(lags * tr, np.full(len(lags), np.nan), np.zeros((0, len(lags))))
-    amplitudes = np.abs(np.fft.rfft(at_lags[:, len(lags) // 2]) * np.fft.rfft(signal))
+    own = unit_columns(np.column_stack([signal, response[:, len(lags) // 2]]))
+    amplitudes = np.abs(np.prod(np.fft.rfft(np.nan_to_num(own), axis=0), axis=1))
     phases = rng.uniform(0, 2 * np.pi, (N_SURROGATES, len(amplitudes)))
-    surrogates = np.fft.irfft(amplitudes * np.exp(1j * phases), n)[:, : len(lags)] / n
-    return Curve(lags * tr, signal @ at_lags / n, surrogates)
+    surrogates = np.fft.irfft(amplitudes * np.exp(1j * phases), n)[:, : len(lags)]
+    r = columnwise_correlation(np.broadcast_to(signal[:, None], response.shape), response)
+    return Curve(lags * tr, np.nan_to_num(r), surrogates)  # 0 where no word is near enough to be followed
 
 
 def words_followed(
@@ -173,8 +178,8 @@ def words_followed(
 def _voxel_curves(run: SampledRun, transcript: Transcript) -> np.ndarray:
     """(n_sampled, n_lags) correlation of every voxel with the own words."""
     middle = run.tr_times + run.tr / 2
-    X = zscore(expected_response(transcript, middle[:, None] - run.lags * run.tr))
-    return run.data.T @ X.astype(np.float32) / len(middle)
+    unit = np.nan_to_num(unit_columns(expected_response(transcript, middle[:, None] - run.lags * run.tr)))
+    return run.data.T @ unit.astype(np.float32) / np.sqrt(len(middle))  # columns of the data are z-scored
 
 
 def _signal(run: SampledRun, others: Sequence[tuple[SampledRun, np.ndarray]]) -> tuple[np.ndarray, int]:
@@ -242,14 +247,14 @@ class _Study:
         from dataclasses import replace
 
         said: dict[str, list[Alternative]] = {"lag": [], "runs": [], "words": []}
-        pools = {family: np.sort(np.concatenate(null)) for family, null in self.null.items()}
+        pools = {family: np.concatenate(null) for family, null in self.null.items()}
         for one in self.comparisons:
             if one.name == name and one.z > one.own:
                 pool = pools[one.family]
                 n = sum(other.family == one.family for other in self.comparisons)
-                p = n * (1 + len(pool) - np.searchsorted(pool, one.z)) / (1 + len(pool))
+                p = n * float(permutation_p(np.array(one.z), pool))
                 if p <= FALSE_ALARMS:
-                    said[one.family].append(replace(one.found, p=float(p)))
+                    said[one.family].append(replace(one.found, p=p, smallest_p=n / (1 + len(pool))))
         lag, runs, words = (tuple(said[family]) for family in ("lag", "runs", "words"))
         return replace(story, shifted_lag=lag, shifted_runs=runs, other_words=words)
 

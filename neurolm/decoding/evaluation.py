@@ -50,10 +50,17 @@ class DecodingEvaluation:
             "words": {mark: self.comparison.share(mark) for mark in ("exact", "gist", "error")},
             "rule": self.comparison.rule,
         }
+        if self.comparison.null_shares:
+            null = self.comparison.null_shares
+            out["words_by_chance"] = {
+                mark: {"mean": float(null[mark].mean()), "p": self.comparison.share_p(mark), "n_null": len(null[mark])}
+                for mark in null
+            }
         if self.identification is not None:
             out["identification"] = {
                 "mean_percentile_rank": self.identification.mean_percentile_rank,
                 "p_value": self.identification.p_value,
+                "n_null": len(self.identification.null),
                 "n_windows": len(self.identification.percentile_ranks),
             }
         if self.ranks is not None:

@@ -8,6 +8,9 @@ error   neither
 The threshold is the 95th percentile of each content word's largest such similarity in null decodes, so
 that one in twenty words that mean nothing would be called gist. The same word out of order is no
 gist: in null decodes it is the rule among function words. (Published tables were marked by hand.)
+
+Null decodes are marked by the same function, each by the threshold of the other null decodes, as the decode is: their
+shares of exact and gist words are what chance gives.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from neurolm.decoding.embedding_recall import Encoder
 from neurolm.decoding.lexicon import FUNCTION_WORDS
 from neurolm.decoding.text_scores import TextScore, normalised
 from neurolm.decoding.window_scores import cut_windows, window_centres
+from neurolm.statistics import permutation_p
 from neurolm.stimuli.transcript import Transcript
 
 EXACT, GIST, ERROR = "exact", "gist", "error"
@@ -60,6 +64,7 @@ class Comparison:
     encoder : its name
     n_null_words : words that the threshold was calibrated on
     quantile : of those words' similarities that the threshold is
+    null_shares : for "exact" and, with an encoder, "gist": (n_nulls,) the share of each null decode's words
     """
 
     windows: tuple[ComparedWindow, ...]
@@ -67,11 +72,17 @@ class Comparison:
     encoder: str
     n_null_words: int
     quantile: float = 0.95
+    null_shares: Mapping[str, np.ndarray] = field(default_factory=dict, compare=False)
 
     def share(self, mark: str) -> float:
         """Share of all decoded words with this mark."""
-        marks = [m for window in self.windows for m in window.marks]
-        return marks.count(mark) / len(marks) if marks else float("nan")
+        return _share([window.marks for window in self.windows], mark)
+
+    def share_p(self, mark: str) -> float:
+        """One-sided p of so large a share: (1 + null decodes with as large a one) / (1 + null decodes); NaN without them."""
+        if mark not in self.null_shares:
+            return float("nan")
+        return float(permutation_p(np.array(self.share(mark)), self.null_shares[mark], tolerance=1e-12))
 
     @property
     def rule(self) -> str:
@@ -123,8 +134,8 @@ def compare_texts(
     encoder : Encoder, optional
         Word vectors for gist; without it words are exact or error.
     null : sequence of Transcript
-        Null decodes that calibrate the threshold; needed with an encoder. If they hold function words alone, no
-        word is gist, and the rule says so.
+        Null decodes that calibrate the threshold and say what share of words chance gives; needed with an encoder. If
+        they hold function words alone, no word is gist, and the rule says so.
     scores : sequence of TextScore
         Shown with each window.
     function_words : collection of str
@@ -137,17 +148,19 @@ def compare_texts(
     """
     centres = window_centres(story, window_s, window_s, segment)
     heard, own = cut_windows(normalised(story), centres, window_s), cut_windows(normalised(decoded), centres, window_s)
-    threshold, n_null = float("nan"), 0
-    similarities: list[np.ndarray] = [np.zeros((len(a), len(b))) for a, b in zip(heard, own)]
-    if encoder is not None:
-        if not null:
-            raise bad("null", "hold null decodes when an encoder is given", "none", "The gist threshold is calibrated on them.")
-        null_best = _null_similarities(
-            encoder, heard, [cut_windows(normalised(t), centres, window_s) for t in null], function_words
-        )
-        n_null = len(null_best)
-        threshold = float(np.quantile(null_best, quantile)) if n_null else float("nan")
-        similarities = word_similarities(encoder, heard, own, function_words)
+    if encoder is not None and not null:
+        raise bad("null", "hold null decodes when an encoder is given", "none", "The gist threshold is calibrated on them.")
+    texts = [own, *(cut_windows(normalised(text), centres, window_s) for text in null)]
+    similar = [_similarities(encoder, heard, text, function_words) for text in texts]
+    best = [_best_similarities(heard, *pair) for pair in zip(texts, similar)] if encoder is not None else []
+    marks, thresholds = [], []
+    for i, (text, similarities) in enumerate(zip(texts, similar)):
+        others = np.concatenate([one for j, one in enumerate(best) if j > 0 and (j != i or len(null) == 1)] or [np.empty(0)])
+        thresholds.append(float(np.quantile(others, quantile)) if len(others) else float("nan"))
+        marks.append([mark_words(a, b, similarity, thresholds[i]) for a, b, similarity in zip(heard, text, similarities)])
+    threshold, n_null = thresholds[0], sum(len(one) for one in best[1:])
+    told = (EXACT, GIST) if np.isfinite(threshold) else (EXACT,)
+    null_shares = {mark: np.array([_share(one, mark) for one in marks[1:]]) for mark in told} if null else {}
     values = {score.name: score(heard, own) for score in scores}
     windows = tuple(
         ComparedWindow(
@@ -155,12 +168,26 @@ def compare_texts(
             float(centre + window_s / 2),
             a,
             b,
-            mark_words(a, b, similarity, threshold),
+            marks[0][i],
             {name: float(value[i]) for name, value in values.items()},
         )
-        for i, (centre, a, b, similarity) in enumerate(zip(centres, heard, own, similarities))
+        for i, (centre, a, b) in enumerate(zip(centres, heard, own))
     )
-    return Comparison(windows, threshold, "" if encoder is None else encoder.name, n_null, quantile)
+    return Comparison(windows, threshold, "" if encoder is None else encoder.name, n_null, quantile, null_shares)
+
+
+def _share(marks: Sequence[Sequence[str]], mark: str) -> float:
+    """Share of all words of all windows with this mark."""
+    every = [one for window in marks for one in window]
+    return every.count(mark) / len(every) if every else float("nan")
+
+
+def _similarities(
+    encoder: Encoder | None, heard: Sequence[tuple[str, ...]], text: Sequence[tuple[str, ...]], function_words: Collection[str]
+) -> list[np.ndarray]:
+    if encoder is None:
+        return [np.zeros((len(a), len(b))) for a, b in zip(heard, text)]
+    return word_similarities(encoder, heard, text, function_words)
 
 
 def mark_words(heard: Sequence[str], decoded: Sequence[str], similarity: np.ndarray, threshold: float) -> tuple[str, ...]:
@@ -216,22 +243,18 @@ def word_similarities(
     return out
 
 
-def _null_similarities(
-    encoder: Encoder,
-    heard: Sequence[tuple[str, ...]],
-    nulls: Sequence[Sequence[tuple[str, ...]]],
-    function_words: Collection[str],
+def _best_similarities(
+    heard: Sequence[tuple[str, ...]], decoded: Sequence[tuple[str, ...]], similarities: Sequence[np.ndarray]
 ) -> np.ndarray:
-    """For every null content word that is not exact: its largest similarity with a heard word that is not taken."""
-    best = []
-    for decoded in nulls:
-        for a, b, similarity in zip(heard, decoded, word_similarities(encoder, heard, decoded, function_words)):
-            exact = common_subsequence(a, b)
-            rows = np.setdiff1d(np.arange(len(a)), [i for i, _ in exact])
-            columns = np.setdiff1d(np.arange(len(b)), [j for _, j in exact])
-            if len(rows) and len(columns):
-                best.append(similarity[np.ix_(rows, columns)].max(axis=0))
-    found = np.concatenate(best) if best else np.empty(0)
+    """For every content word of a text that is not exact: its largest similarity with a heard word that is not taken."""
+    best = [np.empty(0)]
+    for a, b, similarity in zip(heard, decoded, similarities):
+        exact = common_subsequence(a, b)
+        rows = np.setdiff1d(np.arange(len(a)), [i for i, _ in exact])
+        columns = np.setdiff1d(np.arange(len(b)), [j for _, j in exact])
+        if len(rows) and len(columns):
+            best.append(similarity[np.ix_(rows, columns)].max(axis=0))
+    found = np.concatenate(best)
     return found[np.isfinite(found)]
 
 

@@ -64,16 +64,23 @@ class WindowScores:
         return float(permutation_p(np.array([sign * self.story_score(name)]), sign * self.story_null(name)[:, None])[0])
 
     def table(self) -> list[dict[str, float | str]]:
-        """One row per score, for a report: score, and with nulls their mean, z, p and the share of windows with q < .05."""
+        """One row per score, for a report: score, and with nulls their number, mean, z, p and the share of windows with q < .05.
+
+        That share is NaN where so few null decodes could have shown nothing in any window.
+        """
         rows: list[dict[str, float | str]] = []
         for name in self.scores:
             row: dict[str, float | str] = {"score": name, "label": self.labels.get(name, name), "story": self.story_score(name)}
             if name in self.null:
+                n_null = len(self._null_of(name))
+                q = self.window_q(name)
+                can_be_found = (fdr(np.full(len(q), 1 / (1 + n_null)), "by") < 0.05).any()
                 row |= {
+                    "n_null": n_null,
                     "null_mean": float(self.story_null(name).mean()),
                     "story_z": self.story_z(name),
                     "story_p": self.story_p(name),
-                    "windows_q05": float((self.window_q(name) < 0.05).mean()),
+                    "windows_q05": float((q < 0.05).mean()) if can_be_found else float("nan"),
                 }
             rows.append(row)
         return rows

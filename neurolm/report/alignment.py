@@ -35,8 +35,8 @@ class LagCurve:
     lags_s, r : array of shape (n_lags,)
     null_95 : float
         95th percentile of the largest correlation over lags under the null.
-    p : float
-        Of so large a peak under the null.
+    p, smallest_p : float
+        Of so large a peak under the null; the least that its surrogates can give.
     expected_s : (float, float)
         Lags at which the peak must lie.
     """
@@ -45,6 +45,7 @@ class LagCurve:
     r: np.ndarray
     null_95: float = float("nan")
     p: float = float("nan")
+    smallest_p: float = 0.0
     expected_s: tuple[float, float] = (0.0, 12.0)
 
     def __post_init__(self) -> None:
@@ -128,7 +129,11 @@ class StoryAlignment:
     @classmethod
     def from_check(cls, check: AlignmentCheck, transcript: Transcript, *, dropped: tuple[str, ...] = ()) -> StoryAlignment:
         """What `neurolm.datasets.check_alignment` found, with the words that it looked at."""
-        from neurolm.datasets.word_following import PLAUSIBLE_LAG_S
+        from neurolm.datasets.word_following import PLAUSIBLE_LAG_S, SMALLEST_P
+
+        def _lags(r: np.ndarray, null_95: float, p: float) -> LagCurve:
+            told = {"null_95": null_95, "p": p, "smallest_p": SMALLEST_P}
+            return LagCurve(lags_s=check.lags_s, r=r, expected_s=PLAUSIBLE_LAG_S, **told)
 
         row = np.searchsorted([*check.tr_times, check.tr_times[-1] + check.tr], transcript.mid_times, side="right") - 1
         words: list[list[str]] = [[] for _ in check.tr_times]
@@ -145,14 +150,12 @@ class StoryAlignment:
             n_words_before=check.n_words_before,
             n_words_after=check.n_words_after,
             speech_s=check.words_span_s,
-            lags=LagCurve(
-                lags_s=check.lags_s, r=check.lag_correlation, null_95=check.null_95, p=check.p, expected_s=PLAUSIBLE_LAG_S
-            ),
+            lags=_lags(check.lag_correlation, check.null_95, check.p),
             words_by_tr=tuple(" ".join(w) for w in words),
             dropped=dropped,
             findings=check.findings,
             runs={
-                subject: LagCurve(lags_s=check.lags_s, r=r, null_95=float(null), p=float(p), expected_s=PLAUSIBLE_LAG_S)
+                subject: _lags(r, float(null), float(p))
                 for subject, r, null, p in zip(check.subjects, check.run_correlation, check.run_null_95, check.run_p, strict=True)
             }
             if len(check.subjects) > 1

@@ -63,7 +63,7 @@ def _story_table(stories: tuple[StoryAlignment, ...]) -> Markup:
             interval(*s.measured_s, 1),
             number(np.mean(s.word_rate)),
             number(s.lags.best_lag_s, 1) if s.lags else MISSING,
-            probability(s.lags.p) if s.lags else MISSING,
+            probability(s.lags.p, s.lags.smallest_p) if s.lags else MISSING,
             "; ".join(s.dropped) or "nothing",
         )
         for s in stories

@@ -11,6 +11,7 @@ from neurolm.report.decoder_table import DecodedWindow, decoder_data, decoder_ta
 from neurolm.report.figures import Picture
 from neurolm.report.markup import element, interval, number, probability, table
 from neurolm.report.page import Section, csv_link, figure
+from neurolm.report.resolution import could_be_found
 from neurolm.report.timescale_figures import MOST_PANELS, context_curves, timescale_histogram, timescale_map
 
 if TYPE_CHECKING:
@@ -49,13 +50,16 @@ def timescale_section(
         f"Estimated by {result.estimator.replace('_', ' ')}. In {int(result.valid.sum()):,} of {len(regions):,} regions the "
         f"{tested} is significant; in {found:,} of these a {window} was found. Elsewhere it is n/a."
     )
+    n_null, level = int(result.details.get("n_null", 0)), float(result.details.get("level", 0.05))
+    limits = could_be_found(n_null, int(np.isfinite(result.p).sum()), level, "regions")
+    smallest = 1 / (1 + n_null) if n_null else 0.0
     more = more or {}
     rows = (
         (
             region,
             number(result.index[i], 1),
             interval(result.interval[0, i], result.interval[1, i], 1),
-            probability(result.p[i]),
+            probability(result.p[i], smallest),
             *(number(values[i]) for values in more.values()),
         )
         for i, region in enumerate(regions)
@@ -66,7 +70,7 @@ def timescale_section(
     few = len(regions) <= MOST_PANELS
     children = (
         element("p", intro) if intro else None,
-        element("p", text),
+        element("p", f"{text} {limits}".rstrip()),
         *(element("p", line) for line in _model_lines(result, window)),
         *(figure(p, n, p.description) for n, p in pictures.items()),
         table(header, rows, caption=caption) if few else None,

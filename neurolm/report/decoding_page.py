@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from neurolm.report.decoding_figures import score_over_time
 from neurolm.report.figures import Picture
 from neurolm.report.markup import details, element, number, probability, table
 from neurolm.report.page import Page, Section, figure, paragraphs
+from neurolm.statistics import p_equals
 
 if TYPE_CHECKING:
     from neurolm.decoding.gist import Comparison
@@ -76,18 +78,30 @@ def decoding_page(
 
 def verdict(summary: Mapping[str, Any]) -> str:
     """What was found, in a sentence or two."""
-    words = summary["words"]
-    text = f"Of the decoded words {words['exact']:.0%} are exact, {words['gist']:.0%} gist and {words['error']:.0%} neither."
+    words, chance = summary["words"], summary.get("words_by_chance", {})
+    exact, gist = (f"{words[mark]:.0%} are {mark}{_by_chance(chance.get(mark))}" for mark in ("exact", "gist"))
+    text = f"Of the decoded words {exact}, {gist} and {words['error']:.0%} neither."
     judged = [row for row in summary["scores"] if "story_p" in row]
-    good = [row for row in judged if row["story_p"] <= 0.05]
     if judged:
-        names = ", ".join(str(row["label"]) for row in good)
-        text += (
-            f" Above decodes of shifted BOLD at p ≤ .05: {names}."
-            if good
-            else " No score is above that of decodes of shifted BOLD."
-        )
+        text += f" {_above_chance(judged)}"
     return text
+
+
+def _by_chance(found: Mapping[str, Any] | None) -> str:
+    """What null decodes have of these words, and p."""
+    if found is None:
+        return ""
+    return f" (decodes of shifted BOLD {found['mean']:.0%}, {p_equals(found['p'], 1 / (1 + found['n_null']))})"
+
+
+def _above_chance(judged: Sequence[Mapping[str, Any]]) -> str:
+    fewest = min(row.get("n_null", 19) for row in judged)
+    if fewest < 19:
+        return f"With {fewest} decodes of shifted BOLD no p can reach .05: nothing could have been found. Ask for 19 or more."
+    good = ", ".join(str(row["label"]) for row in judged if row["story_p"] <= 0.05)
+    if good:
+        return f"Above decodes of shifted BOLD at p ≤ .05, each score by itself: {good}."
+    return "No score is above that of decodes of shifted BOLD at p ≤ .05."
 
 
 def _scores_section(summary: Mapping[str, Any]) -> Section:
@@ -102,7 +116,7 @@ def _scores_section(summary: Mapping[str, Any]) -> Section:
             element(
                 "p",
                 f"Windows told apart by their words: mean percentile rank {found['mean_percentile_rank']:.2f} over "
-                f"{found['n_windows']} windows (chance .5, p = {found['p_value']:.3f}).",
+                f"{found['n_windows']} windows (chance .5, {p_equals(found['p_value'], _smallest(found))}).",
             )
         )
     return Section("scores", "How good is it?", tuple(children))
@@ -115,12 +129,23 @@ def _score_table(rows: Sequence[Mapping[str, Any]], header: Sequence[str], capti
             number(row["story"], 3),
             number(row.get("null_mean"), 3),
             number(row.get("story_z"), 1),
-            probability(row.get("story_p")),
-            f"{row['windows_q05']:.0%}" if "windows_q05" in row else "n/a",
+            probability(row.get("story_p"), _smallest(row)),
+            f"{row['windows_q05']:.0%}" if _is_number(row.get("windows_q05")) else "n/a",
         )
         for row in rows
     )
+    if any("windows_q05" in row and not _is_number(row["windows_q05"]) for row in rows):
+        caption += " Windows: n/a where so few null decodes could have shown nothing in any of them."
     return table(header, cells, caption=caption)
+
+
+def _smallest(found: Mapping[str, Any]) -> float:
+    """The least p that its null decodes or permutations can give; 0 where their number is not known."""
+    return 1 / (1 + found["n_null"]) if found.get("n_null") else 0.0
+
+
+def _is_number(value: Any) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _errors_section(summary: Mapping[str, Any]) -> Section:

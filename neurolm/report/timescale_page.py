@@ -13,6 +13,7 @@ from neurolm.report.analysis_sections import timescale_pictures, timescale_secti
 from neurolm.report.figures import Picture
 from neurolm.report.markup import element, facts, interval, number, probability, table
 from neurolm.report.page import Page, Section, csv_link
+from neurolm.report.resolution import could_be_found
 from neurolm.report.timescale_figures import MOST_PANELS
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def timescale_page(
     results: Mapping[str, Mapping[str, WindowResult]],
     *,
     isc: Mapping[str, Sequence[Any]] | None = None,
+    n_isc_null: int = 0,
     facts: Mapping[str, str] | None = None,
     warning: str = "",
 ) -> tuple[Page, dict[str, Picture]]:
@@ -104,6 +106,8 @@ def timescale_page(
         Who is "group" or a subject; estimators are those of `TOLD`.
     isc : mapping of str to column, optional
         Columns that place a voxel, then isc, low, high, p, q.
+    n_isc_null : int
+        Surrogates behind its p.
     facts : mapping, optional
         Data, model, software.
     warning : str
@@ -116,7 +120,7 @@ def timescale_page(
     """
     sections, pictures = timescale_sections(results)
     if isc is not None:
-        sections.append(isc_section(isc))
+        sections.append(isc_section(isc, n_isc_null))
     if facts:
         sections.append(_facts_section(facts))
     return Page(kind="Timescales", title=title, verdict=_verdict(results), sections=tuple(sections), warning=warning), pictures
@@ -140,22 +144,28 @@ def timescale_sections(results: Mapping[str, Mapping[str, WindowResult]]) -> tup
     return sections, pictures
 
 
-def isc_section(isc: Mapping[str, Sequence[Any]]) -> Section:
-    """What listeners share: leave-one-out intersubject correlation."""
+def isc_section(isc: Mapping[str, Sequence[Any]], n_null: int = 0, level: float = 0.05) -> Section:
+    """What listeners share: leave-one-out intersubject correlation, with `n_null` surrogates behind its p."""
+    smallest = 1 / (1 + n_null) if n_null else 0.0
     places = [name for name in isc if name not in ("isc", "low", "high", "p", "q")]
     names = [" ".join(str(isc[place][i]) for place in places) for i in range(len(isc["isc"]))]
     rows = (
-        (name, number(r), interval(low, high), probability(p), probability(q))
+        (name, number(r), interval(low, high), probability(p, smallest), probability(q))
         for name, r, low, high, p, q in zip(names, *(isc[key] for key in ("isc", "low", "high", "p", "q")))
     )
     text = (
-        "Each listener's response was correlated with the mean of the others. Intervals: listeners drawn with replacement. "
+        "Each listener's response was correlated with the mean of the others. Intervals: every listener left out in turn "
+        "(jackknife), Student's t on Fisher's z. "
         "p: against responses with random phases, which keep their autocorrelation."
     )
     known = np.asarray(isc["isc"], dtype=np.float64)
     summary = (
         f"Mean over {len(known):,}: {number(np.nanmean(known))}; from {number(np.nanmin(known))} to {number(np.nanmax(known))}."
     )
+    q = np.asarray(isc["q"], dtype=np.float64)
+    n_tested = int(np.isfinite(q).sum())
+    summary += f" Above chance in {int((q <= level).sum()):,} of {n_tested:,} at a false discovery rate of {level:g}."
+    summary = f"{summary} {could_be_found(n_null, n_tested, level, 'columns')}".rstrip()
     whole = table(("Region", "r", "95% interval", "p", "q"), rows, caption="Leave-one-out intersubject correlation.")
     children = (element("p", text), element("p", summary), whole if len(names) <= MOST_PANELS else None, csv_link(isc, "isc"))
     return Section("isc", "What do listeners share?", children)

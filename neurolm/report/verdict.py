@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from neurolm.report.encoding_figures import alpha_counts, best_layers, pick
 from neurolm.report.encoding_report import EncodingReport, LayerScores
 from neurolm.report.figures import power
 from neurolm.report.markup import interval, number
-from neurolm.statistics import smallest_share
+from neurolm.report.resolution import could_be_found, least_findable
 
 EDGE_SHARE = 0.1  # more choices than this at one end of the grid: the best penalty may lie outside
 
@@ -95,7 +94,7 @@ def _what_was_found(report: EncodingReport) -> str:
             f"(false discovery rate {level:g})."
         )
         if not significant:
-            return f"{first} {_could_be_found(report)}".rstrip()
+            return f"{first} {could_be_found(*_tested(report), report.columns)}".rstrip()
     best = int(np.nanargmax(now.r))
     around = interval(now.low[best], now.high[best])
     second = f" Best: {report.regions[best]}, layer {now.layer(scores, best)}, r = {number(now.r[best])}"
@@ -113,31 +112,15 @@ def _share_of_ceiling(now: Shown, region: int) -> str:
     return f"{number(share, 0)}%" if share <= 100 else "all"
 
 
-def least_findable(report: EncodingReport) -> tuple[int, int, int]:
-    """How many tests must reach the smallest p for any to be significant, of how many, with how many permutations."""
+def _tested(report: EncodingReport) -> tuple[int, int, float]:
+    """Permutations, tests and the level of the false discovery rate."""
     scores = report.scores[0]
-    n_null = scores.n_null or report.methods.n_null
-    n_tested = int(np.isfinite(shown(scores).q).sum())
-    if not n_null or not n_tested:
-        return 0, n_tested, n_null
-    return math.ceil(smallest_share(n_null, report.methods.fdr) * n_tested - 1e-9), n_tested, n_null
-
-
-def _could_be_found(report: EncodingReport) -> str:
-    """What a result of nothing means with so many permutations."""
-    least, n_tested, n_null = least_findable(report)
-    if least > n_tested:
-        return f"Nothing could have been found: no p is smaller than 1/{n_null + 1:,} with {n_null:,} permutations."
-    if least > 1:
-        return (
-            f"With {n_null:,} permutations an effect in fewer than {least:,} of {n_tested:,} {report.columns} could not have been "
-            "found, however strong."
-        )
-    return ""
+    return scores.n_null or report.methods.n_null, int(np.isfinite(shown(scores).q).sum()), report.methods.fdr
 
 
 def _resolution(report: EncodingReport) -> Light | None:
-    least, n_tested, n_null = least_findable(report)
+    n_null, n_tested, level = _tested(report)
+    least = least_findable(n_null, n_tested, level)
     if least <= 1:
         return None
     message = (

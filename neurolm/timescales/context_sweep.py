@@ -70,7 +70,7 @@ class ContextWindowSweep:
             designs.append(data.X)
             progress(i + 1, len(contexts), "contexts", f"{context} words")
         curve = np.stack([fit.scores for fit in fits])
-        p = best_score_test(designs, data, self.settings, progress).p_values
+        test = best_score_test(designs, data, self.settings, progress)
         starts = time_blocks(data, self.settings.block_trs)
         counts = draw_counts(len(starts), self.settings.n_bootstrap, self.settings.seed)
         drawn = [drawn_correlations(fit.responses, fit.predictions, starts, counts) for fit in fits]
@@ -81,9 +81,10 @@ class ContextWindowSweep:
             curve,
             self._window(contexts, curve),
             np.stack(indices),
-            p,
+            test.p_values,
             "words",
             level=self.settings.level,
+            n_null=test.n_permutations,
             details={"index": self.index, "share": self.share, **self.settings.as_details()},
             space=data.space,
         )

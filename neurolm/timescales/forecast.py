@@ -143,6 +143,7 @@ class ForecastGain:
             np.where(best <= LEAST_GAIN, 1.0, permutation_p(best, null.max(1))),
             "words",
             level=self.settings.level,
+            n_null=len(null),
             details={"null": null, "matched_block": np.stack(matched), **self.settings.as_details()},
             space=data.space,
         )

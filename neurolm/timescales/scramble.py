@@ -139,7 +139,7 @@ class ScrambleWindow:
             progress(i + 1, len(levels) + 1, "levels")
         scales = np.append(scales, max(np.mean([len(story) for story in stories]), scales[-1] + 1))
         curve = np.stack([fit.scores for fit in fits])
-        p = best_score_test(designs, data, self.settings, progress).p_values
+        test = best_score_test(designs, data, self.settings, progress)
         starts = time_blocks(data, self.settings.block_trs)
         counts = draw_counts(len(starts), self.settings.n_bootstrap, self.settings.seed)
         drawn = np.stack([drawn_correlations(f.responses, f.predictions, starts, counts) for f in fits], axis=1)
@@ -149,9 +149,10 @@ class ScrambleWindow:
             curve,
             saturation(scales, curve),
             np.stack([saturation(scales, one) for one in drawn]),
-            p,
+            test.p_values,
             "words",
             level=self.settings.level,
+            n_null=test.n_permutations,
             details={"mode": "refit", "levels": [*levels, "intact"], **self.settings.as_details()},
             space=data.space,
         )

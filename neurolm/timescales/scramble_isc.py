@@ -107,7 +107,7 @@ def scramble_isc(
     intact, groups = _shared_rows(np.asarray(intact), [np.asarray(scrambled[size]) for size in sizes])
     own = intersubject_correlation(intact)  # (n_subjects, n_voxels)
     r_si = [_with_intact(group, intact, same_listeners) for group in groups]
-    p = isc_test(intact, n_null=n_null, rng=seed, min_shift=1).p_values
+    test = isc_test(intact, n_null=n_null, rng=seed, min_shift=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         curve = np.stack([r.mean(0) for r in r_si]) / own.mean(0)
     rng = np.random.default_rng(seed)
@@ -118,9 +118,10 @@ def scramble_isc(
         curve,
         crossing(np.array(sizes), curve, criterion),
         draws,
-        p,
+        test.p_values,
         units,
         level=level,
+        n_null=len(test.null),
         details={"isc": own.mean(0), "r_si": np.stack([r.mean(0) for r in r_si]), "criterion": criterion},
         space=space,
     )

@@ -80,6 +80,7 @@ class UnitTimescale:
             test.p_values,
             "words",
             level=self.settings.level,
+            n_null=test.n_permutations,
             details={"held_out_correlation": test.scores, "r2": curve.sum(0), **self.settings.as_details()},
             space=data.space,
         )

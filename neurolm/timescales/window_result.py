@@ -41,7 +41,8 @@ class WindowResult:
     untrained : WindowResult, optional
         The same again on a model of that architecture that has learned nothing.
     details : mapping
-        What the estimator gives besides: fitted curves, ratios, settings.
+        What the estimator gives besides: fitted curves, ratios, settings; of tested voxels "level", the false discovery
+        rate, and "n_null", the surrogates behind p (0: not known).
     space : Space, optional
         Where the voxels are.
     """
@@ -95,6 +96,7 @@ def gated(
     units: str,
     *,
     level: float = 0.05,
+    n_null: int = 0,
     details: dict[str, Any] | None = None,
     space: Space | None = None,
 ) -> WindowResult:
@@ -109,6 +111,8 @@ def gated(
         None for the units of a language model: nothing is silenced.
     level : float
         False discovery rate.
+    n_null : int
+        Surrogates behind p, where known: no p is smaller than 1 / (1 + n_null).
     """
     n_voxels = len(index)
     if p is None:
@@ -116,6 +120,7 @@ def gated(
     else:
         check_same_length("p", len(p), "voxels", n_voxels, "Give the p of each voxel's held-out prediction.")
         valid = gate(p, level)
+        details = {"level": level, "n_null": n_null, **(details or {})}
     interval = np.full((2, n_voxels), np.nan)
     if len(draws):
         found = np.isfinite(draws).sum(0) >= 0.5 * len(draws)

@@ -61,12 +61,30 @@ def test_threshold_calls_one_in_twenty_null_words_gist_and_finds_planted_gist(tm
     assert result.share("gist") == pytest.approx(0.25, abs=0.03)
     chance = compare_texts(text(rng.choice(words[::2], size=400)), text(heard), encoder=encoder, null=nulls)
     assert chance.share("gist") < 0.08
+    assert {mark: len(null) for mark, null in result.null_shares.items()} == {"exact": 10, "gist": 10}
+    assert result.null_shares["gist"].mean() == pytest.approx(0.05, abs=0.02)
+    assert result.null_shares["exact"].mean() == pytest.approx(0.08, abs=0.02)
+    assert (result.share_p("exact"), result.share_p("gist")) == (1 / 11, 1 / 11)
     assert "which 5% of" in result.rule
     assert "~" in result.to_text()
     assert "*" in result.to_text()
     first = result.to_records()[0]
     assert len(first["marks"].split()) == len(first["decoded"].split())
     assert first["wer"] == pytest.approx(0.75)
+
+
+def test_where_nothing_was_decoded_shares_of_words_are_those_of_null_decodes_and_p_is_no_smaller_than_it_says(tmp_path, rng):
+    words = [f"w{i:02d}" for i in range(40)]
+    encoder, times = vectors(tmp_path, rng, words), np.arange(0, 40, 0.5)
+    small, above = {"exact": 0, "gist": 0}, {"exact": [], "gist": []}
+    for _ in range(60):
+        heard, *texts = (Transcript(tuple(rng.choice(words, size=80)), times, times) for _ in range(11))
+        result = compare_texts(texts[0], heard, encoder=encoder, null=texts[1:])
+        for mark in small:
+            small[mark] += result.share_p(mark) <= 2 / 11
+            above[mark].append(result.share(mark) - result.null_shares[mark].mean())
+    assert max(small.values()) <= 17  # 11 expected at most: equal shares count against the decode
+    assert all(abs(np.mean(values)) < 0.01 for values in above.values())
 
 
 def test_without_an_encoder_there_is_no_gist_and_the_rule_says_so(tmp_path, rng):
@@ -79,5 +97,7 @@ def test_without_an_encoder_there_is_no_gist_and_the_rule_says_so(tmp_path, rng)
     alone = compare_texts(text, text, encoder=vectors(tmp_path, rng, ["a", "b"]), null=[text])
     assert "null decodes hold no content words" in alone.rule
     assert alone.share("exact") == 1
+    assert list(alone.null_shares) == ["exact"]
+    assert np.isnan(result.share_p("exact"))
     with pytest.raises(InputError, match="hold null decodes when an encoder is given"):
         compare_texts(text, text, encoder=vectors(tmp_path, rng, ["a", "b"]))

@@ -1,5 +1,7 @@
 """Sections for timescales and decoding."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from neurolm.report import DecodedWindow, Page, decoder_section, timescale_secti
 from neurolm.report.analysis_sections import timescale_pictures
 from neurolm.report.decoding_figures import score_over_time
 from neurolm.report.timescale_figures import timescale_histogram
+from neurolm.report.timescale_page import isc_section
 from neurolm.timescales.window_result import WindowResult
 
 
@@ -27,6 +30,37 @@ def test_the_timescale_section_says_where_a_window_was_found():
     assert "In 2 of 4 regions the prediction is significant; in 2 of these a window was found" in html
     assert "<B>" not in html
     assert html.count('<td class="number">n/a</td>') == 4
+
+
+def test_a_p_at_its_floor_is_a_bound_in_tables_of_timescales_and_isc():
+    result = make_result(4)
+    result = replace(result, p=np.where(result.valid, 1 / 200, 0.5), details={"n_null": 199, "level": 0.05})
+    html = timescale_section(result, list("ABCD")).children[1:]
+    assert "≤\u00a00.005" in "".join(map(str, html))
+    isc = {
+        "region": ["A", "B"],
+        "isc": [0.3, 0.1],
+        "low": [0.1, 0.0],
+        "high": [0.4, 0.2],
+        "p": [1 / 1001, 0.2],
+        "q": [0.002, 0.2],
+    }
+    text = "".join(map(str, isc_section(isc, 1000).children))
+    assert "≤\u00a00.001" in text
+    assert "Above chance in 1 of 2 at a false discovery rate of 0.05." in text
+    assert "0.000" not in text
+
+
+def test_where_so_few_permutations_can_find_nothing_the_page_says_so_instead_of_0():
+    result = make_result(4)
+    none = np.full(4, np.nan)
+    result = replace(
+        result, p=np.full(4, 0.1), valid=np.zeros(4, bool), index=none, interval=np.stack([none, none]), details={"n_null": 9}
+    )
+    text = "".join(map(str, timescale_section(result, list("ABCD")).children))
+    assert "Nothing could have been found: no p is smaller than 1/10 with 9 permutations." in text
+    isc = {"region": list("AB"), "isc": [0.3, 0.1], "low": [0.1, 0], "high": [0.4, 0.2], "p": [0.1, 0.2], "q": [0.2, 0.2]}
+    assert "Nothing could have been found" in "".join(map(str, isc_section(isc, 9).children))
 
 
 def test_many_voxels_are_shown_as_a_distribution():

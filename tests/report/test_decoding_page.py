@@ -56,8 +56,30 @@ def test_the_page_holds_words_scores_and_reasons_and_escapes_what_was_heard(scor
 
 
 def test_the_verdict_says_which_scores_beat_shifted_bold(scores, comparison):
-    assert "Above decodes of shifted BOLD at p ≤ .05: BLEU-1." in verdict(summary(scores, comparison, 0.05))
+    assert "Above decodes of shifted BOLD at p ≤ .05, each score by itself: BLEU-1." in verdict(summary(scores, comparison, 0.05))
     assert "No score is above" in verdict(summary(scores, comparison, 0.2))
+
+
+def test_the_verdict_prints_chance_and_p_of_exact_and_gist_words_and_a_p_at_its_floor_as_a_bound(scores, comparison):
+    found = summary(scores, comparison, 0.05)
+    found["words_by_chance"] = {
+        "exact": {"mean": 0.08, "p": 0.05, "n_null": 19},
+        "gist": {"mean": 0.3, "p": 0.4, "n_null": 19},
+    }
+    said = "33% are exact (decodes of shifted BOLD 8%, p ≤ 0.050), 33% are gist (decodes of shifted BOLD 30%, p = 0.400) and"
+    assert said in verdict(found)
+    html = decoding_page("T", found, comparison, decoding_pictures(scores, comparison)).html()
+    assert "≤\u00a00.050" in html
+    assert "0.000" not in html
+
+
+def test_so_few_null_decodes_that_nothing_can_be_found_are_named(comparison, rng):
+    few = WindowScores(np.arange(4.0), 10.0, {"bleu1": np.full(4, 0.9)}, {"bleu1": rng.uniform(0, 0.2, (9, 4))}, {"bleu1": "B"})
+    found = summary(few, comparison, 0.1)
+    assert "With 9 decodes of shifted BOLD no p can reach .05: nothing could have been found." in verdict(found)
+    assert np.isnan(found["scores"][0]["windows_q05"])
+    html = decoding_page("T", found, comparison, decoding_pictures(few, comparison)).html()
+    assert "Windows: n/a where so few null decodes could have shown nothing" in html
 
 
 def test_the_picture_marks_every_word_and_gives_the_same_bytes(comparison):
