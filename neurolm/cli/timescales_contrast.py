@@ -136,7 +136,8 @@ def contrast(
     n = len(stimuli.items.first)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*of the targets chose the")
-        responder, p = bench.responder(who.runs, settings, report, tested=True)
+        responder, test = bench.responder(who.runs, settings, report, tested=True)
+        p = test.p_values
         responses = _heard(responder, stimuli, context)
         test = Contrast(config.permutations, level=settings.level, seed=config.seed)
         covariates = stimuli.items.covariates.reshape(2 * n, -1)
