@@ -20,7 +20,7 @@ from ..datasets.miniature_fmriprep import VOLUME, build
 CONFIG = """
 title: Miniature
 dataset: {name: bids, options: {folder: FOLDER, space: SPACE, confounds: [motion]}}
-features: {layers: [0, 1], context: {n: 8, unit: sliding}}
+features: {model: neurolm/lstm-small, layers: [0, 1], context: {n: 8, unit: sliding}}
 preprocess: {detrend_degree: 2, trim_start: 2}
 encode: {alphas: {low: 100, high: 1000000, count: 5}, folds: 2, inner_folds: 2, permutations: 39, subject_permutations: 39}
 threads: 1
@@ -63,7 +63,7 @@ def test_maps_of_every_subject_lie_in_the_space_of_the_data(analysed, tree):
     from nilearn.image import load_img
 
     for subject in ("01", "02"):
-        path = analysed / f"sub-{subject}/func/sub-{subject}_desc-smollm2135mL01_stat-r_statmap.nii.gz"
+        path = analysed / f"sub-{subject}/func/sub-{subject}_desc-lstmsmallL01_stat-r_statmap.nii.gz"
         bold = nibabel.load(
             tree / f"derivatives/fmriprep/sub-{subject}/func/sub-{subject}_task-clock_run-1_{VOLUME}_desc-preproc_bold.nii.gz"
         )
@@ -78,7 +78,7 @@ def test_maps_of_every_subject_lie_in_the_space_of_the_data(analysed, tree):
 def test_the_group_s_map_is_the_mean_of_its_subjects_in_their_space(analysed):
     from nilearn.image import load_img
 
-    name = "desc-smollm2135mL01_stat-{}_statmap.nii.gz"
+    name = "desc-lstmsmallL01_stat-{}_statmap.nii.gz"
     each = [load_img(analysed / f"sub-{s}/func/sub-{s}_{name.format('r')}").get_fdata() for s in ("01", "02")]
     mean = load_img(analysed / f"group/func/group_{name.format('mean')}")
     np.testing.assert_allclose(mean.get_fdata(), np.mean(each, axis=0), atol=1e-6)

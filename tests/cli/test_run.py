@@ -12,8 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from neurolm.storage import cache_folder
-
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 SUBSET = {
     "subjects: all                # or a list: [s18, s22]": "subjects: [s18, s22, s23]",
@@ -49,6 +47,14 @@ def write_subset(folder):
 @pytest.fixture
 def subset(tmp_path):
     return write_subset(tmp_path)
+
+
+@pytest.fixture
+def small(subset):
+    """The subset with a model that is loaded in no time."""
+    text = subset.read_text().replace("model: smollm2-135m", "model: neurolm/lstm-small").replace("layers: [0, 4]", "layers: [1]")
+    subset.write_text(text)
+    return subset
 
 
 @pytest.fixture(scope="module")
@@ -110,31 +116,29 @@ def test_a_killed_run_goes_on_and_leaves_no_child(neurolm, subset, tmp_path, fin
     assert not [p for p in psutil.process_iter(["cmdline"]) if str(output) in " ".join(p.info["cmdline"] or [])]
 
 
-def test_two_runs_in_one_folder_are_refused(neurolm, subset, tmp_path, data):
+def test_two_runs_in_one_folder_are_refused(neurolm, small, tmp_path, data):
     output = tmp_path / "out"
-    command = [sys.executable, "-m", "neurolm", "run", str(subset), "--output", str(output)]
+    command = [sys.executable, "-m", "neurolm", "run", str(small), "--output", str(output)]
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     _wait_for(output / ".neurolm" / "run.json")
-    second = neurolm("run", subset, "--output", output)
+    second = neurolm("run", small, "--output", output)
     assert second.returncode == 2
     assert "one run at a time" in second.stderr
     first.terminate()
     assert first.wait(60) == 128 + signal.SIGTERM
 
 
-def test_without_the_data_the_run_says_that_it_is_simulated(neurolm, subset, tmp_path):
+def test_without_the_data_the_run_says_that_it_is_simulated(neurolm, small, tmp_path):
     (tmp_path / "cache").mkdir()
-    cache_folder("models").mkdir(parents=True, exist_ok=True)
-    (tmp_path / "cache" / "models").symlink_to(cache_folder("models"))  # the model may be there, the data not
     nowhere = {"NEUROLM_DATA": str(tmp_path), "NEUROLM_CACHE": str(tmp_path / "cache"), "https_proxy": "http://127.0.0.1:9"}
-    subset.write_text(subset.read_text().replace("subjects: [s18, s22, s23]", "subjects: all"))
-    ended = neurolm("run", subset, "--output", tmp_path / "out", env=nowhere)
+    small.write_text(small.read_text().replace("subjects: [s18, s22, s23]", "subjects: [sim01, sim02]"))
+    ended = neurolm("run", small, "--output", tmp_path / "out", env=nowhere)
     assert ended.returncode == 0, ended.stderr
     assert "SIMULATED data with a planted truth" in ended.stdout
     assert "simulated" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_a_failed_alignment_check_stops_unless_it_is_overridden(neurolm, subset, tmp_path, data):
+def test_a_failed_alignment_check_stops_unless_it_is_overridden(neurolm, small, tmp_path, data):
     from neurolm.datasets import load_dataset
 
     shifted = tmp_path / "shifted" / "alice2016"
@@ -152,13 +156,13 @@ def test_a_failed_alignment_check_stops_unless_it_is_overridden(neurolm, subset,
     grid.unlink()
     grid.write_text(re.sub(r"(xm(?:in|ax) = )([\d.]+)", lambda m: f"{m[1]}{float(m[2]) + 12}", text))
     environment = {"NEUROLM_DATA": str(shifted.parent)}
-    subset.write_text(subset.read_text().replace("subjects: [s18, s22, s23]", "subjects: all"))
-    stopped = neurolm("stimuli", "check", subset, env=environment, cwd=tmp_path)
+    small.write_text(small.read_text().replace("subjects: [s18, s22, s23]", "subjects: all"))
+    stopped = neurolm("stimuli", "check", small, env=environment, cwd=tmp_path)
     assert stopped.returncode == 2
     assert "the check 'lag' failed" in stopped.stderr
     assert "override: [lag]" in stopped.stderr
-    subset.write_text(subset.read_text() + "override: [lag]\n")
-    assert neurolm("stimuli", "check", subset, env=environment, cwd=tmp_path).returncode == 0
+    small.write_text(small.read_text() + "override: [lag]\n")
+    assert neurolm("stimuli", "check", small, env=environment, cwd=tmp_path).returncode == 0
 
 
 def _wait_for(path: Path, seconds: float = 120) -> None:
