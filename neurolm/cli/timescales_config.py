@@ -114,6 +114,15 @@ class ForecastConfig(Section):
     _rise = field_validator("distances")(_rising)
 
 
+class RecoveryConfig(Section):
+    """Planted windows on the same features, words and volumes: where they are not found, windows are withheld."""
+
+    least: float = Field(
+        0.5, ge=-1, le=1, description="Rank correlation of found with planted windows below which they are withheld; -1: never."
+    )
+    voxels: int = Field(48, ge=12, le=10_000, description="Planted voxels at each of five strengths of the signal.")
+
+
 class TimescalesConfig(Analysis):
     """How much of the past each region uses; `neurolm timescales map FILE` finds out."""
 
@@ -131,6 +140,7 @@ class TimescalesConfig(Analysis):
     swap: SwapConfig = SwapConfig()
     switch: SwitchConfig = SwitchConfig()
     forecast: ForecastConfig = ForecastConfig()
+    recovery: RecoveryConfig = RecoveryConfig()
     untrained: bool = Field(True, description="Also the windows of a model of the same architecture that learned nothing.")
     untrained_words: int = Field(300, ge=50, description="Words of the story that the untrained model reads in a context sweep.")
     override: list[str] = Field([], description="Names of failed alignment checks to go on in spite of.")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from neurolm.brain import BoldRun
     from neurolm.features import Features, LMStates
     from neurolm.stimuli import Transcript
-    from neurolm.timescales import EncodingResponder, FitSettings, ForecastGain, RememberedFeatures, WindowResult
+    from neurolm.timescales import EncodingResponder, FitSettings, ForecastGain, Recovery, RememberedFeatures, WindowResult
 
     Run = Callable[["Bench", Sequence[BoldRun], FitSettings, Progress], WindowResult]
 
@@ -28,7 +28,7 @@ class Bench:
     def __init__(self, plan: TimescalesPlan) -> None:
         self.plan, self.config = plan, plan.config
         self.stories: list[Transcript] = plan.transcripts()
-        self._models: dict[int, tuple[EncodingResponder, Any]] = {}
+        self._models: dict[int, tuple[Sequence[BoldRun], EncodingResponder, Any]] = {}
 
     @cached_property
     def everyone(self) -> list[Who]:
@@ -62,12 +62,14 @@ class Bench:
 
         return RememberedFeatures(self.states(self.lm, cached=False))
 
-    def states(self, lm: Any, *, cached: bool = True) -> LMStates:
+    def states(self, lm: Any, *, cached: bool = True, alone: bool = False) -> LMStates:
+        """The config's hidden states; `alone`: of each word by itself."""
         from neurolm.features import FeatureCache, LMStates
         from neurolm.stimuli import ContextWindow
 
         asked = self.config.features
         context = ContextWindow(None if asked.context.unit == "story" else asked.context.n, asked.context.unit)
+        context = ContextWindow(1, "words") if alone else context
         cache = FeatureCache() if cached else None
         rules: dict[str, Any] = {"lowercase": asked.lowercase, "spaces": asked.spaces}
         return LMStates(lm, asked.layer, context, asked.pooling, **rules, cache=cache)
@@ -94,8 +96,8 @@ class Bench:
                 device=settings.device,
             ).fit(features, runs)
             test = prediction_test(model, features, runs, settings, progress) if tested else None
-            self._models[id(runs)] = (EncodingResponder(model, self.remembered), test)
-        return self._models[id(runs)]
+            self._models[id(runs)] = (runs, EncodingResponder(model, self.remembered), test)  # runs: no other gets their id
+        return self._models[id(runs)][1:]
 
 
 def _hashed_once(lm: Any) -> Any:
@@ -106,7 +108,7 @@ def _hashed_once(lm: Any) -> Any:
 
 def estimate(bench: Bench, name: str, who: Who, progress: Progress) -> WindowResult:
     """One estimator for one subject or the mean listener, with the language model's own windows beside it."""
-    from neurolm.timescales import jackknifed
+    from neurolm.timescales import jackknifed, withheld
 
     run, settings = ESTIMATORS[name], fit_settings(bench.plan)
     with warnings.catch_warnings():
@@ -115,7 +117,37 @@ def estimate(bench: Bench, name: str, who: Who, progress: Progress) -> WindowRes
         if who.halves is not None:
             quick = replace(settings, n_permutations=1, n_bootstrap=1, level=1.0)
             result = jackknifed(result, run(bench, who.halves, quick, progress), len(bench.plan.subjects))
+        if name in DRIVES:
+            result = withheld(result, recovery_of(bench, name, who, float(result.scales[-1]), progress))
     return replace(result, space=who.space)
+
+
+def recovery_of(bench: Bench, name: str, who: Who, longest: float, progress: Progress) -> Recovery:
+    """How well an estimator finds planted windows on the features, words and volumes of this analysis."""
+    from neurolm.timescales import RecoverySettings, planted_recovery
+
+    asked, settings = bench.config.recovery, fit_settings(bench.plan)
+    quick = replace(settings, n_permutations=1, n_bootstrap=1, level=1.0)
+    return planted_recovery(
+        lambda planted: ESTIMATORS[name](bench, planted, quick, progress),
+        DRIVES[name](bench, progress),
+        who.runs,
+        settings,
+        longest=longest,
+        settings=RecoverySettings(least=asked.least, n_voxels=asked.voxels),
+    )
+
+
+def _single_words(bench: Bench, progress: Progress) -> list[Features]:
+    """The layer's states at each word read by itself."""
+    alone = bench.states(bench.lm, alone=True)
+    return [alone.extract(story, progress) for story in bench.stories]
+
+
+def _least_surprisal(bench: Bench, progress: Progress) -> list[Features]:
+    """Surprisal with the least context of the sweep, less its mean."""
+    swept = _surprisals(bench, bench.lm, bench.stories, progress)
+    return [_centred(story[min(story)]) for story in swept]
 
 
 def own_windows(bench: Bench, name: str, progress: Progress) -> tuple[WindowResult, WindowResult | None]:
@@ -192,9 +224,13 @@ def _gain(bench: Bench, settings: FitSettings) -> ForecastGain:
 
 def _in_silico(name: str) -> Run:
     def run(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:
+        from neurolm.timescales.held_out_fit import held_out_fit, stack
+
         responder, test = bench.responder(runs, settings, progress, tested=settings.n_permutations > 1)
         found = _experiment(bench, name, settings)(responder, bench.heard, None if test is None else test.p_values, progress)
-        return found if test is None else replace(found, details={**found.details, "n_null": test.n_permutations})
+        data = stack(bench.features(), runs, settings)
+        details = {**found.details, "held_out_correlation": held_out_fit(data.X, data, settings).scores}
+        return replace(found, details=details if test is None else {**details, "n_null": test.n_permutations})
 
     return run
 
@@ -273,4 +309,11 @@ UNITS: dict[str, Callable[[Bench, Any, Progress], WindowResult]] = {
     "bands": _band_units,
     "forecast": _forecast_units,
     **{name: _in_silico_units(name) for name in IN_SILICO},
+}
+# What planted voxels average over the past. Forecasts have their own null of voxels that cannot know the future.
+DRIVES: dict[str, Callable[[Bench, Progress], list[Features]]] = {
+    "context": _single_words,
+    "surprisal": _least_surprisal,
+    "bands": _single_words,
+    **dict.fromkeys(IN_SILICO, _single_words),
 }

@@ -64,7 +64,9 @@ def write_windows(plan: TimescalesPlan, bench: Bench, name: str, report: Progres
         save_windows(path, told, provenance)
         made = [path, *_write_map(path.parent / "func" / f"{who.stem}_desc-{name}_stat-window_statmap", told, provenance)]
         files += [str(file.relative_to(plan.output)) for file in made]
-    write_json(mark_path(plan, name), {"settings": settings, "files": files, **counts})
+    recovery = {who.stem: result.details["recovery"] for who, result in results if "recovery" in result.details}
+    told_of = {"recovery": recovery} if recovery else {}
+    write_json(mark_path(plan, name), {"settings": settings, "files": files, **counts, **told_of})
 
 
 def write_isc(plan: TimescalesPlan, report: Progress) -> None:

@@ -141,7 +141,10 @@ class TimescalesPlan:
     def settings_of(self, part: str) -> dict[str, Any]:
         """What the result of one estimator depends on: when this is as before, the result is reused."""
         config = self.config.model_dump(mode="json")
-        keys = [*COMMON, *(key for key in (part, "untrained", "untrained_words", "in_silico", *CONTRAST) if key in config)]
+        keys = [
+            *COMMON,
+            *(key for key in (part, "untrained", "untrained_words", "in_silico", "recovery", *CONTRAST) if key in config),
+        ]
         if part not in IN_SILICO:
             keys = [key for key in keys if key != "in_silico"]
         return {key: config[key] for key in keys} | {"neurolm": __version__}

@@ -13,6 +13,7 @@ from neurolm.report.markup import element, interval, number, probability, table
 from neurolm.report.page import Section, csv_link, figure
 from neurolm.report.resolution import could_be_found
 from neurolm.report.timescale_figures import MOST_PANELS, context_curves, timescale_histogram, timescale_map
+from neurolm.timescales.planted_recovery import SHORTEST
 
 if TYPE_CHECKING:
     from neurolm.timescales.window_result import WindowResult
@@ -48,8 +49,9 @@ def timescale_section(
     found = int(np.isfinite(result.index).sum())
     text = (
         f"Estimated by {result.estimator.replace('_', ' ')}. In {int(result.valid.sum()):,} of {len(regions):,} regions the "
-        f"{tested} is significant; in {found:,} of these a {window} was found. Elsewhere it is n/a."
+        f"{tested} is significant; in {found:,} of these a {window} is given. Elsewhere it is n/a."
     )
+    told = recovery_sentence(result, window)
     n_null, level = int(result.details.get("n_null", 0)), float(result.details.get("level", 0.05))
     limits = could_be_found(n_null, int(np.isfinite(result.p).sum()), level, "regions")
     smallest = 1 / (1 + n_null) if n_null else 0.0
@@ -71,11 +73,34 @@ def timescale_section(
     children = (
         element("p", intro) if intro else None,
         element("p", f"{text} {limits}".rstrip()),
+        element("p", told) if told else None,
         *(element("p", line) for line in _model_lines(result, window)),
         *(figure(p, n, p.description) for n, p in pictures.items()),
         table(header, rows, caption=caption) if few else None,
     )
     return Section(name, title, children)
+
+
+def recovery_sentence(result: WindowResult, window: str = "window") -> str:
+    """What was found of planted windows on the same features, and how many windows are withheld; empty where nothing was planted."""
+    recovery = result.details.get("recovery")
+    if recovery is None:
+        return ""
+    rho = np.asarray(result.details["recovery_rho"])[result.valid]
+    least, n = recovery["least"], len(recovery["rho"])
+    how = (
+        f"Planted windows (leaky averages over {SHORTEST:g} to {recovery['longest']:g} words of single words' features, "
+        f"{recovery['n_voxels']} simulated voxels at each of {n} strengths, the same words, volumes, features and folds)"
+    )
+    if not len(rho):
+        return ""
+    known = rho[np.isfinite(rho)]
+    if not len(known):
+        return f"{how} were not found at the held-out r of these regions: all {window}s are withheld."
+    ends = number(known.min()) if known.min() == known.max() else f"{number(known.min())} to {number(known.max())}"
+    lost = recovery["n_withheld"]
+    what = f"below {number(least)}, {lost:,} {window}s are withheld" if lost else f"at least {number(least)} is asked for"
+    return f"{how} were found with a rank correlation of {ends} at the held-out r of these regions; {what}."
 
 
 def timescale_pictures(

@@ -185,16 +185,24 @@ def _more(result: WindowResult) -> dict[str, np.ndarray]:
 
 
 def _verdict(results: Mapping[str, Mapping[str, WindowResult]]) -> str:
-    parts = []
+    parts, lost = [], []
     for who, by_estimator in results.items():
+        whose = "" if who == "group" else f"{who}: "
         for name in (known for known in TOLD if known in by_estimator):
             result = by_estimator[name]
             known = result.index[np.isfinite(result.index)]
-            if len(known) and name in ("context", "bands", "scramble"):
-                whose = "" if who == "group" else f"{who}: "
-                kind = {"context": "context", "bands": "bands of features", "scramble": "scrambling"}[name]
-                parts.append(f"{whose}{kind}: median {number(np.median(known), 1)} {result.units} in {len(known):,} regions")
-    return f"Windows by {'; '.join(parts)}." if parts else "No window was found."
+            if len(known) and name in _SHORT:
+                middle = number(np.median(known), 1)
+                parts.append(f"{whose}{_SHORT[name]}: median {middle} {result.units} in {len(known):,} regions")
+            if result.details.get("recovery", {}).get("n_withheld"):
+                lost.append(f"{whose}{_SHORT.get(name, name)}")
+    found = f"Windows by {'; '.join(parts)}." if parts else "No window is given." if lost else "No window was found."
+    if not lost:
+        return found
+    return f"{found} Withheld, wholly or in part, because planted windows are not found on these features: {', '.join(lost)}."
+
+
+_SHORT = {"context": "context", "bands": "bands of features", "scramble": "scrambling"}
 
 
 def _facts_section(told: Mapping[str, str]) -> Section:

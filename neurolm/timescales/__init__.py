@@ -15,6 +15,7 @@ unit_timescales, power_law_check, ablate_units    what units of gated models rem
 EncodingResponder, UnitResponder        who hears the changed stories: voxels, or the model's own units
 RememberedFeatures                      what both hear is read once
 prediction_test, FitSettings            the p that says which voxels may have a window
+planted_recovery, withheld              planted windows on the same features: where they are not found, none is given
 WindowResult                            curve, window, interval, p, validity: the same for all
 save_windows, load_windows              in one file
 mean_and_halves, jackknifed           intervals over listeners
@@ -28,6 +29,7 @@ from neurolm.timescales.forecast import ForecastGain
 from neurolm.timescales.held_out_fit import FitSettings, prediction_test
 from neurolm.timescales.listener_jackknife import jackknifed, mean_and_halves
 from neurolm.timescales.lstm_units import ablate_units, power_law_check, token_ids, unit_timescales
+from neurolm.timescales.planted_recovery import Recovery, RecoverySettings, planted_recovery, withheld
 from neurolm.timescales.remembered import RememberedFeatures
 from neurolm.timescales.responder import EncodingResponder, Responder, UnitResponder
 from neurolm.timescales.scramble import ScrambleWindow
@@ -48,6 +50,8 @@ __all__ = [
     "FitSettings",
     "ForecastGain",
     "MatchedItems",
+    "Recovery",
+    "RecoverySettings",
     "RememberedFeatures",
     "Responder",
     "ScrambleWindow",
@@ -66,6 +70,7 @@ __all__ = [
     "load_windows",
     "match_items",
     "mean_and_halves",
+    "planted_recovery",
     "power_law_check",
     "prediction_test",
     "save_windows",
@@ -75,4 +80,5 @@ __all__ = [
     "token_ids",
     "unit_timescales",
     "unscramble_bold",
+    "withheld",
 ]

@@ -85,7 +85,12 @@ class ContextWindowSweep:
             "words",
             level=self.settings.level,
             n_null=test.n_permutations,
-            details={"index": self.index, "share": self.share, **self.settings.as_details()},
+            details={
+                "index": self.index,
+                "share": self.share,
+                "held_out_correlation": curve.max(0),
+                **self.settings.as_details(),
+            },
             space=data.space,
         )
 

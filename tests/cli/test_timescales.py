@@ -105,7 +105,10 @@ def test_the_page_has_a_section_for_each_and_says_that_it_is_simulated(mapped):
 def test_perturbed_stories_are_read_once_for_voxels_and_units(mapped):
     mark = read_json(mapped / "out" / "timescales" / "scramble.json")
     assert mark["readings_made"] == 5  # the intact story and four levels
-    assert mark["readings_asked"] == 15  # the mean listener, the means of halves, the model's units
+    assert mark["readings_asked"] == 20  # the mean listener, the means of halves, planted voxels, the model's units
+    recovery = mark["recovery"]["group"]
+    assert len(recovery["rho"]) == len(recovery["held_out_r"]) == 5
+    assert "Planted windows (leaky averages over 1.5 to" in (mapped / "out" / "report.html").read_text()
 
 
 def test_what_stands_is_reused_and_only_what_changed_is_made_again(mapped, model, capsys):
@@ -141,16 +144,6 @@ def test_bad_input_is_said_before_anything_is_made(model, tmp_path, old, new, me
     with pytest.raises(InputError, match=message):
         app(["timescales", "map", str(path)], standalone_mode=False)
     assert not (tmp_path / "out" / "timescales").exists()
-
-
-@pytest.mark.parametrize(("command", "text"), [("map", MAP), ("contrast", CONTRAST)])
-def test_words_that_do_not_fit_the_bold_stop_before_anything_is_estimated(model, tmp_path, command, text):
-    path = write_config(tmp_path, text, model)
-    text = path.read_text().replace("preprocess: {", "preprocess: {trim_end: 80, ")
-    path.write_text(text.replace("fit: {", "fit: {max_gap_s: 170, "))
-    with pytest.raises(InputError, match="check .coverage. failed"):
-        app(["timescales", command, str(path)], standalone_mode=False)
-    assert not (tmp_path / "out" / "group").exists()
 
 
 def test_a_failed_check_is_overridden_by_name_and_the_page_says_so(model, tmp_path, capsys):
@@ -214,6 +207,16 @@ def test_a_contrast_leaves_statistics_and_a_selectivity_map(contrasted, context)
     low, high = arrays["listeners_interval"]
     assert ((low < arrays["difference"]) & (arrays["difference"] < high)).all()
     assert (folder / "func" / f"group_desc-{context}_stat-contrast_statmap.csv").is_file()
+
+
+@pytest.mark.parametrize(("command", "text"), [("map", MAP), ("contrast", CONTRAST)])
+def test_words_that_do_not_fit_the_bold_stop_before_anything_is_estimated(model, contrasted, tmp_path, command, text):
+    path = write_config(tmp_path, text, model, NORMS=contrasted / "norms.csv")
+    text = path.read_text().replace("preprocess: {", "preprocess: {trim_end: 80, ")
+    path.write_text(text.replace("fit: {", "fit: {max_gap_s: 170, "))
+    with pytest.raises(InputError, match=r"check .coverage. failed"):
+        app(["timescales", command, str(path)], standalone_mode=False)
+    assert not (tmp_path / "out" / "group").exists()
 
 
 def test_the_contrasts_page_shows_items_and_units(contrasted, capsys):

@@ -27,7 +27,7 @@ def make_result(n_voxels):
 def test_the_timescale_section_says_where_a_window_was_found():
     section = timescale_section(make_result(4), ["A", "<B>", "C", "D"])
     html = Page(kind="k", title="t", verdict="v", sections=(section,)).html()
-    assert "In 2 of 4 regions the prediction is significant; in 2 of these a window was found" in html
+    assert "In 2 of 4 regions the prediction is significant; in 2 of these a window is given" in html
     assert "<B>" not in html
     assert html.count('<td class="number">n/a</td>') == 4
 
