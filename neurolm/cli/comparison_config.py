@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 
 from neurolm.cli.config import (
     MOST_DRAWS,
-    AlphasConfig,
     Analysis,
     AnalysisConfig,
     ContextConfig,
     DatasetConfig,
     DesignConfig,
     EncodeConfig,
+    ExtendedAlphasConfig,
     FeaturesConfig,
     Layers,
     PreprocessConfig,
@@ -47,9 +47,7 @@ class ReadingConfig(Section):
 class ScoringConfig(Section):
     """Ridge, its cross-validation and the statistics over listeners."""
 
-    alphas: AlphasConfig | None = Field(
-        None, description="A grid of penalties, taken as it stands; null for one that extends itself where that predicts better."
-    )
+    alphas: ExtendedAlphasConfig = Field(ExtendedAlphasConfig(extend=True), description="Ridge penalties.")
     folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
     inner_folds: int = Field(5, ge=2, description="Blocks within the training part: they choose penalty and layer.")

@@ -103,12 +103,24 @@ class AlphasConfig(Section):
         return self
 
 
+class ExtendedAlphasConfig(AlphasConfig):
+    """A grid of ridge penalties, evenly spaced in the logarithm, that may extend itself."""
+
+    extend: bool = Field(
+        False, description="Go on beyond either end as long as that predicts better; else the grid as it stands."
+    )
+
+    @model_validator(mode="after")
+    def _extendable(self) -> ExtendedAlphasConfig:
+        if self.extend and (self.high == self.low or self.count < 2):
+            raise ValueError("extend needs two different penalties: their ratio is that of the further ones")
+        return self
+
+
 class EncodeConfig(Section):
     """Ridge, its cross-validation and its statistics."""
 
-    alphas: AlphasConfig | None = Field(
-        None, description="A grid of penalties, taken as it stands; null for one that extends itself where that predicts better."
-    )
+    alphas: ExtendedAlphasConfig = Field(ExtendedAlphasConfig(extend=True), description="Ridge penalties.")
     folds: int = Field(5, ge=2, description="Contiguous blocks held out in turn, where there is one run; else whole runs.")
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
     test_stories: list[str] = Field(

@@ -120,7 +120,8 @@ def settings(plan: Plan) -> EvaluationSettings:
         delays=tuple(design.delays),
         lobes=design.lobes,
         max_gap_s=design.max_gap_s,
-        alphas=encode.alphas.grid() if encode.alphas else None,
+        alphas=encode.alphas.grid(),
+        extend_alphas=encode.alphas.extend,
         n_folds=encode.folds,
         n_inner_folds=encode.inner_folds,
         gap=encode.gap,
@@ -208,7 +209,7 @@ def _say_sizes(plan: Plan, subjects: Mapping[str, Sequence[BoldRun]]) -> None:
         f"{rows} TRs x {voxels} columns x {len(subjects)} subjects; layers {features.layers}; {len(plan.config.design.delays)} delays"
     )
     say(
-        f"{encode.folds} outer x {encode.inner_folds} inner folds x {encode.alphas.count if encode.alphas else '11 or more'} penalties"
+        f"{encode.folds} outer x {encode.inner_folds} inner folds x {encode.alphas.count}{' or more' * encode.alphas.extend} penalties"
     )
     say(f"up to {encode.permutations} shifts of the mean listener, {encode.subject_permutations} of each listener")
     say(f"-> {plan.output / 'encoding/scores.h5'}")

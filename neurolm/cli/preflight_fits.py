@@ -62,6 +62,7 @@ def encoding(opened: Opened) -> Iterator[Finding]:
     few = replace(
         chosen,
         alphas=GRID,
+        extend_alphas=False,
         n_permutations=min(1, chosen.n_permutations),
         n_subject_permutations=min(1, chosen.n_subject_permutations),
         n_bootstrap=20,
@@ -94,7 +95,7 @@ def comparison(opened: Opened) -> Iterator[Finding]:
     from neurolm.cli.compare import settings
     from neurolm.encoding import compare_models
 
-    few = replace(settings(opened.plan), alphas=GRID, n_bootstrap=20, device="cpu")
+    few = replace(settings(opened.plan), alphas=GRID, extend_alphas=False, n_bootstrap=20, device="cpu")
     with _quiet():
         compare_models({"rehearsal": {"word rate": word_rates(opened)}}, one_voxel(opened), settings=few)
     yield from ()

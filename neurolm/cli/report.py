@@ -146,7 +146,9 @@ def encoding_report(plan: Plan, checks: list[AlignmentCheck], result: Evaluation
         columns=COLUMNS[type(result.space).__name__],
         surface=surface_maps(result.space, result.sets, scored.r, scored.q, plan.config.encode.fdr),
         override=tuple(plan.config.override),
-        alphas=ChosenAlphas(grid=result.alphas, chosen=result.best_alphas, is_extended=result.settings.get("alphas", ()) is None),
+        alphas=ChosenAlphas(
+            grid=result.alphas, chosen=result.best_alphas, is_extended=bool(result.settings.get("extend_alphas"))
+        ),
         provenance=_provenance(plan, result),
         references=references(CITED.get(plan.config.dataset.name, [])),
     )

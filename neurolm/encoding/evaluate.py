@@ -132,9 +132,9 @@ def with_penalty_grid(
     folds: list[NestedFold],
 ) -> EvaluationSettings:
     """Settings whose grid of penalties is wide enough for every feature set; a grid that was given is taken as it stands."""
-    if settings.alphas is not None:
+    if settings.alphas is not None and not settings.extend_alphas:
         return settings
-    grid = START
+    grid = settings.alphas or START
     for sets in feature_sets:
         for name in sets:
             X = design_matrix(_stories(name, sets, listeners), listeners, settings)

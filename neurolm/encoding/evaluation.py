@@ -30,7 +30,8 @@ class EvaluationSettings:
     Parameters
     ----------
     delays : FIR delays in TRs; lobes : of the Lanczos kernel; max_gap_s : see `Design.from_training`.
-    alphas : grid of ridge penalties, taken as it stands; None for one that extends itself (see `penalty_grid`).
+    alphas : grid of ridge penalties, taken as it stands; None for the usual one, which extends itself
+    extend_alphas : whether a grid that is given extends itself too, see `penalty_grid`
     n_folds, n_inner_folds, gap : see `nested_folds`.
     test_runs : positions of runs that are only ever predicted, once, by a fit of all others; the way for whole
         brains. Their null needs no refit. Empty for cross-validation over everything.
@@ -48,6 +49,7 @@ class EvaluationSettings:
     lobes: int = 3
     max_gap_s: float = 20.0
     alphas: tuple[float, ...] | None = None
+    extend_alphas: bool = False
     n_folds: int = 5
     n_inner_folds: int = 5
     gap: int = 5

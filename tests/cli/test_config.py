@@ -150,3 +150,15 @@ def test_an_undefined_variable_in_a_path_is_refused_with_its_line(tmp_path, monk
     config.write_text('dataset: {name: alice}\noutput: "$NOWHERE/x"\n')
     with pytest.raises(FileError, match=r"c.yaml:2: \$NOWHERE in .* is not known here"):
         read_config(config)
+
+
+def read_text(tmp_path, text):
+    return read_config(write(tmp_path, text))
+
+
+def test_the_grid_of_penalties_extends_itself_unless_it_is_given(tmp_path):
+    assert read_text(tmp_path, "dataset: {name: alice}\n").encode.alphas.extend
+    given = read_text(tmp_path, "dataset: {name: alice}\nencode: {alphas: {low: 1, high: 100, count: 3}}\n").encode.alphas
+    assert (given.grid(), given.extend) == ((1, 10, 100), False)
+    with pytest.raises(FileError, match="two different penalties"):
+        read_text(tmp_path, "dataset: {name: alice}\nencode: {alphas: {low: 5, high: 5, count: 1, extend: true}}\n")
