@@ -23,6 +23,7 @@ from neurolm.cli.recovery import recovery_notes
 from neurolm.cli.stage_inputs import section_files
 from neurolm.cli.stages import Stage, check_before, making
 from neurolm.cli.terminal import progress, say
+from neurolm.statistics import STOP_AFTER
 from neurolm.storage import file_hash, read_json
 
 if TYPE_CHECKING:
@@ -231,6 +232,7 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
         n_inner_folds=config.encode.inner_folds,
         null="shift prediction" if config.encode.test_stories else "shift BOLD",
         n_null=result.scored[0].n_null,
+        stop_after=STOP_AFTER if np.isnan(result.scored[0].p_max).all() else 0,
         interval=result.scored[0].interval_name,
         fdr=config.encode.fdr,
     )

@@ -111,7 +111,7 @@ def _window(row: dict[str, str]) -> DecodedWindow:
 
 
 def _over_time(rows: list[dict[str, str]]) -> Picture:
-    """The score that is drawn of those in windows.csv, with the windows above chance where nulls were made."""
+    """The score that is drawn of those in windows.csv, with the windows above the null where nulls were made."""
     from neurolm.report.decoding_figures import score_over_time
     from neurolm.report.decoding_page import OVER_TIME
 

@@ -97,7 +97,7 @@ def check_plan(plan: Plan | TimescalesPlan) -> None:
         _stop_on_failures(plan.config, checks)
         write_json(plan.output / ALIGNMENT, [asdict(c) for c in checks])
     failed = list(dict.fromkeys(finding.name for check in checks for finding in check.failed))
-    said = f"Going on in spite of {', '.join(failed)}" if failed else "Words and BOLD fit"
+    said = f"Going on in spite of {', '.join(failed)}" if failed else "No check of words against BOLD failed"
     say(f"{said}: {plan.output / ALIGNMENT}")
 
 

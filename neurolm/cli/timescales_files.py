@@ -120,14 +120,14 @@ def write_page_stage(plan: TimescalesPlan) -> Path:
 
 
 def alignment_fact(plan: TimescalesPlan) -> str:
-    """Whether words and BOLD fit, and which failed checks the config overrode."""
+    """Which failed checks of words against BOLD the config overrode, if any failed."""
     from neurolm.datasets.alignment_check import AlignmentCheck
 
     checks = [AlignmentCheck.from_json(one) for one in read_json(plan.output / ALIGNMENT)]
     failed = [f"{finding.name} ({check.story})" for check in checks for finding in check.failed]
     if failed:
         return f"went on in spite of the failed check {', '.join(failed)}, as `override` asks"
-    return f"words and BOLD fit in {'the story' if len(checks) == 1 else f'all {len(checks)} stories'}"
+    return f"no check of words against BOLD failed in {'the story' if len(checks) == 1 else f'{len(checks)} stories'}"
 
 
 def _facts(plan: TimescalesPlan) -> dict[str, str]:

@@ -262,7 +262,8 @@ def _runs(shifted: Sequence[Alternative], p: np.ndarray) -> AlignmentFinding:
         return AlignmentFinding("runs", "failed", message)
     if not known.any():
         return AlignmentFinding("runs", "warning", "cannot tell: no run is long and complete enough for a lag of its own.")
-    said = f"{int((known & (p < FOLLOWS)).sum())} of {len(p)} runs follow the words by themselves (p < {FOLLOWS:g}), none at an odd lag."
+    n = int((known & (p < FOLLOWS)).sum())
+    said = f"{n} of {len(p)} runs follow the words by themselves (p < {FOLLOWS:g}); none is found at an odd lag."
     return AlignmentFinding("runs", "ok", said)
 
 
@@ -271,7 +272,7 @@ def _words(others: Sequence[Alternative], names: Mapping[str, str]) -> Alignment
     if len(names) < 2:
         return AlignmentFinding("words", "ok", "there is no other story in this study to compare with.")
     if not others:
-        return AlignmentFinding("words", "ok", "no run follows another transcript of the study better than its own.")
+        return AlignmentFinding("words", "ok", "no run is found to follow another transcript of the study better than its own.")
     said = ", ".join(
         f"{one.who}: {names[one.story]!r} (r = {one.r:.2f}, own {one.own_r:.2f}, {p_equals(one.p, one.smallest_p)})"
         for one in others

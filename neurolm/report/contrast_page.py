@@ -186,9 +186,8 @@ def _verdict(shown: Mapping[str, Mapping[str, ContrastShown]], names: tuple[str,
             found = one.valid & (one.q <= 0.05)
             up, down = int((found & (one.difference > 0)).sum()), int((found & (one.difference < 0)).sum())
             whose = "" if who == "group" else f"{who}, "
-            parts.append(
-                f"{whose}{LABELS.get(context, context)}, {up:,} of {len(found):,} regions prefer {names[0]} items, {down:,} {names[1]}"
-            )
+            told = f"{up:,} of {len(found):,} regions prefer {names[0]} items, {down:,} {names[1]}"
+            parts.append(f"{whose}{LABELS.get(context, context)}, {told} (over items, false discovery rate 0.05)")
     return f"{'; '.join(parts)}."[:1].upper() + f"{'; '.join(parts)}."[1:]
 
 

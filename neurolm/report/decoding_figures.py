@@ -46,12 +46,16 @@ def score_over_time(
         axes.plot(times, score, color=BLUE, lw=1.3, label=label)
         if is_significant is not None:
             above = np.asarray(is_significant, dtype=bool)
-            axes.plot(times[above], score[above], "o", color=ORANGE, ms=4, label="above chance")
+            axes.plot(times[above], score[above], "o", color=ORANGE, ms=4, label="above the null, corrected over windows")
             data["is_significant"] = above
         axes.set(xlabel="story time (s)", ylabel="score")  # the legend has its name, which may be long
         axes.margins(x=0.01)
         figure.legend(loc="outside upper left", ncols=3, handlelength=1.6)
-    said = f"{int(data['is_significant'].sum())} of {len(times)} windows are above chance." if is_significant is not None else ""
+    said = (
+        f"{int(data['is_significant'].sum())} of {len(times)} windows lie above the null after correction over windows."
+        if is_significant is not None
+        else ""
+    )
     return Picture(figure, data, f"{label} of decoded text over {len(times)} windows. {said}".rstrip())
 
 

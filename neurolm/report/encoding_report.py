@@ -97,6 +97,8 @@ class MethodFacts:
         `n_folds` = 0 with `outer` for other schemes ("one story was held out at a time").
     null : "shift BOLD" | "shift prediction" | "block" | other text
     n_null : int
+    stop_after : int
+        Of a sequential null: exceedances after which a column left it; 0 where all stayed.
     interval : str
         "95% t interval over subjects".
     fdr : float
@@ -120,6 +122,7 @@ class MethodFacts:
     n_inner_folds: int = 0
     null: str = ""
     n_null: int = 0
+    stop_after: int = 0
     interval: str = ""
     fdr: float = 0.05
     ceiling: str = ""

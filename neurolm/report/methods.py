@@ -7,9 +7,9 @@ from neurolm.report.references import REFERENCES, Reference, references
 
 _NULLS = {
     "shift BOLD": "The null distribution keeps the autocorrelation of the BOLD: the measured responses were shifted "
-    "circularly and the whole fit was repeated",
-    "shift prediction": "The null distribution keeps the autocorrelation: the held-out predictions were shifted circularly "
-    "against the measured responses",
+    "circularly{together} and the whole fit was repeated",
+    "shift prediction": "The null distribution keeps the autocorrelation: the fit was kept, and the measured responses to the "
+    "held-out stories were shifted circularly{together} against its predictions",
     "block": "The null distribution keeps the autocorrelation within blocks: blocks of the held-out predictions were permuted",
 }
 
@@ -86,9 +86,11 @@ def _statistics(report: EncodingReport) -> list[str]:
     m = report.methods
     null = ""
     if m.null:
-        draws = f" ({m.n_null:,} draws)" if m.n_null else ""
+        draws = f" ({m.n_null:,} draws{_sequential(m.stop_after, report.columns)})" if m.n_null else ""
+        together = ", those of all subjects by the same lags," if len(report.dataset.subjects) > 1 else ""
+        how = _NULLS.get(m.null, m.null).replace("{together}", together)
         null = (
-            f"{_NULLS.get(m.null, m.null)}{draws}; p counts the observed value among the draws {_cite('phipson2010')}, and q is "
+            f"{how}{draws}; p counts the observed value among the draws {_cite('phipson2010')}, and q is "
             f"the false discovery rate over {report.columns} {_cite('benjamini1995')}."
         )
     tested = [b.name for b in report.scores[0].baselines if b.is_tested]
@@ -100,6 +102,13 @@ def _statistics(report: EncodingReport) -> list[str]:
     interval = f"Intervals: {m.interval}." if m.interval else ""
     maps = f"Maps are shown on the {report.surface.mesh} surface {_cite('fischl1999')}." if report.surface is not None else ""
     return [m.ceiling, null, interval, maps]
+
+
+def _sequential(stop_after: int, columns: str) -> str:
+    """How many draws those took whose p was known early."""
+    if not stop_after:
+        return ""
+    return f" at most: {columns} left the null once it had reached their scores {stop_after} times {_cite('besag1991')}"
 
 
 def _plural(noun: str, count: int, plural: str = "") -> str:

@@ -97,7 +97,8 @@ def _what_was_found(report: EncodingReport) -> str:
             return f"{first} {could_be_found(*_tested(report), report.columns)}".rstrip()
     best = int(np.nanargmax(now.r))
     around = interval(now.low[best], now.high[best])
-    second = f" Best: {report.regions[best]}, layer {now.layer(scores, best)}, r = {number(now.r[best])}"
+    of = f" of {n_regions:,}, a choice that is not corrected for" if n_regions > 1 else ""
+    second = f" Highest{of}: {report.regions[best]}, layer {now.layer(scores, best)}, r = {number(now.r[best])}"
     second += f" ({around})" if around != "n/a" else ""
     second += f", {_share_of_ceiling(now, best)} of the noise ceiling" if np.isfinite(now.share[best]) else ""
     against = "".join(f" {one.sentence(report.columns, level)}" for one in compared(scores, now.q, level))
@@ -159,7 +160,9 @@ def _alignment(report: EncodingReport) -> Light:
         return Light("Alignment", "warning", f"{len(warned)} of {n} stories have warnings: {_listed([s.story for s in warned])}.")
     if not n or not all(story.findings for story in report.alignment):
         return Light("Alignment", "warning", "was not checked for every story.")
-    return Light("Alignment", "ok", "words and BOLD fit in every story." if n > 1 else "words and BOLD fit.")
+    return Light(
+        "Alignment", "ok", f"the BOLD{' of every story' if n > 1 else ''} follows its words at a plausible lag; no check failed."
+    )
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:

@@ -184,7 +184,7 @@ def test_what_was_decoded_of_a_subject_stands_on_both_pages(tmp_path):
         assert section.name == "decoding"
         assert "sub-UTS03: Of the decoded words 10% are exact" in section.children[0]
         assert "a &lt;b&gt;dog" in "".join(str(child) for child in section.children)
-        assert "1 of 2 windows are above chance" in pictures["decoding-over-time"].description
+        assert "1 of 2 windows lie above the null" in pictures["decoding-over-time"].description
     assert found_sections([tmp_path], "sub-UTS01") == ([], {})
 
 

@@ -83,7 +83,10 @@ def test_the_decoder_section_holds_words_and_numbers():
     window = DecodedWindow(start_s=0, end_s=20, heard=("a",), decoded=("a", "b"), marks=("exact", "error"), scores={"WER": 1.0})
     times, rng = np.arange(30.0), np.random.default_rng(0)
     picture = score_over_time(times, np.full(30, 0.5), label="F1", null=rng.random((50, 30)), is_significant=times > 20)
-    assert picture.description == "F1 of decoded text over 30 windows. 9 of 30 windows are above chance."
+    assert (
+        picture.description
+        == "F1 of decoded text over 30 windows. 9 of 30 windows lie above the null after correction over windows."
+    )
     html = Page(kind="k", title="t", verdict="v", sections=(decoder_section([window], verdict="<i>", over_time=picture),)).html()
     assert "&lt;i&gt;" in html
     assert 'download="decoding-words.csv"' in html

@@ -28,7 +28,9 @@ def test_the_verdict_states_the_numbers_of_the_table(build):
     best = int(now.r.argmax())
     text = verdict(report)
     assert f"in {(now.q < 0.05).sum()} of 6 regions" in text
-    assert f"Best: {report.regions[best]}, layer {report.scores[0].layers[now.position[best]]}, r = {now.r[best]:.2f}" in text
+    layer = report.scores[0].layers[now.position[best]]
+    highest = f"Highest of 6, a choice that is not corrected for: {report.regions[best]}, layer {layer}, r = {now.r[best]:.2f}"
+    assert highest in text
     assert "Higher than word rate in 6 and lower in 0 of the 6 regions where either of them predicts (paired test," in text
     assert "content-free" not in text  # no test, no claim
     single = shown(report.scores[1])
@@ -152,10 +154,19 @@ def test_arrays_of_nothing_but_nan_count_as_not_given(build):
 
 def test_the_methods_paragraph_says_that_a_fit_was_repeated_only_where_it_was(build):
     report = build()
-    assert "the whole fit was repeated" in methods_paragraph(report)
+    assert "those of all subjects by the same lags, and the whole fit was repeated (1,000 draws);" in methods_paragraph(report)
     fixed = methods_paragraph(replace(report, methods=replace(report.methods, null="shift prediction")))
-    assert "the held-out predictions were shifted circularly" in fixed
+    assert "were shifted circularly, those of all subjects by the same lags, against its predictions" in fixed
     assert "repeated" not in fixed
+
+
+def test_the_methods_paragraph_says_where_columns_left_the_null(build):
+    report = build(columns="voxels")
+    sequential = methods_paragraph(replace(report, methods=replace(report.methods, stop_after=10)))
+    assert (
+        "(1,000 draws at most: voxels left the null once it had reached their scores 10 times (Besag & Clifford, 1991))"
+        in sequential
+    )
 
 
 def test_the_methods_paragraph_cites_what_it_names_and_nothing_else(build):
