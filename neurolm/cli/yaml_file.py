@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from neurolm.checks import bad_file, check_file
+from neurolm.checks import FileError, bad_file, check_file
 
 VERSION = 1  # of configs: raised when an older neurolm could misread a newer one
 _IN_PATH = re.compile(r"^~[^/\s]*/|^~$|(?:^|/)\$(?:\w+|\{\w+\})")  # "~/", "~name/", "$VAR" and "${VAR}" in a path
@@ -74,6 +74,8 @@ def read_yaml(path: str | Path, *, expand: bool = True) -> tuple[dict[str, Any],
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise bad_file(path, f"is not valid YAML ({problem})", line=mark.line + 1 if mark else None) from None
+    except FileError:
+        raise
     except ValueError as error:  # of an explicit tag such as !!int
         raise bad_file(path, f"is not valid YAML ({str(error).splitlines()[0]})", "Remove the tag.") from None
     if not isinstance(values, dict):
