@@ -76,11 +76,11 @@ class WindowScores:
                 q = self.window_q(name)
                 can_be_found = (fdr(np.full(len(q), 1 / (1 + n_null)), "by") < 0.05).any()
                 row |= {
-                    "n_null": n_null,
                     "null_mean": float(self.story_null(name).mean()),
                     "story_z": self.story_z(name),
                     "story_p": self.story_p(name),
                     "windows_q05": float((q < 0.05).mean()) if can_be_found else float("nan"),
+                    "n_null": n_null,
                 }
             rows.append(row)
         return rows
