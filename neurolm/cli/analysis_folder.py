@@ -6,10 +6,12 @@ folder of its own in it, called after its kind, and index.html leads to the page
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from neurolm.checks import FileError
+from neurolm.cli.run_processes import RUN_ID
 from neurolm.cli.terminal import warn
 from neurolm.storage import read_json
 
@@ -33,6 +35,15 @@ def own_folder(folder: Path, kind: str) -> Path:
         return folder
     warn(f"NOTE: {folder} holds an analysis of the kind {owner!r}; this one ({kind}) has the folder {folder / kind}.")
     return folder / kind
+
+
+def lay_plan(plan: Any) -> None:
+    """Write the plan of a single command into its output folder, which from then on belongs to this kind of analysis.
+
+    Steps of `neurolm run` find the plan there.
+    """
+    if RUN_ID not in os.environ:
+        plan.write()
 
 
 def analysis_folders(folder: Path) -> list[Path]:

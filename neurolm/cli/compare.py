@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurolm.checks import check_file
+from neurolm.cli.analysis_folder import lay_plan
 from neurolm.cli.encode import LayerSets, region_names
 from neurolm.cli.features import manifest_path, open_model
 from neurolm.cli.main import app
 from neurolm.cli.preflight import preflight
-from neurolm.cli.stages import check_before, making
+from neurolm.cli.stages import check_before, making, say_states
 from neurolm.cli.terminal import progress, say
 from neurolm.storage import content_hash, read_json, write_json
 
@@ -41,8 +42,7 @@ def compare(
     asked = with_options(read_config_as(ComparisonConfig, find_config(config)), device=device, seed=seed)
     plan = make_comparison(asked, look=not dry_run)
     if dry_run:
-        for rule, makes, what in plan.steps():
-            say(f"{rule:<10}{makes:<60}{what}")
+        say_states(plan.output, plan.stages())
         preflight(plan, is_dry=True)
         return
     for one in plan.analyses.values():
@@ -51,6 +51,7 @@ def compare(
     preflight(plan)
     stage = plan.stages()[-1]
     check_before(stage, "Extract the features again: `neurolm run CONFIG` does it all.")
+    lay_plan(plan)
     with making(stage):
         _carry_out(plan)
 

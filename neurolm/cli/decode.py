@@ -19,9 +19,10 @@ import typer
 
 from neurolm import __version__
 from neurolm.checks import check_choice
+from neurolm.cli.analysis_folder import lay_plan
 from neurolm.cli.main import app
 from neurolm.cli.preflight import preflight
-from neurolm.cli.stages import check_before, is_current, making
+from neurolm.cli.stages import check_before, is_current, making, say_states
 from neurolm.cli.terminal import progress, say, seconds_text
 from neurolm.storage import content_hash, write_json
 
@@ -65,6 +66,8 @@ def decode(
     elif dry_run:
         from neurolm.cli.decode_plan import say_plan
 
+        plan = make_decoding_plan(settings)
+        say_states(plan.output, plan.stages())
         say_plan(settings)
     else:
         Decoding(make_decoding_plan(settings)).carry_out(STAGES if stage == "all" else (stage,))
@@ -74,7 +77,7 @@ class Decoding:
     """One config being carried out."""
 
     def __init__(self, plan: DecodingPlan) -> None:
-        self.config, self.stages = plan.config, {stage.name: stage for stage in plan.stages()}
+        self.plan, self.config, self.stages = plan, plan.config, {stage.name: stage for stage in plan.stages()}
         self.folder = plan.output / "decoding"
 
     def carry_out(self, stages: tuple[str, ...]) -> None:
@@ -86,6 +89,7 @@ class Decoding:
                 say(f"{name}: there already, and fits the config")
                 continue
             check_before(stage, "Run `neurolm decode CONFIG --stage {stage}` first.")
+            lay_plan(self.plan)
             with making(stage):
                 if not is_open:
                     self.open()

@@ -12,10 +12,11 @@ import numpy as np
 import typer
 
 from neurolm.checks import bad
+from neurolm.cli.analysis_folder import lay_plan
 from neurolm.cli.features import read_layer, read_manifest
 from neurolm.cli.main import app
 from neurolm.cli.preflight import preflight
-from neurolm.cli.stages import check_before, making
+from neurolm.cli.stages import check_before, making, say_states
 from neurolm.cli.terminal import progress, say
 from neurolm.locks import exclusive_lock
 from neurolm.storage import write_text
@@ -52,6 +53,9 @@ def encode(
     if not dry_run:
         read_manifest(plan, plan.stories[0])
         check_before(stage, "Extract the features again: `neurolm features extract CONFIG`, or `neurolm run CONFIG`.")
+        lay_plan(plan)
+    else:
+        say_states(plan.output, [stage])
     with nullcontext() if dry_run else making(stage):
         heard = heard_stories(plan)
         for note in heard.notes:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurolm.checks import check_choice
+from neurolm.cli.analysis_folder import lay_plan
 from neurolm.cli.main import app
 from neurolm.cli.names import label
-from neurolm.cli.stages import making
+from neurolm.cli.stages import making, say_states
 from neurolm.cli.terminal import bytes_text, progress, say, seconds_text
 
 if TYPE_CHECKING:
@@ -46,6 +47,10 @@ def extract(
     wanted = plan.stories if story is None else [stories[check_choice("--story", story, stories)]]
     find_model(plan.config.features.model)
     stages = dict(zip(plan.stories, plan.feature_stages(), strict=True))
+    if dry_run:
+        say_states(plan.output, [stages[name] for name in wanted])
+    else:
+        lay_plan(plan)
     with progress("model") as report:
         report(0, 1, "", f"loading {plan.config.features.model}")
         states = lm_states(

@@ -15,8 +15,9 @@ import numpy as np
 
 from neurolm import __version__
 from neurolm.checks import InputError, bad
+from neurolm.cli.analysis_folder import lay_plan
 from neurolm.cli.decode_files import csv_text
-from neurolm.cli.stages import is_current, making
+from neurolm.cli.stages import is_current, making, say_states
 from neurolm.cli.terminal import progress, say
 from neurolm.statistics import p_equals
 from neurolm.storage import write_h5, write_json, write_text
@@ -45,14 +46,16 @@ def identify_listeners(config: IdentificationConfig, *, dry_run: bool = False) -
         f"{len(runs)} listeners x {runs[0].n_trs} TRs x {runs[0].n_voxels} columns; {n_windows} windows of {own.window_trs} TRs"
     )
     say(f"{sizes}; features: {', '.join(own.features)}")
+    (stage,) = plan.stages()
     if dry_run:
+        say_states(plan.output, [stage])
         say(f"{own.folds} blocks of time held out in turn for every listener, {own.permutations} pairings -> {folder}")
         say("about a second per listener" + (", after the states of every word" if "states" in own.features else ""))
         return
-    (stage,) = plan.stages()
     if is_current(stage):
         say("identify: there already, and fits the config")
         return
+    lay_plan(plan)
     with making(stage):
         _carry_out(config, story, runs, folder)
 

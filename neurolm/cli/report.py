@@ -21,7 +21,7 @@ from neurolm.cli.features import read_manifest
 from neurolm.cli.main import app
 from neurolm.cli.recovery import recovery_notes
 from neurolm.cli.stage_inputs import section_files
-from neurolm.cli.stages import Stage, check_before, making
+from neurolm.cli.stages import Stage, check_before, making, say_states
 from neurolm.cli.terminal import progress, say
 from neurolm.statistics import STOP_AFTER
 from neurolm.storage import file_hash, read_json
@@ -72,15 +72,13 @@ def report(
     from neurolm.cli.run import find_config
 
     plan = make_plan(read_config(find_config(config)))
-    sources = [plan.output / "stimuli" / "alignment.json", plan.output / "encoding" / "scores.h5"]
-    for source in sources:
-        if dry_run:
-            say(f"{source} ({'there' if source.exists() else 'missing'})")
-        elif not source.exists():
-            raise bad_file(source, "no such file", "Run the analysis first: `neurolm run CONFIG`.")
-    if dry_run:
-        return
     stage = _with_beside(plan.report_stage(), beside or [])
+    if dry_run:
+        say_states(plan.output, [*stage.after, stage])
+        return
+    for source in (plan.output / "stimuli" / "alignment.json", plan.output / "encoding" / "scores.h5"):
+        if not source.exists():
+            raise bad_file(source, "no such file", "Run the analysis first: `neurolm run CONFIG`.")
     check_before(stage)
     with making(stage):
         _write_pages(plan, [*analysis_folders(plan.output), *(beside or [])])

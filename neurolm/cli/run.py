@@ -16,7 +16,7 @@ from neurolm.cli.kinds import Runnable, plan_of
 from neurolm.cli.leftovers import earlier_folders, leftovers_text
 from neurolm.cli.main import app
 from neurolm.cli.preflight import preflight
-from neurolm.cli.stages import Judge, Stage, read_record, set_aside_unplanned
+from neurolm.cli.stages import Judge, Stage, read_record, say_states, set_aside_unplanned, stage_path
 from neurolm.cli.terminal import LINE_EVERY_S, line_text, say, seconds_text
 from neurolm.cli.workflow import WorkflowState, run_workflow, shipped
 
@@ -46,8 +46,7 @@ def run(
     stages = plan.stages()
     reasons = Judge(verify=verify).outdated(stages)
     if dry_run:
-        for stage in stages:
-            say(stage_line(plan.output, stage, reasons.get(stage.record, "")))
+        say_states(plan.output, stages, reasons)
         preflight(plan, is_dry=True, is_elsewhere=profile is not None)
         return
     if any(stage.record in reasons and stage.rule != "report" for stage in stages):
@@ -75,18 +74,6 @@ def _carry_out(plan: Runnable, stages: Sequence[Stage], reasons: Mapping[Path, s
         if folder not in before:
             names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
             say(f"NOTE: {leftovers_text(folder, names)}")
-
-
-def stage_path(output: Path, stage: Stage) -> str:
-    """The file that stands for a stage, below the output folder."""
-    return str((stage.folder / stage.makes[0]).relative_to(output))
-
-
-def stage_line(output: Path, stage: Stage, reason: str) -> str:
-    """A stage, what it makes, and whether or why it has to be made."""
-    state = "to make" if reason else "there already"
-    why = f" ({reason})" if reason else ""
-    return f"{stage.rule:<10}{stage_path(output, stage):<54}{state:<15}{stage.what}{why}"
 
 
 def find_config(name: str) -> Path:

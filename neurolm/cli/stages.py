@@ -19,6 +19,7 @@ from typing import Any
 from neurolm import __version__
 from neurolm.checks import FileError, bad_file
 from neurolm.cli.leftovers import file_marks, set_aside
+from neurolm.cli.terminal import say
 from neurolm.file_hashes import FileHashes
 from neurolm.storage import content_hash, read_json, write_json
 
@@ -134,6 +135,27 @@ class Judge:
 def is_current(stage: Stage) -> bool:
     """Whether a stage's results are there and belong to its inputs."""
     return not Judge().reason(stage)
+
+
+def stage_path(output: Path, stage: Stage) -> str:
+    """The file that stands for a stage, below the output folder."""
+    return str((stage.folder / stage.makes[0]).relative_to(output))
+
+
+def say_states(output: Path, stages: Iterable[Stage], reasons: Mapping[Path, str] | None = None) -> None:
+    """Say of every stage what it makes, and whether or why it has to be made: what a dry run begins with.
+
+    Parameters
+    ----------
+    reasons : mapping, optional
+        From `Judge.outdated`.
+    """
+    stages = list(stages)
+    reasons = Judge().outdated(stages) if reasons is None else reasons
+    for stage in stages:
+        reason = reasons.get(stage.record)
+        state, why = ("to make", f" ({reason})") if reason else ("there already", "")
+        say(f"{stage.name:<16} {stage_path(output, stage):<48} {state:<14} {stage.what}{why}")
 
 
 def check_before(stage: Stage, advice: str = "Run `neurolm run CONFIG`: it makes what is missing.") -> None:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from neurolm.checks import InputError, bad
+from neurolm.cli.analysis_folder import lay_plan
 from neurolm.cli.main import app
 from neurolm.cli.names import label
 from neurolm.cli.plan import ALIGNMENT, check_stage, gap_limit
-from neurolm.cli.stages import is_current, making
+from neurolm.cli.stages import is_current, making, say_states
 from neurolm.cli.terminal import progress, say
 
 if TYPE_CHECKING:
@@ -76,9 +77,11 @@ def check(
             "config", "be of an analysis with a data set", f"one of {whole.workflow}", "Try `neurolm run CONFIG --dry-run`."
         )
     if dry_run:
+        say_states(plan.output, [check_stage(plan)])
         say(f"{len(plan.stories)} stories, {len(plan.subjects)} subjects -> {whole.output / ALIGNMENT}")
     preflight(whole, is_dry=True)
     if not dry_run:
+        lay_plan(whole)
         check_plan(plan)
 
 

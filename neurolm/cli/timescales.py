@@ -12,7 +12,7 @@ import typer
 from neurolm.checks import check_choice
 from neurolm.cli.main import app
 from neurolm.cli.preflight import preflight
-from neurolm.cli.stages import making, set_aside_unplanned
+from neurolm.cli.stages import making, say_states, set_aside_unplanned
 from neurolm.cli.terminal import progress, say, seconds_text
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def map_(
     asked = [check_choice("--estimator", name, plan.config.estimators) for name in estimator or plan.config.estimators]
     preflight(replace(plan, config=plan.config.model_copy(update={"estimators": asked})), is_dry=dry_run)
     if dry_run:
+        say_states(plan.output, [stage for stage in plan.stages() if stage.rule != "map" or stage.name in asked])
         _say_sizes(plan, asked)
         return
     plan.write()
@@ -100,8 +101,8 @@ def contrast(
     preflight(plan, is_dry=dry_run)
     if dry_run:
         n_side = int(items.candidates * items.share)
-        say(f"{len(plan.subjects)} subjects, {len(plan.stories)} stories; {'there already' if is_made(plan) else 'to make'}")
-        _say_check(plan)
+        say_states(plan.output, plan.stages())
+        say(f"{len(plan.subjects)} subjects, {len(plan.stories)} stories")
         say(f"surprisal of {2 * n_side} candidates in {n_sentences} sentences, to choose {items.pairs} pairs of {items.kind}")
         say(f"{2 * items.pairs} items alone and in {n_sentences} sentences, {plan.config.permutations:,} permutations, "
             f"{plan.config.story_bootstrap} draws of stories")  # fmt: skip
@@ -138,15 +139,7 @@ def _made(settings: Any, output: Path | None, device: str | None, seed: int | No
     return plan
 
 
-def _say_check(plan: TimescalesPlan) -> None:
-    from neurolm.cli.plan import ALIGNMENT
-    from neurolm.cli.stimuli import is_checked
-
-    say(f"{'check':<10}{'there already' if is_checked(plan) else 'to make':<15}words against BOLD -> {ALIGNMENT}")
-
-
 def _say_sizes(plan: TimescalesPlan, asked: list[str]) -> None:
-    from neurolm.cli.timescales_files import is_made
     from neurolm.cli.timescales_plan import listeners
 
     everyone, config = listeners(plan), plan.config
@@ -164,8 +157,6 @@ def _say_sizes(plan: TimescalesPlan, asked: list[str]) -> None:
         "forecast": f"{2 * len(config.forecast.distances) + 1} fits, each of {config.forecast.draws} simulated data sets too",
         "isc": f"{config.fit.permutations} surrogates of {len(plan.subjects)} listeners",
     }
-    _say_check(plan)
     for name in asked:
-        state = "there already" if is_made(plan, name) else "to make"
-        say(f"{name:<10}{state:<15}{sizes[name]} -> timescales/{name}.json")
+        say(f"{name:<10}{sizes[name]} -> timescales/{name}.json")
     say(f"-> {plan.output / 'report.html'}")

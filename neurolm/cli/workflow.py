@@ -6,6 +6,7 @@ are found (see `run_processes`) and ended before the next begins.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -66,8 +67,9 @@ def _date_back(output: Path) -> None:
     """Results from the future, written while a clock was ahead, are dated now: the engine throws away what is older than them."""
     now = time.time()
     for path in output.rglob("*"):
-        if path.is_file() and not path.is_symlink() and path.stat().st_mtime > now:
-            os.utime(path, (now, now))
+        with contextlib.suppress(OSError):  # of another person, or gone meanwhile
+            if path.is_file() and not path.is_symlink() and path.stat().st_mtime > now:
+                os.utime(path, (now, now))
 
 
 def _start(command: Sequence[str], home: Path, watch: Any) -> WorkflowState:

@@ -254,7 +254,10 @@ class Bids:
         return flagged
 
     def files(self, story: str, subject: str | None = None) -> list[Path]:
-        """The words with the plain text beside them; or a subject's images, sidecars, masks, events and confounds."""
+        """The words with the plain text beside them; or a subject's images, sidecars, masks, events and confounds.
+
+        Words are among a run's own files where they stand in events.tsv and therefore say when its story began.
+        """
         words = self._files_of_words(story)
         if subject is None:
             return words
@@ -264,7 +267,8 @@ class Bids:
         if len(images) == 1 and images[0].extension != ".dtseries.nii":
             files += self._files_of_mask(subject)
         if self.onset_s is None:
-            files += [*([] if run.events is None else [run.events.path]), *words]
+            files += [] if run.events is None else [run.events.path]
+            files += [] if run.words else words  # else their first word says when the story began
         table = confounds_file(images[0].path)
         files += [] if table is None else [table]
         if self.confounds:

@@ -117,7 +117,7 @@ def test_what_stands_is_reused_and_only_what_changed_is_made_again(mapped, model
     other = mapped / "other.yaml"
     other.write_text((mapped / "my.yaml").read_text().replace("swaps: 8", "swaps: 9"))
     changed = neurolm(capsys, "timescales", "map", other, "--dry-run")
-    assert [line.split()[0] for line in changed.splitlines() if "to make" in line] == ["swap"]
+    assert [line.split()[0] for line in changed.splitlines() if "to make" in line] == ["swap", "report"]
 
 
 def test_a_dry_run_writes_nothing(model, tmp_path, capsys):
