@@ -69,6 +69,11 @@ class PreprocessConfig(Section):
 
     trim_start: int = Field(0, ge=0, description="Volumes dropped at the beginning of every run; the times of the others stay.")
     trim_end: int = Field(0, ge=0, description="Volumes dropped at the end of every run.")
+    trim_transients: Literal["auto", "off"] | Annotated[float, Field(ge=0)] = Field(
+        "auto",
+        description="Rows at the edges of runs that leave the distribution (onset transients): auto finds them by the training rows "
+        "and drops as many of every run; a number drops so many seconds at both edges.",
+    )
     detrend_degree: int | None = Field(6, ge=0, le=20, description="Degree of the Legendre basis removed; null for none.")
     zscore: bool = Field(True, description="Give every voxel mean 0 and standard deviation 1 in each run.")
 

@@ -108,9 +108,10 @@ def check_subjects_and_windows(plan: IdentificationPlan, runs: Sequence[BoldRun]
 def open_listeners(plan: IdentificationPlan) -> tuple[Transcript, list[BoldRun]]:
     """The story, and every listener's run of it after the per-run steps."""
     from neurolm.cli.stimuli import prepared_runs
+    from neurolm.cli.transients import dropped_rows
 
     story = plan.stories[0]
-    return plan.dataset.transcript(story), list(prepared_runs(plan, story).values())
+    return plan.dataset.transcript(story), list(prepared_runs(plan, story, dropped_rows(plan)).values())
 
 
 def word_features(config: IdentificationConfig, story: Transcript) -> Features:

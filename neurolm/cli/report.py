@@ -23,10 +23,12 @@ from neurolm.cli.recovery import recovery_notes
 from neurolm.cli.stage_inputs import section_files
 from neurolm.cli.stages import Stage, check_before, making, say_states
 from neurolm.cli.terminal import progress, say
+from neurolm.cli.transients import dropped_rows
 from neurolm.statistics import STOP_AFTER
 from neurolm.storage import file_hash, read_json
 
 if TYPE_CHECKING:
+    from neurolm.brain.transients import EdgeRows
     from neurolm.cli.config import EncodeConfig
     from neurolm.cli.plan import Plan
     from neurolm.datasets.alignment_check import AlignmentCheck
@@ -139,7 +141,10 @@ def encoding_report(plan: Plan, checks: list[AlignmentCheck], result: Evaluation
         methods=_method_facts(plan, result),
         regions=tuple(region_names(result)),
         scores=tuple(layer_scores(result, scored) for scored in result.scored),
-        alignment=tuple(StoryAlignment.from_check(c, plan.dataset.transcript(c.story), dropped=_dropped(c)) for c in checks),
+        alignment=tuple(
+            StoryAlignment.from_check(c, plan.dataset.transcript(c.story), dropped=_dropped(c, dropped_rows(plan)))
+            for c in checks
+        ),
         listeners=Listeners(result.subjects, result.listeners, baselines) if len(result.subjects) > 1 else None,
         notes=(*recovery_notes(plan), *filter(None, [why_not_on_cortex(result.space)])),
         columns=COLUMNS[type(result.space).__name__],
@@ -208,6 +213,13 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
     if config.preprocess.trim_start or config.preprocess.trim_end:
         steps.append(
             f"{config.preprocess.trim_start} volumes at the beginning and {config.preprocess.trim_end} at the end were dropped"
+        )
+    if dropped := dropped_rows(plan):
+        steps.append(
+            f"{dropped.start} rows at the beginning and {dropped.end} at the end of every run, which left the distribution of the "
+            "others in the training rows of every fold (robust z above 5), were dropped"
+            if config.preprocess.trim_transients == "auto"
+            else f"{config.preprocess.trim_transients:g} s at both edges of every run were dropped"
         )
     if config.preprocess.detrend_degree is not None:
         steps.append(f"Legendre polynomials up to degree {config.preprocess.detrend_degree} were removed")
@@ -292,14 +304,17 @@ def _outer(encode: EncodeConfig) -> str:
     return f"Responses were predicted across whole runs, held out in {encode.folds} groups."
 
 
-def _dropped(check: AlignmentCheck) -> tuple[str, ...]:
-    """What of the story was not measured, in plain words."""
+def _dropped(check: AlignmentCheck, rows: EdgeRows) -> tuple[str, ...]:
+    """What of the story was not measured or is not analysed, in plain words."""
     start, end = check.tr_times[0], check.tr_times[-1] + check.tr
     dropped = [f"nothing was measured before {start:g} s of story time"] if start > 0 else []
     if check.n_words_before:
         dropped.append(f"{check.n_words_before} words before the first row")
     if check.n_words_after:
         dropped.append(f"{check.n_words_after} words after {end:g} s")
+    for n, where in ((rows.start, "first"), (rows.end, "last")):
+        if n:
+            dropped.append(f"the {where} {n} rows ({n * check.tr:g} s) as transients")
     return tuple(dropped)
 
 

@@ -15,11 +15,15 @@ from neurolm.cli.names import label
 from neurolm.cli.plan import ALIGNMENT, check_stage, gap_limit
 from neurolm.cli.stages import is_current, making, say_states
 from neurolm.cli.terminal import progress, say
+from neurolm.cli.transients import deviation_of, keep_deviations, untrimmed_runs, with_transients
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+
     from neurolm.brain import BoldRun
+    from neurolm.brain.transients import EdgeRows
     from neurolm.cli.decoding_plan import IdentificationPlan
     from neurolm.cli.plan import Plan
     from neurolm.cli.timescales_plan import TimescalesPlan
@@ -93,11 +97,14 @@ def check_plan(plan: Plan | TimescalesPlan) -> None:
     section, max_gap_s = gap_limit(plan)
     with making(check_stage(plan)):
         with progress("check") as report:
-            checks = check_study(_stories(plan, report), max_gap_s=max_gap_s, key=f"{section}.max_gap_s", seed=plan.config.seed)
+            stories = _Stories(plan, report)
+            checks = check_study(stories, max_gap_s=max_gap_s, key=f"{section}.max_gap_s", seed=plan.config.seed)
+        checks = with_transients(plan, checks, stories.deviations, stories.tr)
         for one in checks:
             _say_check(one)
         _draw(plan, checks)
         _stop_on_failures(plan.config, checks)
+        keep_deviations(plan, stories.deviations, stories.tr)
         write_json(plan.output / ALIGNMENT, [asdict(c) for c in checks])
     failed = list(dict.fromkeys(finding.name for check in checks for finding in check.failed))
     said = f"Going on in spite of {', '.join(failed)}" if failed else "No check of words against BOLD failed"
@@ -109,31 +116,40 @@ def is_checked(plan: Plan | TimescalesPlan) -> bool:
     return is_current(check_stage(plan))
 
 
-def prepared_runs(plan: Plan | TimescalesPlan | IdentificationPlan, story: str) -> dict[str, BoldRun]:
+def prepared_runs(plan: Plan | TimescalesPlan | IdentificationPlan, story: str, dropped: EdgeRows) -> dict[str, BoldRun]:
     """Every subject's run of one story after the config's per-run steps, on the rows that all have."""
     from neurolm.brain.preprocess import common_rows, zscore_run
 
-    runs = common_rows(list(runs_of(plan, story).values()))
+    runs = common_rows(list(runs_of(plan, story, dropped).values()))
     return {subject: zscore_run(run) if plan.config.preprocess.zscore else run for subject, run in zip(plan.subjects, runs)}
 
 
-def runs_of(plan: Plan | TimescalesPlan | IdentificationPlan, story: str) -> dict[str, BoldRun]:
-    """Every subject's run of one story, trimmed and detrended, on its own rows."""
-    from neurolm.brain.preprocess import detrend_legendre, trim_run
-
-    steps = plan.config.preprocess
-    runs = {}
-    for subject in plan.subjects:
-        run = trim_run(plan.dataset.bold(subject, story), steps.trim_start, steps.trim_end)
-        runs[subject] = run if steps.detrend_degree is None else detrend_legendre(run, steps.detrend_degree)
-    return runs
+def runs_of(plan: Plan | TimescalesPlan | IdentificationPlan, story: str, dropped: EdgeRows) -> dict[str, BoldRun]:
+    """Every subject's run of one story, trimmed (`dropped_rows` too) and detrended, on its own rows."""
+    return {subject: _detrended(plan, run) for subject, run in untrimmed_runs(plan, story, dropped).items()}
 
 
-def _stories(plan: Plan | TimescalesPlan, report: Progress) -> Iterator[tuple[Transcript, list[BoldRun]]]:
-    """Each story with the BOLD of everyone, read when it is asked for."""
-    for i, story in enumerate(plan.stories):
-        yield plan.dataset.transcript(story), list(runs_of(plan, story).values())
-        report(i + 1, len(plan.stories), "stories", story)
+def _detrended(plan: Plan | TimescalesPlan | IdentificationPlan, run: BoldRun) -> BoldRun:
+    from neurolm.brain.preprocess import detrend_legendre
+
+    degree = plan.config.preprocess.detrend_degree
+    return run if degree is None else detrend_legendre(run, degree)
+
+
+class _Stories:
+    """Each story with the BOLD of everyone, read when it is asked for; transients are looked at and not dropped."""
+
+    def __init__(self, plan: Plan | TimescalesPlan, report: Progress) -> None:
+        self.plan, self.report = plan, report
+        self.deviations: dict[str, np.ndarray] = {}
+        self.tr = 0.0
+
+    def __iter__(self) -> Iterator[tuple[Transcript, list[BoldRun]]]:
+        for i, story in enumerate(self.plan.stories):
+            runs = untrimmed_runs(self.plan, story)
+            self.deviations[story], self.tr = deviation_of(self.plan, runs)
+            yield self.plan.dataset.transcript(story), [_detrended(self.plan, run) for run in runs.values()]
+            self.report(i + 1, len(self.plan.stories), "stories", story)
 
 
 def _say_check(check: AlignmentCheck) -> None:

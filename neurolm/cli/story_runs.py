@@ -9,6 +9,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
+    from neurolm.brain.transients import EdgeRows
 
 SAME_TIMES_S = 0.1
 
@@ -19,12 +20,14 @@ class HeardStories:
 
     names : the stories of each stimulus; more than one where it was heard again
     runs : for each subject one run for each stimulus, the mean over its repeats
+    dropped : rows that were dropped as transients, of every run
     repeats : for each subject and stimulus the runs that were averaged
     """
 
     names: tuple[tuple[str, ...], ...]
     runs: dict[str, list[BoldRun]]
     repeats: dict[str, list[list[BoldRun]]]
+    dropped: EdgeRows
 
     @property
     def stories(self) -> tuple[str, ...]:
@@ -33,8 +36,12 @@ class HeardStories:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which stories were averaged."""
-        return tuple(f"{', '.join(names)} have the same words: averaged." for names in self.names if len(names) > 1)
+        """Which stories were averaged, and which rows were dropped."""
+        averaged = tuple(f"{', '.join(names)} have the same words: averaged." for names in self.names if len(names) > 1)
+        rows = (
+            f"dropped as transients: {self.dropped.start} rows at the beginning and {self.dropped.end} at the end of every run."
+        )
+        return (*averaged, rows) if self.dropped else averaged
 
 
 def stimuli(plan: Any) -> tuple[tuple[str, ...], ...]:
@@ -56,11 +63,12 @@ def heard_stories(plan: Any) -> HeardStories:
     """Every subject's runs after the config's per-run steps, repeats averaged."""
     from neurolm.brain.preprocess import common_rows, mean_run, zscore_run
     from neurolm.cli.stimuli import runs_of
+    from neurolm.cli.transients import dropped_rows
 
-    names = stimuli(plan)
-    found = HeardStories(names, {s: [] for s in plan.subjects}, {s: [] for s in plan.subjects})
+    names, dropped = stimuli(plan), dropped_rows(plan)
+    found = HeardStories(names, {s: [] for s in plan.subjects}, {s: [] for s in plan.subjects}, dropped)
     for group in names:
-        measured = [(subject, run) for story in group for subject, run in runs_of(plan, story).items()]
+        measured = [(subject, run) for story in group for subject, run in runs_of(plan, story, dropped).items()]
         rows = common_rows([run for _, run in measured])
         if plan.config.preprocess.zscore:
             rows = [zscore_run(run) for run in rows]

@@ -210,8 +210,10 @@ def listeners(plan: TimescalesPlan) -> list[Who]:
 def listener_runs(plan: TimescalesPlan) -> dict[str, list[BoldRun]]:
     """Every subject's preprocessed runs, one for each story."""
     from neurolm.cli.stimuli import prepared_runs
+    from neurolm.cli.transients import dropped_rows
 
-    by_story = [prepared_runs(plan, story) for story in plan.stories]
+    dropped = dropped_rows(plan)
+    by_story = [prepared_runs(plan, story, dropped) for story in plan.stories]
     return {subject: [story[subject] for story in by_story] for subject in plan.subjects}
 
 

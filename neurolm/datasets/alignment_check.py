@@ -18,6 +18,7 @@ import numpy as np
 from neurolm.arrays import zscore
 from neurolm.brain.bold_run import BoldRun
 from neurolm.brain.preprocess import common_rows
+from neurolm.brain.transients import EdgeRows
 from neurolm.checks import InputError
 from neurolm.datasets.word_following import (
     PLAUSIBLE_LAG_S,
@@ -32,7 +33,17 @@ from neurolm.statistics import p_equals, permutation_p
 from neurolm.stimuli.transcript import Transcript
 from neurolm.temporal import story_gaps
 
-NAMES = ("coverage", "rows", "speech_rate", "silence", "voxels", "lag", "runs", "words")  # of the findings, for `override`
+NAMES = (
+    "coverage",
+    "rows",
+    "speech_rate",
+    "silence",
+    "voxels",
+    "lag",
+    "runs",
+    "words",
+    "transients",
+)  # of the findings, for `override`
 PLAUSIBLE_RATE = (0.8, 6.0)  # words per second of speech, story pauses included
 LONG_SILENCE_S = 30.0
 MAX_GAP_S = 20.0
@@ -336,6 +347,36 @@ def _bad_voxels(runs: Sequence[BoldRun]) -> AlignmentFinding:
     whole = [run.subject for run in runs if run.bad_voxels.all()]
     status = "failed" if whole else "warning"
     return AlignmentFinding("voxels", status, f"constant or NaN voxels, which give NaN ({text}).")
+
+
+def transient_finding(found: EdgeRows, tr: float, asked: str | float, dropped: EdgeRows | None) -> AlignmentFinding:
+    """What the edges of a story's runs look like, and what is done about it.
+
+    Parameters
+    ----------
+    found : of this story by itself
+    asked : the config's `preprocess.trim_transients`
+    dropped : what "auto" drops of every run, by the training rows of all stories
+    """
+    edges = [(found.start_z, "first"), (found.end_z, "last")]
+    said = " and ".join(
+        f"the {where} {len(z)} row{'s' * (len(z) > 1)} ({len(z) * tr:g} s, robust z {', '.join(f'{x:.1f}' for x in z)})"
+        for z, where in edges
+        if z
+    )
+    name = "transients"
+    if not said:
+        return AlignmentFinding(name, "ok", "no rows at the edges leave the distribution of the others.")
+    left = f"{said} leave the distribution of the others"
+    if dropped is not None and dropped.start >= found.start and dropped.end >= found.end:
+        rows = f"{dropped.start} rows at the beginning and {dropped.end} at the end"
+        return AlignmentFinding(name, "ok", f"{left}: {rows} of every run are dropped (`preprocess.trim_transients`).")
+    if dropped is not None:
+        why = "the training runs of some fold do not show it, so they stay; `preprocess.trim_transients` in seconds drops them."
+        return AlignmentFinding(name, "warning", f"{left}: {why}")
+    if asked == "off" or asked == 0:
+        return AlignmentFinding(name, "warning", f"{left} and stay, as `preprocess.trim_transients: {asked}` asks.")
+    return AlignmentFinding(name, "ok", f"{left}: {asked:g} s at both edges of every run are dropped, as the config asks.")
 
 
 def lag_finding(lags: np.ndarray, r: np.ndarray, null_95: float, p: float, *, is_shifted: bool = False) -> AlignmentFinding:

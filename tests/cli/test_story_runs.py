@@ -7,6 +7,8 @@ import pytest
 
 from neurolm.brain import BoldRun, Unplaced
 from neurolm.cli.story_runs import heard_stories, stimuli
+from neurolm.cli.transients import deviation_of, untrimmed_runs, with_transients
+from neurolm.datasets.alignment_check import check_alignment
 from neurolm.encoding import EvaluationSettings, evaluate
 from neurolm.features import WordRate
 from neurolm.stimuli import Transcript
@@ -39,9 +41,51 @@ class Study:
 
 @pytest.fixture
 def plan():
-    steps = SimpleNamespace(trim_start=0, trim_end=0, detrend_degree=None, zscore=True)
+    steps = SimpleNamespace(trim_start=0, trim_end=0, detrend_degree=None, zscore=True, trim_transients="off")
     config = SimpleNamespace(preprocess=steps)
     return SimpleNamespace(dataset=Study(), stories=tuple(Study.heard), subjects=("01",), config=config)
+
+
+class Onset(Study):
+    """Every run begins with three rows that leave the distribution."""
+
+    heard = {"one": 0, "two": 1, "three": 2}  # noqa: RUF012
+
+    def bold(self, subject, name):
+        data = np.random.default_rng(len(name)).standard_normal((N, V))
+        data[:3] += 6
+        return BoldRun(data, TIMES, Unplaced("test", V), subject, name)
+
+
+def with_onset(trim):
+    steps = SimpleNamespace(trim_start=0, trim_end=0, detrend_degree=2, zscore=True, trim_transients=trim)
+    stories = tuple(Onset.heard)
+    return SimpleNamespace(dataset=Onset(), stories=stories, subjects=("01",), config=SimpleNamespace(preprocess=steps))
+
+
+@pytest.mark.parametrize(("trim", "first", "n_trs"), [("auto", 6.0, N - 3), ("off", 0.0, N), (8.0, 8.0, N - 8)])
+def test_transients_are_dropped_as_the_config_asks(trim, first, n_trs):
+    heard = heard_stories(with_onset(trim))
+    for run in heard.runs["01"]:
+        assert (run.tr_times[0], run.n_trs) == (first, n_trs)
+    assert ("dropped as transients" in " ".join(heard.notes)) == (trim != "off")
+
+
+def test_the_check_names_transients_and_what_is_done_about_them():
+    messages = {}
+    for trim in ("auto", "off", 8.0):
+        plan = with_onset(trim)
+        runs = {name: list(untrimmed_runs(plan, name).values()) for name in plan.stories}
+        checks = [check_alignment(plan.dataset.transcript(name), runs[name]) for name in plan.stories]
+        deviations = {name: deviation_of(plan, untrimmed_runs(plan, name))[0] for name in plan.stories}
+        finding = with_transients(plan, checks, deviations, 2.0)[0].findings[-1]
+        messages[trim] = (finding.status, finding.message)
+    assert all("the first 3 rows (6 s, robust z" in message for _, message in messages.values())
+    assert messages["auto"][0] == "ok"
+    assert "3 rows at the beginning and 0 at the end of every run are dropped" in messages["auto"][1]
+    assert messages["off"][0] == "warning"
+    assert "stay" in messages["off"][1]
+    assert "8 s at both edges" in messages[8.0][1]
 
 
 def test_repeats_are_averaged_on_the_rows_that_all_have(plan):
