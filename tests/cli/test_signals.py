@@ -17,8 +17,8 @@ from neurolm.cli.main import _settle, app, carry_out
 @app.command()
 def wait():
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    print(child.pid, flush=True)
-    try:
+    try:  # before the test knows of the child: its signal must not come in between
+        print(child.pid, flush=True)
         time.sleep(60)
     finally:
         child.kill()
