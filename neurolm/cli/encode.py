@@ -212,8 +212,7 @@ def _say_sizes(plan: Plan, subjects: Mapping[str, Sequence[BoldRun]]) -> None:
     say(
         f"{rows} TRs x {voxels} columns x {len(subjects)} subjects; layers {features.layers}; {len(plan.config.design.delays)} delays"
     )
-    say(
-        f"{encode.folds} outer x {encode.inner_folds} inner folds x {encode.alphas.count}{' or more' * encode.alphas.extend} penalties"
-    )
+    penalties = f"{encode.alphas.count} or more" if encode.alphas.extend else str(encode.alphas.count)
+    say(f"{encode.folds} outer x {encode.inner_folds} inner folds x {penalties} penalties")
     say(f"up to {encode.permutations} shifts of the mean listener, {encode.subject_permutations} of each listener")
     say(f"-> {plan.output / 'encoding/scores.h5'}")

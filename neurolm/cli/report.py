@@ -133,17 +133,16 @@ def encoding_report(plan: Plan, checks: list[AlignmentCheck], result: Evaluation
     from neurolm.cli.report_maps import surface_maps, why_not_on_cortex
     from neurolm.report import ChosenAlphas, EncodingReport, Listeners, StoryAlignment, references
 
-    scored = result.scored[0]
+    scored, dropped = result.scored[0], dropped_rows(plan)
     baselines = {name: result.listener_baselines[:, i] for i, name in enumerate(result.baselines)}
     return EncodingReport(
         title=plan.config.title or plan.dataset.info.name,
         dataset=_dataset_facts(plan, checks),
-        methods=_method_facts(plan, result),
+        methods=_method_facts(plan, result, dropped),
         regions=tuple(region_names(result)),
         scores=tuple(layer_scores(result, scored) for scored in result.scored),
         alignment=tuple(
-            StoryAlignment.from_check(c, plan.dataset.transcript(c.story), dropped=_dropped(c, dropped_rows(plan)))
-            for c in checks
+            StoryAlignment.from_check(c, plan.dataset.transcript(c.story), dropped=_dropped(c, dropped)) for c in checks
         ),
         listeners=Listeners(result.subjects, result.listeners, baselines) if len(result.subjects) > 1 else None,
         notes=(*recovery_notes(plan), *filter(None, [why_not_on_cortex(result.space)])),
@@ -185,7 +184,7 @@ def _why_simulated(plan: Plan) -> str:
     return "The real data could not be had on this machine, so a simulated group of listeners stands in."
 
 
-def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
+def _method_facts(plan: Plan, result: Evaluation, dropped: EdgeRows) -> MethodFacts:
     from neurolm.report import MethodFacts
 
     config = plan.config
@@ -214,7 +213,7 @@ def _method_facts(plan: Plan, result: Evaluation) -> MethodFacts:
         steps.append(
             f"{config.preprocess.trim_start} volumes at the beginning and {config.preprocess.trim_end} at the end were dropped"
         )
-    if dropped := dropped_rows(plan):
+    if dropped:
         steps.append(
             f"{dropped.start} rows at the beginning and {dropped.end} at the end of every run, which left the distribution of the "
             "others in the training rows of every fold (robust z above 5), were dropped"

@@ -29,7 +29,7 @@ def dropped_rows(plan: Any) -> EdgeRows:
     if asked in ("off", 0):
         return EdgeRows()
     if asked != "auto":
-        n = round(asked / next(iter(untrimmed_runs(plan, plan.stories[0]).values())).tr)
+        n = round(asked / plan.dataset.bold(plan.subjects[0], plan.stories[0]).tr)
         return EdgeRows(n, n)
     if hasattr(plan, "reads") and (plan.output / DEVIATIONS).is_file() and is_current(check_stage(plan)):
         kept = read_json(plan.output / DEVIATIONS)

@@ -33,17 +33,8 @@ from neurolm.statistics import p_equals, permutation_p
 from neurolm.stimuli.transcript import Transcript
 from neurolm.temporal import story_gaps
 
-NAMES = (
-    "coverage",
-    "rows",
-    "speech_rate",
-    "silence",
-    "voxels",
-    "lag",
-    "runs",
-    "words",
-    "transients",
-)  # of the findings, for `override`
+# Of the findings, for `override`.
+NAMES = ("coverage", "rows", "speech_rate", "silence", "voxels", "lag", "runs", "words", "transients")
 PLAUSIBLE_RATE = (0.8, 6.0)  # words per second of speech, story pauses included
 LONG_SILENCE_S = 30.0
 MAX_GAP_S = 20.0

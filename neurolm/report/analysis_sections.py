@@ -93,7 +93,7 @@ def recovery_sentence(result: WindowResult, window: str = "window") -> str:
         f"{recovery['n_voxels']} simulated voxels at each of {n} strengths, the same words, volumes, features and folds)"
     )
     if not len(rho):
-        return f"{how} stand beside; no {window} was found here that they could confirm."
+        return f"{how} were estimated too; no {window} was found here, so none is withheld."
     known = rho[np.isfinite(rho)]
     if not len(known):
         return f"{how} were not found at the held-out r of these regions: all {window}s are withheld."

@@ -163,7 +163,8 @@ def plant_windows(
     for one, run in zip(averaged, runs):
         delayed = np.asarray(design.transform(one, run.tr_times), dtype=np.float64)
         signal.append(np.tensordot(weights, delayed.reshape(run.n_trs, len(weights), -1), axes=(0, 1)))
-    middle, spread = np.concatenate(signal).mean(0), np.concatenate(signal).std(0)
+    together = np.concatenate(signal)
+    middle, spread = together.mean(0), together.std(0)
     planted = []
     for heard, run in zip(signal, runs):
         noise = ar1_noise(rng.standard_normal(heard.shape), ar1)
@@ -176,8 +177,8 @@ def plant_windows(
 
 def noise_ar1(runs: Sequence[BoldRun]) -> float:
     """Median correlation of each row of BOLD with the next, over voxels and within runs, between 0 and .9."""
-    each = [columnwise_correlation(run.data[1:], run.data[:-1]) for run in runs]
-    known = np.concatenate(each)[np.isfinite(np.concatenate(each))]
+    each = np.concatenate([columnwise_correlation(run.data[1:], run.data[:-1]) for run in runs])
+    known = each[np.isfinite(each)]
     return float(np.clip(np.median(known), 0, 0.9)) if len(known) else 0.0
 
 
