@@ -21,7 +21,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from neurolm.checks import bad_file, check_file
+from neurolm.checks import InputError, bad_file, check_file
 from neurolm.processes import ProcessIdentity, this_process
 
 VERSION = 1  # of our HDF5 files: raised when an older neurolm could misread a newer one
@@ -106,7 +106,7 @@ def write_h5(path: str | Path, arrays: Mapping[str, Any], attributes: Mapping[st
     notes = {name: json.dumps(value, sort_keys=True, default=_plain) for name, value in (attributes or {}).items()}
     with whole_file(path) as part:
         _take_room(part, plain, notes)
-        with h5py.File(part, "w", track_order=True) as file:
+        with h5py.File(part, "w", track_order=True, locking=False) as file:
             for name, array in plain.items():
                 text = array.dtype.kind in "UO"
                 kind = h5py.string_dtype() if text else None
@@ -124,6 +124,44 @@ def _take_room(part: Path, arrays: Mapping[str, np.ndarray], notes: Mapping[str,
             os.posix_fallocate(file.fileno(), 0, n_bytes)
 
 
+@contextlib.contextmanager
+def open_h5(path: str | Path, problem: str, hint: str) -> Iterator[h5py.File]:
+    """An HDF5 file to read from, also where the file system has no locks.
+
+    Parameters
+    ----------
+    path : path
+    problem, hint : str
+        Of the error about a file that cannot be read: what it is not, and what to do.
+
+    Raises
+    ------
+    FileError
+        If the file is damaged or is no HDF5 file; with the advice to wait where another process writes it now.
+    """
+    try:
+        with _opened_h5(path) as file:
+            yield file
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise bad_file(path, "no such file") from None
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
+        if isinstance(error, BlockingIOError) or "already open for write" in str(error):
+            advice = "Wait for it, then try again. If nothing writes it, its writer was killed: `h5clear -s FILE` unlocks it."
+            raise bad_file(path, "is being written by another process", advice) from error
+        raise bad_file(path, f"{problem} ({error})", hint) from error
+
+
+def _opened_h5(path: str | Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        if "unable to lock file" not in str(error) or isinstance(error, BlockingIOError):
+            raise
+        return h5py.File(path, "r", locking=False)  # this file system has no locks; who only reads needs none
+
+
 def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read back what `write_h5` wrote: (arrays, attributes); only `names` when given.
 
@@ -134,22 +172,15 @@ def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str,
     """
     arrays: dict[str, np.ndarray] = {}
     path = check_file(path)
-    try:
-        with h5py.File(path, "r") as file:
+    with open_h5(path, "is not a whole HDF5 file of neurolm", "Delete it and make it anew.") as file:
 
-            def collect(name: str, item: Any) -> None:
-                if isinstance(item, h5py.Dataset) and (names is None or name in names):
-                    arrays[name] = np.asarray(item.asstr()[()] if item.dtype.kind == "O" else item[()])
+        def collect(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset) and (names is None or name in names):
+                arrays[name] = np.asarray(item.asstr()[()] if item.dtype.kind == "O" else item[()])
 
-            file.visititems(collect)
-            attributes = {name: json.loads(value) for name, value in file.attrs.items()}
-            version = attributes.pop(_VERSION, VERSION)
-    except FileNotFoundError:
-        raise bad_file(path, "no such file") from None
-    except (OSError, RuntimeError, ValueError) as error:
-        if "unable to lock file" in str(error):
-            raise bad_file(path, "is being written by another process", "Wait for it, then try again.") from None
-        raise bad_file(path, f"is not a whole HDF5 file of neurolm ({error})", "Delete it and make it anew.") from None
+        file.visititems(collect)
+        attributes = {name: json.loads(value) for name, value in file.attrs.items()}
+        version = attributes.pop(_VERSION, VERSION)
     if version > VERSION:
         raise bad_file(path, f"has version {version} of the format, this neurolm reads up to {VERSION}", "Update neurolm.")
     missing = set(names or ()) - set(arrays)

@@ -129,6 +129,11 @@ def test_a_cut_h5_file_and_broken_json_are_named(tmp_path):
         read_json(tmp_path / "b.json")
 
 
+def test_json_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + b'{"RepetitionTime": 2.0}')
+    assert read_json(tmp_path / "a.json") == {"RepetitionTime": 2.0}
+
+
 def test_an_h5_file_of_a_newer_version_is_refused_in_words(tmp_path, monkeypatch):
     monkeypatch.setattr("neurolm.storage.VERSION", 2)
     write_h5(tmp_path / "a.h5", {"x": np.zeros(3)})

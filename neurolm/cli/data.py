@@ -84,7 +84,7 @@ def check(
     if plan is not None:
         from neurolm.cli.preflight import preflight
 
-        preflight(plan, is_dry=True)
+        preflight(plan, is_dry=True, only_reads=True)
     if any(finding.level == "problem" for finding in findings):
         raise typer.Exit(2)
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
+import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import typer
 
 from neurolm import __version__
+from neurolm.checks import InputError
 from neurolm.cli.main import app
 from neurolm.cli.terminal import bytes_text, say
-from neurolm.storage import cache_folder
+from neurolm.storage import cache_folder, write_text
 
 PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "nilearn", "nibabel", "h5py", "snakemake", "peft", "jiwer")
 
 
 @app.command(epilog="Example: neurolm doctor")
 def doctor() -> None:
-    """Check this machine: Python, packages, cores, memory, disk, GPU, data and models at hand."""
+    """Check this machine: Python, packages, cores, memory, disk, GPU, folders that are written, data and models at hand."""
     problems = []
     say(f"neurolm {__version__}, Python {sys.version.split()[0]}")
     for package in PACKAGES:
@@ -30,8 +33,11 @@ def doctor() -> None:
             problems.append(f"{package} is missing: pip install neurolm")
     say(f"cores          {os.cpu_count()}")
     say(f"memory         {bytes_text(_memory())}")
-    cache = cache_folder()
-    say(f"cache          {cache} ({bytes_text(shutil.disk_usage(_existing(cache)).free)} free)")
+    for use, (folder, setting) in _written_folders().items():
+        say(f"{use:<15}{folder} ({bytes_text(shutil.disk_usage(_existing(folder)).free)} free)")
+        problem = writing_problem(folder)
+        if problem:
+            problems.append(f"{use} {folder}: {problem}. {setting}.")
     say(f"device         {_device()}")
     problems += _data_and_models()
     for problem in problems:
@@ -39,6 +45,35 @@ def doctor() -> None:
     if problems:
         raise typer.Exit(1)
     say("All well.")
+
+
+def _written_folders() -> dict[str, tuple[Path, str]]:
+    """Folders that commands write into: what for, where, and what else to set."""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return {
+        "cache": (cache_folder(), "Set NEUROLM_CACHE to a folder that can be written"),
+        "hub models": (Path(HF_HUB_CACHE), "Set HF_HOME to a folder that can be written, or give models by their folder"),
+        "temporary": (Path(tempfile.gettempdir()), "Set TMPDIR to a folder that can be written"),
+        "results": (Path.cwd(), "Start commands elsewhere, or name a folder that can be written with --output"),
+    }
+
+
+def writing_problem(folder: Path) -> str:
+    """Why no file can be made and locked in a folder, or in the one in which it would be made; empty where that works."""
+    from neurolm.locks import exclusive_lock
+
+    try:
+        with warnings.catch_warnings(record=True) as said, tempfile.TemporaryDirectory(dir=_existing(folder)) as trial:
+            warnings.simplefilter("always")
+            write_text(Path(trial) / "file", "neurolm doctor")
+            with exclusive_lock(Path(trial) / "lock", wait=False):
+                pass
+    except InputError as error:
+        return f"cannot be written ({error})"
+    except OSError as error:
+        return f"cannot be written ({error.strerror})"
+    return "the file system has no locks: one process at a time should write there" if said else ""
 
 
 def _existing(path: Path) -> Path:
@@ -62,7 +97,6 @@ def _device() -> str:
 def _data_and_models() -> list[str]:
     from importlib.util import find_spec
 
-    from neurolm.checks import InputError
     from neurolm.datasets import load_dataset
 
     try:

@@ -29,10 +29,11 @@ class Opened:
     plan : the plan of any kind of analysis
     is_dry : no model is fetched, and estimates are wanted
     is_elsewhere : the steps run on other machines (a cluster): nothing is said of this one's devices and memory
+    only_reads : the command writes no results: the output folder may be read-only
     """
 
-    def __init__(self, plan: Any, *, is_dry: bool = False, is_elsewhere: bool = False) -> None:
-        self.plan, self.is_dry, self.is_elsewhere = plan, is_dry, is_elsewhere
+    def __init__(self, plan: Any, *, is_dry: bool = False, is_elsewhere: bool = False, only_reads: bool = False) -> None:
+        self.plan, self.is_dry, self.is_elsewhere, self.only_reads = plan, is_dry, is_elsewhere, only_reads
         self.report: Progress = silent
         self.feature_bytes = 0  # what the features will take on disk; counted when the models have been looked at
 
@@ -127,7 +128,7 @@ def findings(opened: Opened) -> Iterator[Finding]:
                 yield Finding("problem", str(error))
 
 
-def preflight(plan: Any, *, is_dry: bool = False, is_elsewhere: bool = False) -> None:
+def preflight(plan: Any, *, is_dry: bool = False, is_elsewhere: bool = False, only_reads: bool = False) -> None:
     """Go through the checks of a plan before it is carried out; say what they found.
 
     Under `neurolm run`, which did this before the first step, its steps do not repeat it.
@@ -141,7 +142,7 @@ def preflight(plan: Any, *, is_dry: bool = False, is_elsewhere: bool = False) ->
 
     if RUN_ID in os.environ:
         return
-    opened = Opened(plan, is_dry=is_dry, is_elsewhere=is_elsewhere)
+    opened = Opened(plan, is_dry=is_dry, is_elsewhere=is_elsewhere, only_reads=only_reads)
     with progress("preflight") as report:
         opened.report = report
         found = list(findings(opened))

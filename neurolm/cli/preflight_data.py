@@ -27,9 +27,18 @@ def output_folder(opened: Opened) -> Iterator[Finding]:
     place = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not place.is_dir():
         raise bad("output", "be a folder, or one that can be made", f"{folder}, where {place} is a file", "Name another folder.")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise bad("output", "be a folder that can be written", f"{folder}, where {place} cannot", "Name another folder.")
+    if not can_write(folder):
+        if not opened.only_reads:
+            raise bad("output", "be a folder that can be written", f"{folder}, where {place} cannot", "Name another folder.")
+        yield Finding("note", f"{folder} cannot be written: a run needs another folder (--output)")
+        return
     yield Finding("ok", f"results go to {folder}; {bytes_text(shutil.disk_usage(place).free)} free")
+
+
+def can_write(folder: Path) -> bool:
+    """Whether files can be made in a folder, or the folder itself where it is not there yet."""
+    place = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
 
 
 def names(opened: Opened) -> Iterator[Finding]:

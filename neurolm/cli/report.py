@@ -77,11 +77,12 @@ def report(
     stage = _with_beside(plan.report_stage(), beside or [])
     if dry_run:
         say_states(plan.output, [*stage.after, stage])
-        return
     for source in (plan.output / "stimuli" / "alignment.json", plan.output / "encoding" / "scores.h5"):
         if not source.exists():
             raise bad_file(source, "no such file", "Run the analysis first: `neurolm run CONFIG`.")
     check_before(stage)
+    if dry_run:
+        return
     with making(stage):
         _write_pages(plan, [*analysis_folders(plan.output), *(beside or [])])
 

@@ -47,10 +47,10 @@ def run(
     reasons = Judge(verify=verify).outdated(stages)
     if dry_run:
         say_states(plan.output, stages, reasons)
-        preflight(plan, is_dry=True, is_elsewhere=profile is not None)
-        return
     if any(stage.record in reasons and stage.rule != "report" for stage in stages):
-        preflight(plan, is_elsewhere=profile is not None)
+        preflight(plan, is_dry=dry_run, is_elsewhere=profile is not None)
+    if dry_run:
+        return
     plan.write()
     set_aside_unplanned(plan.output, stages)
     if reasons:

@@ -128,15 +128,31 @@ def _is_of(record: dict[str, Any], process: psutil.Process) -> bool:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
+def signals_later() -> Iterator[None]:
+    """Hold back a signal that ends the command until the block is over: what the block starts is then known, and ended too."""
+    held: list[int] = []
+    with _handled(lambda number, _: held.append(number)):
+        yield
+    for number in held[:1]:
+        signal.raise_signal(number)
+
+
+def _undisturbed() -> contextlib.AbstractContextManager[None]:
     """Finish ending a run even if it is asked to end once more."""
+    return _handled(signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _handled(handler: Any) -> Iterator[None]:
+    """Have `handler` take the signals that end a command; outside the main thread, where none arrives, nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    before = {getattr(signal, name): signal.signal(getattr(signal, name), signal.SIG_IGN) for name in names}
+    numbers = [getattr(signal, name) for name in names if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, one in before.items():
+            signal.signal(number, one)

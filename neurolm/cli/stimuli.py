@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,8 +55,9 @@ def show(
         marked = mark_sentences(story, read_annotation(text))
         story, differ = marked.transcript, marked.mismatches
         say(f"{text}: {marked.n_matched:,} of {len(story):,} words stand in the text; {len(differ)} places differ")
-    seconds = story.offsets[-1] - story.onsets[0]
-    say(f"{path}: {len(story)} words from {story.onsets[0]:.2f} to {story.offsets[-1]:.2f} s, {len(story) / seconds:.2f} words/s")
+    seconds = float(story.offsets[-1] - story.onsets[0])
+    rate = f", {len(story) / seconds:.2f} words/s" if seconds > 0 else ""
+    say(f"{path}: {len(story)} words from {story.onsets[0]:.2f} to {story.offsets[-1]:.2f} s{rate}")
     if story.left_out:
         say(f"left out: {', '.join(f'{label!r} {n} times' for label, n in story.left_out.items())}")
     for name, marks in (("sentences", story.sentences), ("paragraphs", story.paragraphs)):
@@ -72,6 +75,7 @@ def check(
     """Check words against BOLD before anything is fitted; a failed check stops, unless the config overrides it by name."""
     from neurolm.cli.kinds import plan_of
     from neurolm.cli.preflight import preflight
+    from neurolm.cli.preflight_data import can_write
     from neurolm.cli.run import find_config
 
     whole: Any = plan_of(find_config(config), output=None, look=False)[1]
@@ -83,32 +87,41 @@ def check(
     if dry_run:
         say_states(plan.output, [check_stage(plan)])
         say(f"{len(plan.stories)} stories, {len(plan.subjects)} subjects -> {whole.output / ALIGNMENT}")
-    preflight(whole, is_dry=True)
+    preflight(whole, is_dry=True, only_reads=True)
     if not dry_run:
-        lay_plan(whole)
+        if can_write(plan.output):
+            lay_plan(whole)
         check_plan(plan)
 
 
 def check_plan(plan: Plan | TimescalesPlan) -> None:
-    """Check, draw and write down every story of a plan; a failure that the config does not override stops."""
+    """Check, draw and write down every story of a plan; a failure that the config does not override stops.
+
+    By itself, as `neurolm stimuli check`, it also works where nothing can be written, and says so; a step of a run does not.
+    """
+    from neurolm.cli.preflight_data import can_write
+    from neurolm.cli.run_processes import RUN_ID
     from neurolm.datasets.alignment_check import check_study
     from neurolm.storage import write_json
 
+    is_kept = can_write(plan.output) or RUN_ID in os.environ
     section, max_gap_s = gap_limit(plan)
-    with making(check_stage(plan)):
+    with making(check_stage(plan)) if is_kept else contextlib.nullcontext():
         with progress("check") as report:
             stories = _Stories(plan, report)
             checks = check_study(stories, max_gap_s=max_gap_s, key=f"{section}.max_gap_s", seed=plan.config.seed)
         checks = with_transients(plan, checks, stories.deviations, stories.tr)
         for one in checks:
             _say_check(one)
-        _draw(plan, checks)
+        if is_kept:
+            _draw(plan, checks)
         _stop_on_failures(plan.config, checks)
-        keep_deviations(plan, stories.deviations, stories.tr)
-        write_json(plan.output / ALIGNMENT, [asdict(c) for c in checks])
+        if is_kept:
+            keep_deviations(plan, stories.deviations, stories.tr)
+            write_json(plan.output / ALIGNMENT, [asdict(c) for c in checks])
     failed = list(dict.fromkeys(finding.name for check in checks for finding in check.failed))
     said = f"Going on in spite of {', '.join(failed)}" if failed else "No check of words against BOLD failed"
-    say(f"{said}: {plan.output / ALIGNMENT}")
+    say(f"{said}: {plan.output / ALIGNMENT}" if is_kept else f"{said}. Nothing is kept: {plan.output} cannot be written.")
 
 
 def is_checked(plan: Plan | TimescalesPlan) -> bool:

@@ -80,14 +80,19 @@ def progress(stage: str) -> Iterator[Progress]:
 
 
 class _Rate:
-    """Time used and time left, from when the first call came."""
+    """Time used and time left. What the first call, if it comes at once, says is done was done earlier, by a run that was stopped."""
 
     def __init__(self, stage: str) -> None:
-        self.stage, self.began, self.first, self.last = stage, time.monotonic(), 0.0, -1e9
+        self.stage, self.last = stage, -1e9
+        self.began = self.since = time.monotonic()
+        self.at_first: float | None = None
 
-    def left(self, done: float, total: float) -> tuple[float, float | None]:
-        used = time.monotonic() - self.began
-        return used, (total - done) * used / done if done > 0 else None
+    def told(self, done: float) -> tuple[float, float, float]:
+        """Seconds used; and how much was done here, in how many seconds."""
+        now = time.monotonic()
+        if self.at_first is None:
+            self.at_first, self.since = (done, now) if now - self.began < QUIET_S else (0.0, self.began)
+        return now - self.began, done - self.at_first, now - self.since
 
     def due(self, done: float, total: float, every: float) -> bool:
         now = time.monotonic()
@@ -101,9 +106,9 @@ class _Lines(_Rate):
     """Plain lines, for logs and pipes."""
 
     def __call__(self, done: float, total: float, unit: str = "", note: str = "") -> None:
-        used, left = self.left(done, total)
+        used, here, seconds = self.told(done)
         if used >= QUIET_S and self.due(done, total, LINE_EVERY_S):
-            warn(line_text(self.stage, done, total, unit, note, used, left))
+            warn(line_text(self.stage, done, total, unit, note, used, time_left(total - done, here, seconds)))
 
 
 class _Heartbeat(_Rate):
@@ -115,11 +120,17 @@ class _Heartbeat(_Rate):
         self.path = folder / f"{self.process.machine}-{self.process.pid}.json"
 
     def __call__(self, done: float, total: float, unit: str = "", note: str = "") -> None:
-        used, left = self.left(done, total)
+        used, here, seconds = self.told(done)
         if self.due(done, total, 0.5):
-            beat = {"stage": self.stage, "done": done, "total": total, "unit": unit, "note": note, "used_s": used, "left_s": left}
+            beat = {"stage": self.stage, "done": done, "total": total, "unit": unit, "note": note, "used_s": used}
+            beat |= {"here": here, "here_s": seconds}
             with contextlib.suppress(ValueError):  # a full disk must not stop the work itself
                 write_json(self.path, beat | {"process": self.process, "time": time.time()})
+
+
+def time_left(rest: float, done: float, seconds: float) -> float | None:
+    """Seconds that the rest takes if it goes as fast as what was done in `seconds`; it grows while nothing is completed."""
+    return rest * seconds / done if done > 0 else None
 
 
 def line_text(stage: str, done: float, total: float, unit: str, note: str, used: float, left: float | None) -> str:
@@ -132,8 +143,21 @@ def line_text(stage: str, done: float, total: float, unit: str, note: str, used:
 
 def _bar(stage: str) -> Iterator[Progress]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
+    from rich.text import Text
+
+    rate = _Rate(stage)
+
+    class Left(ProgressColumn):
+        """The time left as it is at each refresh: rich's own stands still between two calls."""
+
+        def render(self, task: Task) -> Text:
+            if task.finished:
+                return Text()
+            here, seconds = task.fields["here"], time.monotonic() - task.fields["since"]
+            left = time_left((task.total or 0) - task.completed, here, seconds)
+            return Text("" if left is None else f"{seconds_text(left)} left")
 
     columns = (
         TextColumn("{task.description:<12}", markup=False),
@@ -141,14 +165,14 @@ def _bar(stage: str) -> Iterator[Progress]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[unit]}", markup=False),
         TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        Left(),
         TextColumn("{task.fields[note]}", markup=False),
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
-        task = bars.add_task(stage, total=None, unit="", note="")
+        task = bars.add_task(stage, total=None, unit="", note="", here=0.0, since=rate.since)
 
         def advance(done: float, total: float, unit: str = "", note: str = "") -> None:
-            bars.update(task, completed=done, total=total, unit=unit, note=note)
+            here = rate.told(done)[1]
+            bars.update(task, completed=done, total=total, unit=unit, note=note, here=here, since=rate.since)
 
         yield advance

@@ -19,8 +19,8 @@ from typing import Any
 
 from neurolm.checks import InputError, bad
 from neurolm.cli.main import CACHE_BEFORE
-from neurolm.cli.run_processes import RUN_ID, cancel_jobs, end_processes, own_record, record_run
-from neurolm.cli.terminal import HEARTBEATS
+from neurolm.cli.run_processes import RUN_ID, cancel_jobs, end_processes, own_record, record_run, signals_later
+from neurolm.cli.terminal import HEARTBEATS, time_left
 from neurolm.locks import exclusive_lock, held_file
 from neurolm.processes import ProcessIdentity
 from neurolm.storage import remove_parts, write_json
@@ -80,15 +80,13 @@ def _start(command: Sequence[str], home: Path, watch: Any) -> WorkflowState:
     log, errors = home / "snakemake.log", home / "errors.txt"
     errors.write_text("")
     environment = _environment(home) | {RUN_ID: record_run(home), HEARTBEATS: str(beats), ERRORS: str(errors)}
+    process = None
     with open(log, "wb") as file:
-        process = subprocess.Popen(
-            command,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            env=environment,
-        )
         try:
+            with signals_later():  # or a signal could come after the engine has started and before it is known here
+                process = subprocess.Popen(
+                    command, stdout=file, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+                )
             while process.poll() is None:
                 watch(WorkflowState.read(home))
                 time.sleep(0.5)
@@ -165,9 +163,8 @@ class WorkflowState:
         started = [rule for rule in re.findall(r"^(?:local)?rule (\w+):", text, re.MULTILINE) if rule != "all"]
         errors = dict.fromkeys(re.findall(r"^Error in rule (\w+):", text, re.MULTILINE))
         failed = [rule for rule in errors if done.count(rule) < planned.get(rule, 1)]  # else a retry went well
-        files = (
-            sorted(home.glob("heartbeats/*.json")) if own_record(home) else []
-        )  # else those of the folder that this one copies
+        is_copy = own_record(home) is None  # heartbeats are then those of the folder that it copies
+        files = [] if is_copy else sorted(home.glob("heartbeats/*.json"))
         return cls(planned, done, started, failed, [beat for beat in map(_beat, files) if beat])
 
     def counts(self) -> dict[str, tuple[int, int]]:
@@ -182,14 +179,11 @@ def _beat(path: Path) -> dict[str, Any] | None:
         writer = ProcessIdentity(*beat["process"])
         if writer.is_here() and not writer.is_running():
             return None
+        worked_s = beat["here_s"] + max(0.0, time.time() - beat["time"])
+        beat["left_s"] = time_left(beat["total"] - beat["done"], beat["here"], worked_s)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if beat["done"] >= beat["total"]:
-        return None
-    if beat["done"] > 0:  # the estimate grows while no step is completed
-        since = max(0.0, time.time() - beat["time"])
-        beat["left_s"] += since * (beat["total"] - beat["done"]) / beat["done"]
-    return beat
+    return None if beat["done"] >= beat["total"] else beat
 
 
 def _failure(errors: Path, log: Path) -> InputError:

@@ -310,8 +310,12 @@ def _coverage(transcript: Transcript, run: BoldRun, max_gap_s: float, key: str) 
 
 def _speech_rate(transcript: Transcript) -> AlignmentFinding:
     seconds = transcript.offsets[-1] - transcript.onsets[0]
-    rate = len(transcript) / seconds if seconds > 0 else float("inf")
     low, high = PLAUSIBLE_RATE
+    if seconds <= 0:
+        return AlignmentFinding(
+            "speech_rate", "failed", f"{len(transcript)} words take no time. Check the unit of the word times."
+        )
+    rate = len(transcript) / seconds
     if low <= rate <= high:
         return AlignmentFinding("speech_rate", "ok", f"{rate:.2f} words/s.")
     return AlignmentFinding(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from importlib import resources
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from neurolm.checks import bad_file
+from neurolm.checks import bad_file, is_not_fetched
 from neurolm.datasets.dataset import Finding
 from neurolm.locks import exclusive_lock
 from neurolm.progress import Progress, silent
@@ -76,9 +77,15 @@ def _fetch_all(missing: Mapping[str, Pinned], base_url: str, folder: Path, n_fil
 
 
 def fetch_file(url: str, pinned: Pinned, target: Path) -> Path:
-    """Download one file to `target`, continuing an earlier try; a wrong hash is an error and leaves nothing."""
+    """Download one file to `target`, continuing an earlier try; a wrong hash is an error and leaves nothing.
+
+    A `target` that is a symbolic link stays one: the file that it points to is made or replaced.
+    """
     import requests
 
+    if target.is_symlink() and is_not_fetched(target) and ".git/annex" in os.readlink(target):
+        raise bad_file(target, "belongs to a DataLad clone that has not fetched it", f"Run `datalad get {target}`.")
+    target = Path(os.path.realpath(target))
     part = target.with_name(f".{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

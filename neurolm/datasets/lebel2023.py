@@ -17,7 +17,7 @@ from neurolm.datasets.fetch import check_files, fetch_files, read_registry
 from neurolm.datasets.places import cached_copy, find_copy, not_found
 from neurolm.progress import Progress, silent
 from neurolm.stimuli import Transcript, read_textgrid
-from neurolm.storage import read_json
+from neurolm.storage import open_h5, read_json
 
 FOLDER = "ds003020"
 URL = "https://s3.amazonaws.com/openneuro.org/ds003020/"
@@ -154,19 +154,14 @@ class Lebel2023:
         """A matrix whose kind and number of rows are right; what h5py makes of a damaged file is a FileError."""
         path = self._matrix(subject, story)
         lengths = self._lengths()
-        try:
-            with h5py.File(path, "r") as file:
-                if key not in file:
-                    raise bad_file(path, f"has no `{key}`, only {', '.join(map(str, file))}", f"Only {TEST_STORY} was repeated.")
-                matrix = file[key]
-                if not isinstance(matrix, h5py.Dataset) or matrix.dtype.kind not in "fi" or matrix.ndim != n_dimensions:
-                    raise bad_file(path, f"`{key}` is not an array of numbers with {n_dimensions} dimensions", "Fetch it again.")
-                self._check_rows(subject, story, matrix.shape[-2], lengths)
-                yield matrix
-        except FileError:
-            raise
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as error:
-            raise bad_file(path, f"is not a whole HDF5 file ({error})", "Fetch it again.") from None
+        with open_h5(path, "is not a whole HDF5 file", "Fetch it again.") as file:
+            if key not in file:
+                raise bad_file(path, f"has no `{key}`, only {', '.join(map(str, file))}", f"Only {TEST_STORY} was repeated.")
+            matrix = file[key]
+            if not isinstance(matrix, h5py.Dataset) or matrix.dtype.kind not in "fi" or matrix.ndim != n_dimensions:
+                raise bad_file(path, f"`{key}` is not an array of numbers with {n_dimensions} dimensions", "Fetch it again.")
+            self._check_rows(subject, story, matrix.shape[-2], lengths)
+            yield matrix
 
     def _check_rows(self, subject: str, story: str, n_rows: int, lengths: dict[str, int]) -> None:
         path = self._derivative / "preprocessed_data" / subject / f"{story}.hf5"

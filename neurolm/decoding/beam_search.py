@@ -147,7 +147,7 @@ class BeamSearch:
             Folder that is written after every word. A search that was killed, started again with
             the same folder, goes on after its last word and finds the same words.
         progress : Progress
-            Told words done, words a second, time left and the end of the best text.
+            Told words done, words a second and the end of the best text.
         """
         times = check_word_times(word_times)
         if extra_words is not None:
@@ -222,9 +222,8 @@ class _Search:
             self.running.resume(len(steps), scores, {word: vectors[word][lineage[word]] for word in needed})
 
     def report(self, progress: Progress, done: int, rate: float) -> None:
-        left = (len(self.times) - done) / max(rate, 1e-9)
         text = " ".join(self.beam.text_of(0, 12))[-60:]
-        progress(done, len(self.times), "words", f"{rate:.1f} words/s, {left:.0f} s left, {text}")
+        progress(done, len(self.times), "words", f"{rate:.1f} words/s, {text}")
 
     def result(self, seconds: float) -> SearchResult:
         beam = self.beam

@@ -24,11 +24,11 @@ import h5py
 import numpy as np
 
 from neurolm.brain import BoldRun, Space, Unplaced
-from neurolm.checks import FileError, bad, bad_file, check_choice, check_file
+from neurolm.checks import bad, bad_file, check_choice, check_file
 from neurolm.datasets import Dataset
 from neurolm.stimuli import Transcript, read_textgrid
 from neurolm.stimuli.word_entries import lower_case_words
-from neurolm.storage import read_json
+from neurolm.storage import open_h5, read_json
 
 TR = 2.0
 
@@ -105,16 +105,11 @@ class Tang2023:
             That of the training runs, whose voxels these matrices hold; default: known by column alone.
         """
         path = self.find(subject, experiment, task)
-        try:
-            with h5py.File(path, "r") as file:
-                matrix = file["data"]
-                if not isinstance(matrix, h5py.Dataset) or matrix.ndim != 2 or matrix.dtype.kind not in "fi":
-                    raise bad_file(path, "`data` is not a matrix of numbers", "Fetch it again.")
-                data = matrix.astype(np.float32)[:]
-        except FileError:
-            raise
-        except (OSError, KeyError, RuntimeError) as error:
-            raise bad_file(path, f"cannot be read ({error})", "Fetch it again.") from None
+        with open_h5(path, "cannot be read", "Fetch it again.") as file:
+            matrix = file["data"]
+            if not isinstance(matrix, h5py.Dataset) or matrix.ndim != 2 or matrix.dtype.kind not in "fi":
+                raise bad_file(path, "`data` is not a matrix of numbers", "Fetch it again.")
+            data = matrix.astype(np.float32)[:]
         if space is not None and space.n_voxels != data.shape[1]:
             problem = f"has {data.shape[1]} voxels, the training data {space.n_voxels}"
             raise bad_file(path, problem, "Take training and test data of the same subject.")

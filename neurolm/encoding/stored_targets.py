@@ -12,7 +12,7 @@ import numpy as np
 
 from neurolm.brain.bold_run import BoldRun
 from neurolm.checks import bad, bad_file, check_file
-from neurolm.storage import whole_file
+from neurolm.storage import open_h5, whole_file
 
 _CHUNK = (1024, 256)  # TRs, voxels: a megabyte of float32
 
@@ -33,7 +33,7 @@ def store_targets(path: str | Path, runs: Iterable[BoldRun | np.ndarray]) -> np.
         First row of every run.
     """
     onsets: list[int] = []
-    with whole_file(path) as part, h5py.File(part, "w") as file:
+    with whole_file(path) as part, h5py.File(part, "w", locking=False) as file:
         dataset: Any = None
         for run in runs:
             data = np.asarray(run.data if isinstance(run, BoldRun) else run, dtype=np.float32)
@@ -62,11 +62,7 @@ def open_targets(path: str | Path) -> Iterator[tuple[h5py.Dataset, np.ndarray]]:
         If the file is missing, cut short, or was not written by `store_targets`.
     """
     check_file(path)
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise bad_file(path, f"is not a whole HDF5 file ({error})", "Make it anew with store_targets.") from None
-    with file:
+    with open_h5(path, "is not a whole HDF5 file", "Make it anew with store_targets.") as file:
         if "bold" not in file or "run_onsets" not in file:
             raise bad_file(path, "lacks bold or run_onsets", "Make it anew with store_targets.")
         yield file["bold"], file["run_onsets"][()]

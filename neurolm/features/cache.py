@@ -127,7 +127,7 @@ class FeatureCache:
             If the disk fails half way. What was computed until then is kept, and the next run goes on. Where
             the cache is required, also if nothing can be written at all.
         """
-        path = self.path(wanted)
+        path = Path(os.path.realpath(self.path(wanted)))  # where it is a link, what it points to is filled: the link stays
         if _holds(path, wanted.datasets):
             with contextlib.suppress(OSError):
                 os.utime(path)  # when it was last used, for `prune_cache`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,9 +93,11 @@ def prune_cache(
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Finished and unfinished files; nothing if there is no such folder."""
-    yield from folder.glob("*.h5")
-    yield from folder.glob(".*.h5.partial")
+    """Finished and unfinished files, links followed; nothing if there is no such folder."""
+    finished = {Path(os.path.realpath(path)) for path in folder.glob("*.h5")}
+    unfinished = {path.with_name(f".{path.name}.partial") for path in finished}
+    unfinished |= {Path(os.path.realpath(path)) for path in folder.glob(".*.h5.partial")}
+    yield from (path for path in finished | unfinished if path.is_file())
 
 
 def _describe(path: Path, *, verify: bool = False) -> CachedFeatures:
@@ -105,7 +108,7 @@ def _describe(path: Path, *, verify: bool = False) -> CachedFeatures:
     try:
         datasets = tuple(dataset_names(path))
         label = tuple(about(path)["label"])
-        harmed = damaged_datasets(path) if verify and path.suffix == ".h5" else []
+        harmed = damaged_datasets(path) if verify and path.suffix != ".partial" else []
         if harmed:
             state, problem = DAMAGED, f"checksums differ: {', '.join(harmed)}"
     except (FileError, KeyError) as error:

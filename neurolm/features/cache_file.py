@@ -22,10 +22,9 @@ import h5py
 import numpy as np
 import torch
 
-from neurolm.checks import FileError, bad_file
 from neurolm.features.reading import Reads
 from neurolm.features.reading_plan import ReadingPlan
-from neurolm.storage import sync_folder
+from neurolm.storage import open_h5, sync_folder
 
 CHECKSUMS = "checksums"
 _BLOCK = 1 << 23  # bytes read at a time
@@ -67,13 +66,8 @@ def read_dataset(path: Path, name: str) -> np.ndarray:
 @contextlib.contextmanager
 def open_file(path: Path) -> Iterator[h5py.File]:
     """A cache file to read from; whatever is wrong with it becomes a FileError."""
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        if isinstance(error, FileError):
-            raise
-        raise bad_file(path, f"is not a whole file of the features cache ({error})", "It will be made anew.") from error
+    with open_h5(path, "is not a whole file of the features cache", "It will be made anew.") as file:
+        yield file
 
 
 class FileSink:
@@ -242,7 +236,7 @@ def _lay_out(path: Path, shapes: Mapping[str, tuple[int, int]], about: Mapping[s
     settings.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     settings.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     settings.set_obj_track_times(False)
-    with h5py.File(path, "w") as file:
+    with h5py.File(path, "w", locking=False) as file:  # nobody else knows its name
         file.attrs["about"] = json.dumps(about, sort_keys=True)
         for name in sorted(shapes):
             file.create_dataset(name, shapes[name], "<f4", dcpl=settings)

@@ -127,6 +127,7 @@ def _run_batches(
     first_read = np.searchsorted(plan.passes, np.arange(len(order) + 1))  # (n_passes + 1,)
     position, budget = sink.begin(plan, budget)
     report = _Reporter(progress, lengths, plan.seen.shape[1], position)
+    report(position)
     while position < len(order):
         stop = min(len(order), position + max(1, budget // int(lengths[position])))
         batch, reads = _gather(plan, ids, order[position:stop], first_read, lm.tokenizer.bos_id)
@@ -196,6 +197,7 @@ def _stream(
     _, budget = sink.begin(plan, budget)  # a state is not kept: an interrupted stream is read from the beginning
     inputs = plan.input_ids(ids, 0, lm.tokenizer.bos_id)
     report = _Reporter(progress, np.ones(len(plan.words)), plan.seen.shape[1], 0)
+    report(0)
     state: State = None
     n_read = n_words = 0
     while n_words < len(plan.words):
@@ -215,7 +217,7 @@ def _stream(
 
 
 class _Reporter:
-    """Words done in proportion to work done, words a second, and time left."""
+    """Words done in proportion to work done, and words a second."""
 
     def __init__(self, progress: Progress, work: np.ndarray, n_words: int, already: int) -> None:
         self.progress, self.n_words = progress, n_words
@@ -226,5 +228,4 @@ class _Reporter:
         done = self.share[position]
         seconds = time.monotonic() - self.begun
         rate = (done - self.already) * self.n_words / max(seconds, 1e-9)
-        left = seconds * (1 - done) / max(done - self.already, 1e-9)
-        self.progress(done * self.n_words, self.n_words, "words", f"{rate:.1f} words/s, {left:.0f} s left")
+        self.progress(done * self.n_words, self.n_words, "words", f"{rate:.1f} words/s" if rate else "")

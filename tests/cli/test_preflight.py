@@ -1,6 +1,7 @@
 """What an analysis would refuse late is refused before anything is computed: dry run and run say the same, and write nothing."""
 
 import copy
+import os
 
 import pytest
 import yaml
@@ -130,6 +131,36 @@ def test_every_command_of_an_analysis_goes_through_the_same_list(command, config
     code, _, complained = neurolm_here(*command, path)
     assert (code, "n_folds must be at most" in complained) == (2, True), complained
     assert not output.exists()
+
+
+@pytest.fixture
+def read_only(monkeypatch):
+    """No folder can be written, as on a read-only mount or for another user."""
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode, **more: not mode & os.W_OK and access(path, mode, **more))
+
+
+@pytest.mark.parametrize("command", ["data", "stimuli"])
+def test_what_only_reads_works_where_no_folder_can_be_written(command, config, neurolm_here, read_only):
+    path, output = config("encoding")
+    code, said, complained = neurolm_here(command, "check", path)
+    assert code == 0, complained
+    assert f"note: {output} cannot be written: a run needs another folder (--output)" in said
+    assert command == "data" or "No check of words against BOLD failed. Nothing is kept" in said
+    assert not output.exists()
+
+
+def test_a_run_whose_output_cannot_be_written_is_refused_before_the_work(config, neurolm_here, read_only):
+    path, _ = config("encoding")
+    for more in ((), ("--dry-run",)):
+        code, _, complained = neurolm_here("run", path, *more)
+        assert (code, "output must be a folder that can be written" in complained) == (2, True)
+
+
+def test_a_dry_run_of_a_report_refuses_what_the_report_would(config, neurolm_here):
+    path, _ = config("encoding")
+    code, said, complained = neurolm_here("report", path, "--dry-run")
+    assert (code, "(not made yet)" in said, "alignment.json: no such file. Run the analysis first" in complained) == (2, True, True)
 
 
 def test_every_kind_of_analysis_has_a_list():

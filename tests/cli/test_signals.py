@@ -6,8 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
+
+from neurolm.cli import workflow
+from neurolm.cli.main import Terminated, _terminate
 
 # a command that waits for a child, as `neurolm run` does for its engine
 COMMAND = """
@@ -61,6 +65,26 @@ def test_nohup_is_respected_and_sigint_reaches_what_a_script_started_in_the_back
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 130
+
+
+def test_a_signal_that_comes_while_the_engine_starts_ends_the_engine_too(tmp_path, monkeypatch):
+    started = []
+
+    def start_and_be_asked_to_end(command, **options):
+        started.append(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], **options))
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        return started[0]
+
+    before = signal.signal(signal.SIGTERM, _terminate)
+    monkeypatch.setattr(workflow, "subprocess", types.SimpleNamespace(**vars(subprocess) | {"Popen": start_and_be_asked_to_end}))
+    (tmp_path / ".neurolm").mkdir()
+    try:
+        with pytest.raises(Terminated):
+            workflow._start(["engine"], tmp_path / ".neurolm", lambda state: None)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert started[0].poll() is not None
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])

@@ -148,15 +148,27 @@ def test_a_file_that_never_ends_is_stopped(tmp_path, file_server):
     assert [path.name for path in (tmp_path / "here").iterdir()] == [".lock"]
 
 
-def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(tmp_path, file_server):
-    (tmp_path / "served").mkdir()
-    (tmp_path / "served" / "a.txt").write_bytes(b"new")
-    (tmp_path / "mine").write_bytes(b"mine")
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "a.txt").symlink_to(tmp_path / "mine")
-    fetch_files({"a.txt": pinned(b"new")}, file_server(tmp_path / "served"), tmp_path / "here")
-    assert (tmp_path / "mine").read_bytes() == b"mine"
-    assert (tmp_path / "here" / "a.txt").read_bytes() == b"new"
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_target_that_is_a_link_to_another_disk_stays_one(home, tmp_path, file_server, exists):
+    folder, registry = home
+    disk, here = tmp_path / "disk", tmp_path / "here"
+    disk.mkdir()
+    here.mkdir()
+    if exists:
+        (disk / "a.txt").write_text("damaged")
+    (here / "a.txt").symlink_to(disk / "a.txt")
+    fetch_files(registry, file_server(folder), here)
+    assert (here / "a.txt").is_symlink()
+    assert [path.name for path in disk.iterdir()] == ["a.txt"]
+    assert is_intact(disk / "a.txt", registry["a.txt"])
+
+
+def test_a_file_that_a_datalad_clone_has_not_fetched_is_left_to_datalad(tmp_path, file_server):
+    url = file_server(tmp_path)
+    (tmp_path / "a.txt").symlink_to(tmp_path / ".git/annex/objects/Xx/Yy/KEY")
+    with pytest.raises(FileError, match=r"belongs to a DataLad clone .* Run `datalad get"):
+        fetch_file(url + "a.txt", pinned(b"alpha"), tmp_path / "a.txt")
+    assert not (tmp_path / ".git").exists()
 
 
 def test_nothing_in_the_package_unpacks_an_archive():

@@ -90,6 +90,28 @@ def test_prune_of_everything_leaves_what_a_process_is_writing(cache):
     assert [one.path for one in list_cache(cache)] == [unfinished.path]
 
 
+def test_a_file_that_is_a_link_to_another_disk_stays_one(cache, models, story, tmp_path, counting):
+    path = list_cache(cache)[-1].path
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    os.replace(path, disk / path.name)
+    path.symlink_to(disk / path.name)
+    damage(path)
+    context = ContextWindow(3 if "3-words" in path.name else 2)
+    stopped = LMStates(counting(models["toy"], stop_after=2), [0, 2], context, batch_tokens=50, cache=cache)
+    with pytest.warns(UserWarning, match="is damaged"), pytest.raises(KeyboardInterrupt):
+        stopped.extract(story)
+    assert disk / f".{path.name}.partial" in {one.path for one in list_cache(cache) if one.state == "unfinished"}
+    with pytest.warns(UserWarning, match="is damaged"):
+        LMStates(models["toy"], [0, 2], context, batch_tokens=50, cache=cache).extract(story)
+    assert path.is_symlink()
+    assert disk / path.name in {one.path for one in verify_cache(cache) if one.state == "whole"}
+    prune_cache(cache, everything=True)
+    assert path.is_symlink()
+    assert not path.exists()
+    assert list_cache(cache) == []
+
+
 def test_the_folder_comes_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("NEUROLM_CACHE", str(tmp_path))
     assert FeatureCache().folder == tmp_path / "features"

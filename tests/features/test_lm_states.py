@@ -248,12 +248,12 @@ def test_running_out_of_memory_with_a_single_window_is_an_error(models, story, c
         LMStates(counting(models["toy"], limit=3), 2, ContextWindow(6), batch_tokens=100).extract(story)
 
 
-def test_progress_tells_words_a_second_and_time_left(lm, story):
+def test_progress_tells_what_is_done_at_the_start_and_words_a_second(lm, story):
     told = []
     LMStates(lm, 1, ContextWindow(6), batch_tokens=500).extract(story, lambda *args: told.append(args))
     assert told[-1][:3] == (len(story), len(story), "words")
-    assert "words/s" in told[0][3]
-    assert "s left" in told[0][3]
+    assert told[0] == (0, len(story), "words", "")
+    assert "words/s" in told[1][3]
     assert [t[0] for t in told] == sorted(t[0] for t in told)
 
 

@@ -52,7 +52,7 @@ def home(tmp_path):
 
 
 def beat(**changes):
-    about = {"stage": "features", "done": 1, "total": 4, "unit": "passes", "note": "", "used_s": 10.0, "left_s": 90.0}
+    about = {"stage": "features", "done": 1, "total": 4, "unit": "passes", "note": "", "used_s": 40.0, "here": 1, "here_s": 30.0}
     return about | {"process": this_process(), "time": time.time()} | changes
 
 
@@ -225,5 +225,5 @@ def test_the_engine_is_spared_what_would_stop_it(tmp_path, monkeypatch):
 
 
 def test_the_time_left_grows_while_no_step_is_completed(home):
-    folder = home(PLANNED, beats=[beat(done=3, total=4, used_s=60.0, left_s=20.0, time=time.time() - 180)])
+    folder = home(PLANNED, beats=[beat(done=3, total=4, here=3, here_s=60.0, time=time.time() - 180)])
     assert WorkflowState.read(folder).beats[0]["left_s"] == pytest.approx(80, abs=2)
