@@ -160,7 +160,11 @@ def test_a_run_whose_output_cannot_be_written_is_refused_before_the_work(config,
 def test_a_dry_run_of_a_report_refuses_what_the_report_would(config, neurolm_here):
     path, _ = config("encoding")
     code, said, complained = neurolm_here("report", path, "--dry-run")
-    assert (code, "(not made yet)" in said, "alignment.json: no such file. Run the analysis first" in complained) == (2, True, True)
+    assert (code, "(not made yet)" in said, "alignment.json: no such file. Run the analysis first" in complained) == (
+        2,
+        True,
+        True,
+    )
 
 
 def test_every_kind_of_analysis_has_a_list():
