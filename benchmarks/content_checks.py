@@ -67,7 +67,7 @@ def remember(judge, stages) -> int:
         for name in stage.makes:
             (stage.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (stage.folder / name).write_text("made")
-    from neurolm.cli.stages import Judge
+    from neurolm.workflows.stages import Judge
 
     fresh = Judge()
     for stage in stages:
@@ -78,10 +78,10 @@ def remember(judge, stages) -> int:
 
 
 def main() -> None:
-    from neurolm.cli.config import read_config
-    from neurolm.cli.plan import make_plan
-    from neurolm.cli.stages import Judge
     from neurolm.file_hashes import FileHashes
+    from neurolm.workflows.config import read_config
+    from neurolm.workflows.encoding import make_plan
+    from neurolm.workflows.stages import Judge
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--subjects", type=int, default=50)

@@ -82,7 +82,6 @@ def _commands():
     import click
     import typer
 
-    from neurolm.cli import commands  # noqa: F401  (registers every command)
     from neurolm.cli.main import app
 
     def walk(path, command):

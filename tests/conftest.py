@@ -22,6 +22,16 @@ def neurolm():
     return call
 
 
+@pytest.fixture(autouse=True)
+def on_terminal():
+    """Analyses that a test calls as functions show their messages as a command does."""
+    from neurolm.cli.terminal import Terminal
+    from neurolm.progress import shown_on
+
+    with shown_on(Terminal()):
+        yield
+
+
 @pytest.fixture
 def neurolm_here(monkeypatch, capsys):
     """Run the command line in this process: (exit code, what it said, what it complained of)."""

@@ -30,8 +30,6 @@ from neurolm.brain import (
 from neurolm.brain.confounds import non_steady_volumes
 from neurolm.brain.images import header_tr, read_gifti
 from neurolm.checks import InputError
-from neurolm.cli.config import read_config
-from neurolm.cli.report_sections import found_sections
 from neurolm.datasets import load_dataset
 from neurolm.datasets.alice import _read_table
 from neurolm.datasets.bids_stories import read_stimulus_events
@@ -40,6 +38,8 @@ from neurolm.datasets.narratives import _audio_starts
 from neurolm.features.norms import Norms
 from neurolm.stimuli import read_textgrid, read_transcript
 from neurolm.storage import read_h5, read_json, write_h5
+from neurolm.workflows.config import read_config
+from neurolm.workflows.report_sections import found_sections
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* is not UTF-8")
 N_TRS = 6

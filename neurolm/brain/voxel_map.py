@@ -14,7 +14,7 @@ import numpy as np
 from neurolm.brain.space import Grayordinates, Regions, Space, Surface, VolumeMask, check_fits
 from neurolm.brain.surface_projection import project
 from neurolm.checks import bad, bad_file, check_file, check_real
-from neurolm.storage import whole_file, write_text
+from neurolm.storage import whole_file, write_json, write_text
 
 HEMISPHERES = {"left": "CortexLeft", "right": "CortexRight"}
 
@@ -190,3 +190,28 @@ def _write_bytes(path: str | Path, content: bytes, endings: tuple[str, ...]) -> 
     with whole_file(path) as part:
         part.write_bytes(gzip.compress(content, mtime=0) if str(path).endswith(".gz") else content)
     return Path(path)
+
+
+def write_voxel_map(stem: Path, values: np.ndarray, space: Space, name: str, sidecar: dict[str, Any]) -> list[Path]:
+    """NIfTI for volumes, GIFTI for surfaces, both CSV and the cortex as GIFTI for grayordinates, else CSV; and JSON beside it.
+
+    Parameters
+    ----------
+    stem : path
+        Without an ending.
+    values : array of shape (n_voxels,)
+        NaN where nothing is known or nothing is significant.
+    name : str
+        What the numbers are: the title of a CSV's column.
+    """
+    voxels = VoxelMap(values, space, name)
+    made: list[Path] = []
+    if isinstance(space, VolumeMask):
+        made.append(voxels.to_nifti(stem.with_name(f"{stem.name}.nii.gz")))
+    if isinstance(space, (Surface, Grayordinates)):
+        made += voxels.to_gifti(stem)
+    if not isinstance(space, (VolumeMask, Surface)):
+        made.append(voxels.to_csv(stem.with_name(f"{stem.name}.csv")))
+    side = stem.with_name(f"{stem.name}.json")
+    write_json(side, sidecar)
+    return [*made, side]

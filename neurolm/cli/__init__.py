@@ -1,9 +1,8 @@
-"""The command line: one file for each command, and what they share.
+"""The command line: arguments in, a function of `neurolm.workflows` called, progress and messages out.
 
-main.py      the commands together, and how errors end: one message, exit code 2
-config.py    one YAML file for an analysis, checked before anything runs
-terminal.py  progress bars, plain lines, heartbeats
-plan.py      a checked config as the steps of a workflow
+app.py       the application, options that commands share, and how errors end: one message, exit code 2
+main.py      the commands together
+terminal.py  lines, warnings and progress bars
 """
 
 from neurolm.cli.main import main

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from neurolm.checks import bad
-from neurolm.cli.main import app
-from neurolm.cli.terminal import progress, say
-
-if TYPE_CHECKING:
-    from neurolm.cli.config import DatasetConfig
-    from neurolm.datasets import Dataset, DatasetInfo
-
-CORTEX = "simulated_cortex"
+from neurolm.cli.app import app
+from neurolm.progress import progress, say
+from neurolm.workflows.study import known_datasets, load_named_dataset
 
 data = typer.Typer(help="List, fetch and check data sets.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -23,7 +18,7 @@ app.add_typer(data, name="data")
 @data.command("list", epilog="Example: neurolm data list")
 def list_() -> None:
     """List the data sets that neurolm knows, with their licences and whether they can be fetched."""
-    for info in _known():
+    for info in known_datasets():
         how = "simulated" if info.is_simulated else "neurolm data fetch" if info.is_downloadable else "bring your own copy"
         say(f"{info.name:<18}{info.description}")
         say(f"{'':<18}{info.licence}; {how}")
@@ -41,7 +36,7 @@ def fetch(
     from neurolm.datasets import fetch_dataset
     from neurolm.storage import cache_folder
 
-    known = {info.name: info for info in _known()}
+    known = {info.name: info for info in known_datasets()}
     info = known[check_choice("name", name, known)]
     say(f"{info.name}: {info.description} ({info.licence})")
     if dry_run:
@@ -64,17 +59,16 @@ def check(
     plan: Any = None
     options: dict[str, Any] = {}
     if name.endswith((".yaml", ".yml", ".json")):
-        from neurolm.cli.kinds import plan_of
-        from neurolm.cli.run import find_config
+        from neurolm.workflows.kinds import plan_of
 
-        plan = plan_of(find_config(name), output=None, look=False)[1]
+        plan = plan_of(name, look=False)[1]
         section = getattr(plan.config, "dataset", None)
         if section is None:
             raise bad(
                 "config", "be of an analysis with a data set", f"one of {plan.workflow}", "Try `neurolm run CONFIG --dry-run`."
             )
         name, options = section.name, section.options
-    dataset = _load(name, options | _options(option or []))
+    dataset = load_named_dataset(name, options | _options(option or []))
     say(f"{dataset.info.name}: {dataset.info.design}")
     say(f"from {dataset.folder or 'memory'}; {len(dataset.subjects())} subjects, stories: {', '.join(dataset.stories())}")
     with progress(f"check {name}") as report:
@@ -82,7 +76,7 @@ def check(
     for finding in findings:
         say(str(finding))
     if plan is not None:
-        from neurolm.cli.preflight import preflight
+        from neurolm.workflows.preflight import preflight
 
         preflight(plan, is_dry=True, only_reads=True)
     if any(finding.level == "problem" for finding in findings):
@@ -91,7 +85,7 @@ def check(
 
 def _options(given: list[str]) -> dict[str, Any]:
     """`folder=/data/ds` and `confounds=[motion]` as a config would have them."""
-    from neurolm.cli.yaml_file import read_value
+    from neurolm.workflows.yaml_file import read_value
 
     options = {}
     for pair in given:
@@ -103,34 +97,3 @@ def _options(given: list[str]) -> dict[str, Any]:
         except ValueError:
             raise bad(f"option {key}", "be a value as YAML has it", value, "Put text with signs into quotes.") from None
     return options
-
-
-def open_dataset(config: DatasetConfig) -> tuple[Dataset, str]:
-    """The data set of a config, or its fallback where it cannot be had; and the name of what was opened."""
-    from neurolm.datasets.dataset import DatasetNotFound
-
-    try:
-        return _load(config.name, config.options), config.name
-    except DatasetNotFound:
-        if config.fallback is None:
-            raise
-        return _load(config.fallback, {}), config.fallback
-
-
-def _load(name: str, options: dict[str, Any]) -> Dataset:
-    """A data set of the registry, or the simulated cortex, which is made of an encoding model."""
-    from neurolm.datasets import load_dataset
-
-    if name != CORTEX:
-        return load_dataset(name, **options)
-    from neurolm.datasets.registry import checked_options
-    from neurolm.encoding import load_simulated_cortex
-
-    return load_simulated_cortex(**checked_options(name, load_simulated_cortex, options))
-
-
-def _known() -> list[DatasetInfo]:
-    from neurolm.datasets import list_datasets
-    from neurolm.encoding.simulated_cortex import INFO
-
-    return [*list_datasets(), INFO]

@@ -14,8 +14,8 @@ import typer
 
 from neurolm import __version__
 from neurolm.checks import InputError
-from neurolm.cli.main import app
-from neurolm.cli.terminal import bytes_text, say
+from neurolm.cli.app import app
+from neurolm.progress import bytes_text, say
 from neurolm.storage import cache_folder, write_text
 
 PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "nilearn", "nibabel", "h5py", "snakemake", "peft", "jiwer")

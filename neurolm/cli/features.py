@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurolm.checks import check_choice
-from neurolm.cli.analysis_folder import lay_plan
-from neurolm.cli.main import app
-from neurolm.cli.names import label
-from neurolm.cli.stages import making, say_states
-from neurolm.cli.terminal import bytes_text, progress, say, seconds_text
+from neurolm import workflows
+from neurolm.checks import bad, check_choice
+from neurolm.cli.app import ConfigPath, app
+from neurolm.progress import bytes_text, progress, say, seconds_text
 
 if TYPE_CHECKING:
-    from neurolm.cli.config import FeaturesConfig
-    from neurolm.cli.plan import Plan
-    from neurolm.features import CachedFeatures, Features, LMStates
-    from neurolm.lm import LanguageModel
+    from neurolm.features import CachedFeatures, LMStates, Surprisal
+
+DTYPES = ("float32", "float64", "float16", "bfloat16")
+MANY = 10_000  # contexts or layers in a list: more is a slip of the hand
 
 features = typer.Typer(help="Extract, list, verify and prune features.", no_args_is_help=True)
 app.add_typer(features, name="features")
@@ -27,7 +25,7 @@ app.add_typer(features, name="features")
 
 @features.command(epilog="Example: neurolm features extract configs/demo.yaml --dry-run")
 def extract(
-    config: Annotated[str, typer.Argument(help="A config of an analysis.")],
+    config: ConfigPath,
     story: Annotated[str | None, typer.Option(help="Only this story.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda; left out, as the config says.")] = None,
     batch_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens in one batch; left out, from the free memory.")] = None,
@@ -35,36 +33,7 @@ def extract(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say words, tokens, FLOPs, memory and an estimate of time.")] = False,
 ) -> None:
     """Compute the hidden states that a config asks for, into the cache; what is there already is reused."""
-    from neurolm.cli.config import read_config
-    from neurolm.cli.plan import make_plan
-    from neurolm.cli.run import find_config
-    from neurolm.features import plan_extraction
-    from neurolm.lm.pretrained import find_model
-    from neurolm.storage import write_json
-
-    plan = make_plan(read_config(find_config(config)))
-    stories = {label(name): name for name in plan.stories} | {name: name for name in plan.stories}
-    wanted = plan.stories if story is None else [stories[check_choice("--story", story, stories)]]
-    find_model(plan.config.features.model)
-    stages = dict(zip(plan.stories, plan.feature_stages(), strict=True))
-    if dry_run:
-        say_states(plan.output, [stages[name] for name in wanted])
-    else:
-        lay_plan(plan)
-    with progress("model") as report:
-        report(0, 1, "", f"loading {plan.config.features.model}")
-        states = lm_states(
-            open_model(plan.config.features.model, device or plan.config.device), plan.config.features, batch_tokens
-        )
-    for name in wanted:
-        if dry_run:
-            say(f"{name}: {plan_extraction(states, plan.dataset.transcript(name))}")
-            continue
-        began = time.monotonic()
-        with making(stages[name]), progress("features") as report:
-            by_layer = layer_features(states, plan, name, report)
-            write_json(manifest_path(plan, name), manifest(states, plan, name, by_layer))
-        say(f"{name}: {len(by_layer)} layers of {states.lm.name} in {seconds_text(time.monotonic() - began)}")
+    workflows.extract(config, story=story, device=device, batch_tokens=batch_tokens, dry_run=dry_run)
 
 
 @features.command("list", epilog="Example: neurolm features list")
@@ -108,87 +77,64 @@ def _say_files(files: list[CachedFeatures]) -> None:
     say(f"{bytes_text(sum(file.n_bytes for file in files)):>9}  in {len(files)} files")
 
 
-def open_model(name: str, device: str = "auto", dtype: str = "float32") -> LanguageModel:
-    """Load a language model onto the device that a config names."""
+@features.command(epilog="Example: neurolm features sweep story.TextGrid --model smollm2-135m --layers 10,20 --contexts 1-100")
+def sweep(
+    story: Annotated[str, typer.Argument(help="A transcript: TextGrid, gentle's JSON, BIDS events or CSV.")],
+    contexts: Annotated[str, typer.Option(help="Numbers of words: 20, or 1,2,4,8, or 1-100, or 1-20,30,40.")],
+    model: Annotated[str, typer.Option(help="smollm2-135m, a hub name, neurolm/lstm-small ..., or a folder.")] = "smollm2-135m",
+    layers: Annotated[str, typer.Option(help='"all", or layers as 0,5,10 or 0-12; 0 is the embeddings.')] = "all",
+    surprisal: Annotated[bool, typer.Option("--surprisal", help="Surprisal and entropy instead of hidden states.")] = False,
+    tier: Annotated[str | None, typer.Option(help="Tier of a TextGrid that holds the words.")] = None,
+    words: Annotated[int | None, typer.Option(min=1, help="Only the story's first words.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="Number format of the model's weights.")] = "float32",
+    batch_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens in one batch; left out, from the free memory.")] = None,
+    seed: Annotated[int, typer.Option(help="Nothing here is random; taken as every command takes it.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say words, tokens, FLOPs, memory and an estimate of time.")] = False,
+) -> None:
+    """Compute features of a story for every context asked for, into the cache, at the price of the longest alone."""
+    from neurolm.features import FeatureCache, LMStates, Surprisal, plan_extraction
     from neurolm.lm import load
+    from neurolm.stimuli import ContextWindow, read_transcript
 
-    return load(name, device=device, dtype=dtype)
-
-
-def lm_states(lm: LanguageModel, config: FeaturesConfig, batch_tokens: int | None = None) -> LMStates:
-    """The feature extractor that a config describes."""
-    from neurolm.features import FeatureCache, LMStates
-    from neurolm.stimuli import ContextWindow
-
-    context = ContextWindow(None if config.context.unit == "story" else config.context.n, config.context.unit)
-    rules: dict[str, Any] = {"lowercase": config.lowercase, "spaces": config.spaces}
-    return LMStates(lm, config.layers, context, config.pooling, **rules, batch_tokens=batch_tokens, cache=FeatureCache())
-
-
-def layer_features(states: LMStates, plan: Plan, story: str, report: Any) -> dict[int, Features]:
-    """Features of every layer, from the cache where they are there; a copy stays with the results."""
-    from neurolm.storage import write_h5
-
-    by_layer = states.extract_layers(plan.dataset.transcript(story), report)
-    write_h5(
-        plan.output / "features" / f"story-{label(story)}_features.h5", {f"layer_{k:02d}": f.values for k, f in by_layer.items()}
-    )
-    return by_layer
-
-
-def manifest_path(plan: Plan, story: str) -> Path:
-    """Where it is written what was extracted."""
-    return plan.output / "features" / f"story-{label(story)}_features.json"
+    wanted = integers("contexts", contexts)
+    which = layers if layers == "all" else integers("layers", layers)
+    check_choice("dtype", dtype, DTYPES)
+    if surprisal and layers != "all":
+        raise bad("--layers", "be left out with --surprisal", repr(layers), "Surprisal comes from the last layer.")
+    transcript = read_transcript(story, tier=tier)[:words]
+    with progress("model") as report:
+        report(0, 1, "", f"loading {model}")
+        lm = load(model, device=device, dtype=dtype)
+    longest, cache = ContextWindow(max(wanted)), FeatureCache(required=True)
+    space: LMStates | Surprisal
+    if surprisal:
+        space = Surprisal(lm, longest, entropy=True, batch_tokens=batch_tokens, cache=cache)
+    else:
+        space = LMStates(lm, which, longest, batch_tokens=batch_tokens, cache=cache)
+    if dry_run:
+        say(f"{transcript.name}: {plan_extraction(space, transcript, wanted)}")
+        return
+    began = time.monotonic()
+    with progress("features") as report:
+        space.sweep(transcript, wanted, report)
+    took = seconds_text(time.monotonic() - began)
+    say(f"{transcript.name}: {len(wanted)} contexts of {len(transcript):,} words in {took}; kept in {cache.folder}")
 
 
-def read_manifest(plan: Plan, story: str) -> dict[str, Any]:
-    """What was extracted of a story."""
-    from neurolm.checks import bad_file
-    from neurolm.storage import read_json
-
-    path = manifest_path(plan, story)
-    if not path.exists():
-        raise bad_file(
-            path, "no such file", "Extract the features first: `neurolm features extract CONFIG`, or `neurolm run CONFIG`."
-        )
-    return dict(read_json(path))
-
-
-def read_layer(plan: Plan, story: str, layer: int) -> Features:
-    """One layer of one story, as extracted from the words that the story has now.
+def integers(name: str, text: str) -> list[int]:
+    """`1,2,4` or `1-100` or both as a list of numbers.
 
     Raises
     ------
-    FileError
-        If the features were extracted from other words or times.
+    InputError
+        If it is neither.
     """
-    from neurolm.checks import bad_file
-    from neurolm.features import Features
-    from neurolm.storage import read_h5
-
-    transcript, path = plan.dataset.transcript(story), manifest_path(plan, story)
-    if read_manifest(plan, story)["transcript"] != transcript.content_hash():
-        problem = f"holds features of other words, or of other times, than {story!r} has now"
-        raise bad_file(path, problem, "Extract them again: `neurolm features extract CONFIG`, or `neurolm run CONFIG`.")
-    name = f"layer_{layer:02d}"
-    arrays, _ = read_h5(path.with_suffix(".h5"), [name])
-    return Features(arrays[name], transcript.mid_times, words=transcript.words)
-
-
-def manifest(states: LMStates, plan: Plan, story: str, by_layer: dict[int, Features]) -> dict[str, Any]:
-    """What was extracted, for the report and for whoever looks into the folder."""
-    first = next(iter(by_layer.values()))
-    seen = first.context
-    return {
-        "story": story,
-        "transcript": plan.dataset.transcript(story).content_hash(),
-        "settings": states.settings(),
-        "n_words": len(first),
-        "n_model_layers": states.lm.n_layers,
-        "width": first.n_features,
-        "context_seen": None
-        if seen is None
-        else {"least": int(seen.min()), "median": int(sorted(seen)[len(seen) // 2]), "most": int(seen.max())},
-        "n_shortened": None if first.shortened is None else int(first.shortened.sum()),
-        "hashes": {str(layer): part.content_hash() for layer, part in by_layer.items()},
-    }
+    numbers: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if last < first or last - first > MANY:
+            raise bad(f"--{name}", "be numbers such as 1,2,4 or a range such as 1-100", repr(text))
+        numbers += range(first, last + 1)
+    return numbers

@@ -1,93 +1,10 @@
-"""`neurolm`: the commands together, and how every error ends."""
+"""`neurolm`: the commands together, in the order in which `--help` lists them."""
 
-from __future__ import annotations
-
-import io
-import os
-import signal
-import sys
-from collections.abc import Callable
-
-import typer
-
-from neurolm.checks import InputError
-
-CACHE_BEFORE = "NEUROLM_XDG_CACHE_HOME"  # what XDG_CACHE_HOME was before `neurolm run` set it for Snakemake
-
-app = typer.Typer(
-    name="neurolm",
-    help="Language models as models of the brain: from a transcript and BOLD to a report, and back to words.",
-    epilog="Start with: neurolm run configs/demo.yaml",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+from neurolm.cli import doctor, data, stimuli, train, features, timescales, analyses, run  # noqa: F401, I001
+from neurolm.cli.app import app, carry_out, settle
 
 
 def main() -> None:
     """Run the command line; bad input ends in one message and exit code 2, never a traceback."""
-    from neurolm.cli import commands  # noqa: F401  (registers every command)
-
-    _settle()
+    settle()
     carry_out(app)
-
-
-class Terminated(BaseException):
-    """A signal asked this process to end; the one argument is its number. (Typer keeps a KeyboardInterrupt to itself.)"""
-
-
-def _settle() -> None:
-    """Signals, streams and the environment as every command expects them.
-
-    SIGTERM and SIGHUP end a command as Ctrl-C does, with its children and its temporary files; under `nohup`
-    SIGHUP stays ignored. What a terminal cannot show is written as an escape.
-    """
-    signal.signal(signal.SIGINT, _terminate)  # a shell script ignores it for what it starts with &
-    signal.signal(signal.SIGTERM, _terminate)
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, _terminate)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape" if stream.encoding.lower() == "utf-8" else "backslashreplace")
-    before = os.environ.pop(CACHE_BEFORE, None)
-    if before is not None:
-        os.environ.pop("XDG_CACHE_HOME", None)
-        os.environ.update({"XDG_CACHE_HOME": before} if before else {})
-
-
-def _terminate(number: int, _: object) -> None:
-    raise Terminated(number)
-
-
-def carry_out(work: Callable[[], object]) -> None:
-    """Do something as a command does it."""
-    from neurolm.cli.terminal import plain_warnings
-
-    try:
-        with plain_warnings():
-            work()
-    except InputError as error:
-        stop(str(error))
-    except Terminated as error:
-        name = signal.Signals(error.args[0]).name
-        stop(f"Stopped by {name}. What was finished is kept; the same command continues from there.", code=128 + error.args[0])
-    except KeyboardInterrupt:
-        stop("Stopped. What was finished is kept; the same command continues from there.", code=130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        stop(f"{where}{error.strerror or error}. Check the path, its permissions and the free space.")
-
-
-def stop(message: str, code: int = 2) -> None:
-    """Say one thing and end; a parent `neurolm run` finds it in the file named by NEUROLM_ERRORS."""
-    from neurolm.cli.terminal import warn
-
-    record = os.environ.get("NEUROLM_ERRORS")
-    if record:
-        with open(record, "a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(message.replace("\n", " ") + "\n")
-    warn(f"neurolm: {message}")
-    sys.exit(code)

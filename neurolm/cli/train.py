@@ -1,24 +1,18 @@
-"""`neurolm train`: train a language model from a config, and the experiments on memory and gradients."""
+"""`neurolm train` and `generate`: language models from a config, experiments on memory and gradients, and text from a model."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import numpy as np
 import typer
 
-from neurolm.checks import InputError, check_choice
-from neurolm.cli.main import app
-from neurolm.cli.preflight import preflight
-from neurolm.cli.stages import making
-from neurolm.cli.terminal import progress, say
-from neurolm.cli.workflow import shipped
-from neurolm.cli.yaml_file import read_yaml
-
-if TYPE_CHECKING:
-    from neurolm.training.config import TrainConfig
+from neurolm import workflows
+from neurolm.checks import check_choice
+from neurolm.cli.app import app
+from neurolm.progress import progress, say
 
 train = typer.Typer(help="Train language models; measure what they remember and how gradients vanish.", no_args_is_help=True)
 app.add_typer(train, name="train")
@@ -36,27 +30,7 @@ def model(
     ] = False,
 ) -> None:
     """Train a model; after a kill the same command goes on and ends with the same bytes. Under torchrun, on several processes."""
-    from neurolm.cli.training_plan import Machine, TrainingPlan
-    from neurolm.training.distributed import process_index
-    from neurolm.training.recipe import prepare_training
-    from neurolm.training.recipe import train as train_model
-
-    settings = read_train_config(config, seed=seed)
-    plan = TrainingPlan(settings, output.resolve(), Machine(device))
-    preflight(plan, is_dry=dry_run)
-    if dry_run:
-        if give_up:
-            prepare_training(settings, output, device=device)[2].check_given_up()
-        batches = settings.batches
-        n_tokens = settings.trainer.n_steps * batches.batch_size * batches.length
-        say(f"{settings.name}: {settings.model.kind} {dict(settings.model.settings)}")
-        say(f"{settings.trainer.n_steps:,} steps x {batches.batch_size} x {batches.length} = {n_tokens:,} tokens -> {output}")
-        return
-    stage = plan.stages()[0]
-    with making(stage) if process_index() == 0 else nullcontext(), progress("train") as report:
-        trained = train_model(settings, output, report, device=device, give_up=give_up)
-    if trained is not None:
-        say(f"{trained.n_parameters:,} parameters; held-out perplexity {trained.test.per_word:.1f} a word -> {output}")
+    workflows.train(config, output=output, device=device, seed=seed, give_up=give_up, dry_run=dry_run)
 
 
 @train.command(epilog="Example: neurolm train recall --output figures")
@@ -161,7 +135,7 @@ def transfer(
 
     Of several learning rates each of the two gets its best on the validation documents.
     """
-    from neurolm.cli.features import open_model
+    from neurolm.lm import load
     from neurolm.training.corpus import read_documents
     from neurolm.training.transfer_study import ARCHIVES, transfer_study
 
@@ -174,7 +148,7 @@ def transfer(
     text = None if remember is None else read_documents([str(remember)], form="spoken")
     with progress("transfer") as report:
         study = transfer_study(
-            open_model(model, device), task, corpora, n_train=documents[0], n_test=documents[1], n_validation=validation,
+            load(model, device=device), task, corpora, n_train=documents[0], n_test=documents[1], n_validation=validation,
             seeds=range(seeds), lr=lrs, remember=text, progress=report, how=how, n_steps=steps, max_tokens=max_tokens,
         )  # fmt: skip
     gain, (low, high) = study.gain, study.gain.interval()
@@ -191,24 +165,46 @@ def transfer(
         )
 
 
-def read_train_config(config: str | Path, *, seed: int | None = None) -> TrainConfig:
-    """Read and check the config of a training; errors name the file."""
-    from neurolm.training.config import TrainConfig
+@app.command(epilog='Example: neurolm generate neurolm/lstm-small --prompt "once upon a time" --top-p 0.9 --seed 1')
+def generate(
+    model: Annotated[str, typer.Argument(help="smollm2-135m, a hub name, neurolm/lstm-small ..., or a folder.")],
+    prompt: Annotated[str, typer.Option(help="The text to go on with.")] = "Once upon a time",
+    max_tokens: Annotated[int, typer.Option(min=1, help="At most so many tokens.")] = 100,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 1.0,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Draw from the k likeliest tokens.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Draw from the likeliest tokens that hold this probability.")
+    ] = None,
+    beam: Annotated[int | None, typer.Option(min=1, help="Search with so many beams instead of drawing.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    special_tokens: Annotated[
+        bool, typer.Option("--special-tokens", help="Read special tokens spelled in the prompt (<|im_start|>) as such.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+) -> None:
+    """Continue a text with a language model; the same seed gives the same text."""
+    if dry_run:
+        say(f"{model}: up to {max_tokens} tokens after {len(prompt.split())} words, seed {seed}")
+        return
+    from neurolm.lm import generate as continue_text
+    from neurolm.lm import load
 
-    path = find_training_config(config)
-    values, _ = read_yaml(path)
-    for name in ("version", "analysis"):  # what every config may say
-        values.pop(name, None)
-    if seed is not None:
-        values.setdefault("trainer", {})["seed"] = seed
-    try:
-        return TrainConfig.from_dict(values)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    def show(piece: str) -> None:
+        sys.stdout.write(piece)
+        sys.stdout.flush()
 
-
-def find_training_config(config: str | Path) -> Path:
-    """A path as it is, or a training config that comes with neurolm by its name."""
-    path = Path(config)
-    named = shipped("configs") / "train" / f"{config}.yaml"
-    return named if not path.exists() and named.is_file() else path
+    show(prompt)
+    continue_text(
+        load(model, device=device),
+        prompt,
+        max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        beam_width=beam,
+        seed=seed,
+        special_tokens=special_tokens,
+        on_token=show,
+    )
+    say()

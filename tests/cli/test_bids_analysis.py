@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from neurolm.brain import VoxelMap
 from neurolm.checks import InputError
-from neurolm.cli import commands  # noqa: F401
 from neurolm.cli.main import app
 
 from ..datasets.miniature_fmriprep import VOLUME, build
@@ -92,15 +91,15 @@ def test_subjects_are_tested_as_a_group_by_shifting_all_of_them_alike(tmp_path, 
     from types import SimpleNamespace
 
     from neurolm.brain import Surface
-    from neurolm.cli import subjects
+    from neurolm.workflows import encoding_files
 
-    monkeypatch.setattr(subjects, "provenance", lambda plan, layer: {"layer": layer})
+    monkeypatch.setattr(encoding_files, "provenance", lambda plan, layer: {"layer": layer})
     scores = np.random.default_rng(0).standard_normal((6, 1, 8)) * 0.05 + np.repeat([0.5, 0.0], 4)
     space, p = Surface("fsaverage5", 4, 4), np.repeat([0.01, 0.5], 4)[None]
     single = SimpleNamespace(n_null=99, q=2 * p, p_max=p)
     result = SimpleNamespace(subjects=tuple("abcdef"), sets=("layer 3",), listeners=scores, space=space, scored=(None, single))
     config = SimpleNamespace(features=SimpleNamespace(model="gpt2"), seed=0)
-    subjects.write_group(SimpleNamespace(output=tmp_path, config=config), result)
+    encoding_files.write_group(SimpleNamespace(output=tmp_path, config=config), result)
     stem = tmp_path / "group/func/group_desc-gpt2L03_stat"
     q = VoxelMap.from_gifti(f"{stem}-q_statmap_hemi-L.func.gii", f"{stem}-q_statmap_hemi-R.func.gii").values
     assert (q[:4] < 0.05).all()
@@ -126,9 +125,9 @@ def test_there_is_a_page_for_all_and_one_for_each_subject(analysed):
 
 
 def test_the_page_tells_the_seed_of_the_fit_not_of_the_config(analysed):
-    from neurolm.cli.config import read_config
-    from neurolm.cli.plan import make_plan
-    from neurolm.cli.report import encoding_report, read_results
+    from neurolm.workflows.config import read_config
+    from neurolm.workflows.encoding import make_plan
+    from neurolm.workflows.report_pages import encoding_report, read_results
 
     (config,) = analysed.parent.glob("*.yaml")
     plan = make_plan(read_config(config), output=analysed)
@@ -148,10 +147,10 @@ def test_figures_of_every_page_are_files_too(analysed):
 
 
 def test_windows_that_lie_beside_become_sections_of_their_subject(analysed, tree, tmp_path):
-    from neurolm.cli.report_sections import found_sections
     from neurolm.datasets import load_dataset
     from neurolm.timescales import save_windows
     from neurolm.timescales.window_result import gated
+    from neurolm.workflows.report_sections import found_sections
 
     space = load_dataset("bids", folder=tree).bold("01", "clock_run-1").space
     n = space.n_voxels
@@ -168,8 +167,8 @@ def test_windows_that_lie_beside_become_sections_of_their_subject(analysed, tree
 
 
 def test_what_was_decoded_of_a_subject_stands_on_both_pages(tmp_path):
-    from neurolm.cli.report_sections import found_sections
     from neurolm.storage import write_json, write_text
+    from neurolm.workflows.report_sections import found_sections
 
     row = {"label": "BLEU-1", "story": 0.2, "story_p": 0.01}
     summary = {"words": {"exact": 0.1, "gist": 0.3, "error": 0.6}, "scores": [row]}
@@ -237,8 +236,8 @@ def test_the_copy_is_checked_by_options_or_by_the_config(tree, tmp_path):
 
 
 def test_a_place_in_a_config_is_found_from_any_folder(tree, tmp_path, monkeypatch):
-    from neurolm.cli.config import read_config
-    from neurolm.cli.plan import make_plan
+    from neurolm.workflows.config import read_config
+    from neurolm.workflows.encoding import make_plan
 
     monkeypatch.chdir(tree.parent)
     plan = make_plan(read_config(config_of(tree.name, tmp_path)))

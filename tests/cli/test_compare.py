@@ -9,17 +9,17 @@ import pytest
 from typer.testing import CliRunner
 
 from neurolm.checks import FileError, InputError
-from neurolm.cli import commands  # noqa: F401  (registers every command)
-from neurolm.cli.comparison_config import ComparisonConfig
-from neurolm.cli.comparison_plan import make_comparison
-from neurolm.cli.config import read_config_as
-from neurolm.cli.kinds import plan_of
 from neurolm.cli.main import app
 from neurolm.datasets import load_dataset
 from neurolm.encoding import ModelComparison
 from neurolm.lm import LSTM, Transformer
 from neurolm.lm.char_tokenizer import CharTokenizer
 from neurolm.lm.weights import save_model
+from neurolm.workflows.comparison import make_comparison
+from neurolm.workflows.comparison_config import ComparisonConfig
+from neurolm.workflows.config import read_config_as
+from neurolm.workflows.kinds import plan_of
+from neurolm.workflows.stages import stage_path
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 LETTERS = "abcdefghijklmnopqrstuvwxyz '-.,;:!?"
@@ -118,7 +118,7 @@ def test_a_second_plan_touches_nothing(compared):
 
 def test_the_rules_of_the_workflow_make_what_the_plan_says(compared):
     plan, _ = compared
-    for _, makes, _ in plan.steps():
+    for makes in (stage_path(plan.output, stage) for stage in plan.stages()):
         assert (plan.output / makes).is_file()
     rules = (CONFIGS.parent / "pipelines" / "comparison.smk").read_text()
     for command in (
@@ -132,13 +132,13 @@ def test_the_rules_of_the_workflow_make_what_the_plan_says(compared):
 def test_the_shipped_config_can_be_planned_without_looking_for_models():
     config = read_config_as(ComparisonConfig, CONFIGS / "compare_models.yaml")
     plan = make_comparison(config, look=False)
-    assert [rule for rule, _, _ in plan.steps()] == ["check", *["features"] * len(config.models), "compare"]
+    assert [stage.rule for stage in plan.stages()] == ["check", *["features"] * len(config.models), "compare"]
     assert plan.first.config.features.lowercase is True
 
 
 def test_the_shipped_config_gives_every_shipped_model_a_context_that_it_can_hold():
-    from neurolm.cli.features import lm_states, open_model
     from neurolm.features import plan_extraction
+    from neurolm.workflows.extraction import lm_states, open_model
 
     config = read_config_as(ComparisonConfig, CONFIGS / "compare_models.yaml")
     story = load_dataset("simulated").transcript("the_clockmaker_of_saltmarsh")[:200]
@@ -169,7 +169,7 @@ def test_a_model_that_is_not_optional_must_be_there_and_one_must_be(tmp_path):
     config.write_text(text)
     with pytest.raises(InputError, match="no such folder"):  # lstm is not optional: its features cannot be extracted
         call("features", "extract", _config_of_first_model(config))
-    with pytest.raises(FileError, match="Extract the features first"):
+    with pytest.raises(InputError, match="no such folder"):
         call("compare", config)
     config.write_text(text.replace("lstm}", "lstm, optional: true}").replace("[0, 2]}", "[0, 2], optional: true}"))
     with pytest.raises(InputError, match="models must hold at least one that can be had"):

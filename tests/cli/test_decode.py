@@ -9,15 +9,16 @@ import yaml
 
 from neurolm.brain import BoldRun, Unplaced
 from neurolm.checks import InputError
-from neurolm.cli.decode import Decoding, decode
-from neurolm.cli.decode_config import DecodingConfig, read_decode_config
-from neurolm.cli.decoding_plan import make_decoding_plan
 from neurolm.datasets import load_dataset
 from neurolm.decoding import WordDecoder
 from neurolm.decoding.beam_search import BeamSearch
 from neurolm.lm import LSTM, WordTokenizer
 from neurolm.lm.weights import save_model
 from neurolm.stimuli import Transcript, read_transcript
+from neurolm.workflows import decode
+from neurolm.workflows.decoding import Decoding, make_decoding_plan
+from neurolm.workflows.decoding_config import DecodingConfig, read_decode_config
+from neurolm.workflows.run_processes import RUN_ID
 
 FILES = (
     "fit.json",
@@ -151,18 +152,27 @@ def dies_after(n):
     return dying
 
 
-def test_stages_come_one_after_the_other(config, tmp_path):
-    path = config()
-    with pytest.raises(InputError, match=r"decoder\.h5: no such file. Run `neurolm decode CONFIG --stage fit` first"):
-        run(path, stage="search")
+def test_a_stage_makes_what_it_needs_and_reuses_what_is_there(config, tmp_path, capsys):
+    path, folder = config(), tmp_path / "out" / "decoding"
+    run(path, stage="search")
+    assert sorted(file.name for file in folder.glob("*.json")) == ["fit.json", "search.json"]
+    fitted = (folder / "decoder.h5").read_bytes()
+    capsys.readouterr()
     run(path, stage="fit")
-    with pytest.raises(InputError, match=r"words\.csv: no such file. Run `neurolm decode CONFIG --stage search` first"):
-        run(path, stage="evaluate")
+    assert "fit: there already, and fits the config" in capsys.readouterr().out
     other = config(decoder=yaml.safe_load(path.read_text())["decoder"] | {"n_voxels": 10})
-    with pytest.raises(InputError, match=r"decoder\.h5: is out of date: decoder\.n_voxels differs in the config"):
-        run(other, stage="search")
+    run(other, stage="search")
+    assert (folder / "decoder.h5").read_bytes() != fitted
     with pytest.raises(InputError, match="stage must be one of"):
         run(path, stage="all of them")
+
+
+def test_a_step_of_a_run_refuses_to_make_the_stage_of_another_step(config, tmp_path, monkeypatch):
+    path = config()
+    make_decoding_plan(read_decode_config(path)).write()
+    monkeypatch.setenv(RUN_ID, "a run")
+    with pytest.raises(InputError, match=r"decoder\.h5: no such file. Run `neurolm run CONFIG`: it makes what is missing"):
+        run(path, stage="search")
 
 
 def test_a_dry_run_says_sizes_and_time_and_writes_nothing(config, tmp_path, capsys):
@@ -197,8 +207,7 @@ def test_true_word_times_are_used_where_asked_for(config, tmp_path):
     run(path)
     settings = read_decode_config(path)
     assert isinstance(settings, DecodingConfig)
-    decoding = Decoding(make_decoding_plan(settings))
-    decoding.open()
+    decoding = Decoding(settings, tmp_path / "out" / "decoding")
     found = json.loads((tmp_path / "out" / "decoding" / "search.json").read_text())
     assert np.array_equal(found["word_times"], decoding.material.story.mid_times)
     assert "null_mean" not in (tmp_path / "out" / "decoding" / "scores.csv").read_text()
@@ -223,7 +232,7 @@ class TwoStories:
 
 
 def test_a_training_story_with_the_words_that_are_decoded_is_left_out_or_refused(config, tmp_path):
-    from neurolm.cli.decode_material import _training
+    from neurolm.workflows.decoding_material import _training
 
     told = "the quick brown fox jumps over the lazy dog and then it sleeps in the warm sun for hours"
     dataset = TwoStories({"tale_run-1": told.upper(), "tale_run-2": told, "a": "one two three four five six seven", "b": "x y z"})

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from neurolm.checks import InputError
-from neurolm.cli.decode import decode
+from neurolm.workflows import decode
 
 
 @pytest.fixture

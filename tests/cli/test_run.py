@@ -178,8 +178,8 @@ def _wait_for(path: Path, seconds: float = 120) -> None:
 def test_layers_are_scored_in_their_order_whatever_json_makes_of_it(tmp_path):
     from types import SimpleNamespace
 
-    from neurolm.cli.encode import LayerSets
     from neurolm.storage import write_json
+    from neurolm.workflows.encoding import LayerSets
 
     write_json(tmp_path / "features" / "story-a_features.json", {"hashes": {"0": "", "5": "", "10": ""}})
     assert list(LayerSets(SimpleNamespace(output=tmp_path, stories=("a",)))) == ["layer 0", "layer 5", "layer 10"]

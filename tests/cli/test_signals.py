@@ -10,13 +10,13 @@ import types
 
 import pytest
 
-from neurolm.cli import workflow
-from neurolm.cli.main import Terminated, _terminate
+from neurolm.cli.app import Terminated, _terminate
+from neurolm.workflows import engine as workflow
 
 # a command that waits for a child, as `neurolm run` does for its engine
 COMMAND = """
 import contextlib, subprocess, sys, time
-from neurolm.cli.main import _settle, app, carry_out
+from neurolm.cli.app import app, carry_out, settle
 
 @app.command()
 def wait():
@@ -28,8 +28,8 @@ def wait():
         child.kill()
         child.wait()
 
-_settle()
-carry_out(lambda: app([]))
+settle()
+carry_out(lambda: app(["wait"]))
 """
 
 
@@ -89,7 +89,7 @@ def test_a_signal_that_comes_while_the_engine_starts_ends_the_engine_too(tmp_pat
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
 def test_what_a_terminal_cannot_show_is_escaped(encoding):
-    code = "from neurolm.cli.main import _settle; _settle(); print('\\u00e9t\\u00e9 \\udcff')"
+    code = "from neurolm.cli.app import settle; settle(); print('\\u00e9t\\u00e9 \\udcff')"
     ended = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=True, env=os.environ | {"PYTHONIOENCODING": encoding}
     )

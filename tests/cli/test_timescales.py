@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from neurolm.checks import InputError
-from neurolm.cli import commands  # noqa: F401  (registers every command)
 from neurolm.cli.main import app
 from neurolm.datasets import load_dataset
 from neurolm.lm import LSTM, MultiTimescaleLSTM, Transformer, WordTokenizer, save_model

@@ -94,7 +94,7 @@ FILES = {f"part-{i}.bin": np.random.default_rng(i).bytes(300_000) for i in range
 
 def _download(place: Path) -> Callable[[], None]:
     def work() -> None:
-        from neurolm.cli.main import carry_out
+        from neurolm.cli.app import carry_out
         from neurolm.datasets.fetch import Pinned, fetch_files
 
         registry = {f"deep/{name}": Pinned(f"sha256:{hashlib.sha256(b).hexdigest()}", len(b)) for name, b in FILES.items()}

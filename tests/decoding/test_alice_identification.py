@@ -8,11 +8,10 @@ import pytest
 
 from neurolm.brain import BoldRun, Regions
 from neurolm.checks import InputError
-from neurolm.cli.decode_config import read_decode_config
-from neurolm.cli.decoding_plan import make_identification_plan
-from neurolm.cli.identify import open_listeners, word_features
 from neurolm.decoding.held_out_listeners import identify_held_out
 from neurolm.encoding import Design
+from neurolm.workflows.decoding_config import read_decode_config
+from neurolm.workflows.identification import make_identification_plan, open_listeners, word_features
 
 CONFIG = Path(__file__).parents[2] / "configs" / "identify_alice.yaml"
 

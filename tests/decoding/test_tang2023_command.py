@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from neurolm.checks import InputError
-from neurolm.cli.decode import decode
 from neurolm.lm import LSTM, WordTokenizer
 from neurolm.lm.weights import save_model
 from neurolm.stimuli import Transcript, read_transcript
+from neurolm.workflows import decode
 
 from .conftest import WORDS
 from .test_decoder import CONFIG, Study, write_grid

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import typer
 
-from neurolm.cli import commands  # noqa: F401  (registers every command)
 from neurolm.cli.main import app
 
 ROOT = Path(__file__).parents[2]

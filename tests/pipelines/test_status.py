@@ -12,11 +12,11 @@ import psutil
 import pytest
 
 from neurolm.checks import InputError
-from neurolm.cli.run_processes import RUN_ID, cancel_jobs, end_processes, record_run, run_processes
-from neurolm.cli.status import status
-from neurolm.cli.workflow import WorkflowState, _environment, _failure, run_workflow
 from neurolm.locks import exclusive_lock, held_file
 from neurolm.processes import this_process
+from neurolm.workflows.engine import WorkflowState, _environment, _failure, run_workflow
+from neurolm.workflows.run_processes import RUN_ID, cancel_jobs, end_processes, record_run, run_processes
+from neurolm.workflows.run_status import status
 
 PLANNED = """\
 Building DAG of jobs...
@@ -214,7 +214,7 @@ def test_the_engine_is_spared_what_would_stop_it(tmp_path, monkeypatch):
     assert "PYTHONWARNINGS" not in environment
     assert environment["PYTHONUTF8"] == "1"
     assert environment["XDG_CACHE_HOME"] == str(tmp_path / "cache")
-    show = "import os; from neurolm.cli.main import _settle; _settle(); print(os.environ.get('XDG_CACHE_HOME'))"
+    show = "import os; from neurolm.cli.app import settle; settle(); print(os.environ.get('XDG_CACHE_HOME'))"
     for before in (None, "/mine"):
         if before:
             monkeypatch.setenv("XDG_CACHE_HOME", before)

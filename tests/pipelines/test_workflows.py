@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from neurolm.checks import FileError
-from neurolm.cli.kinds import KINDS, kind_of, plan_of
-from neurolm.cli.workflow import WorkflowState, shipped, snakemake_command
+from neurolm.workflows.engine import WorkflowState, shipped, snakemake_command
+from neurolm.workflows.kinds import KINDS, kind_of, plan_of
+from neurolm.workflows.stages import stage_path
 
 CONFIGS = sorted(shipped("configs").rglob("*.yaml"))
 SNAKEFILES = sorted(shipped("pipelines").glob("*.smk"))
@@ -60,10 +61,10 @@ def test_snakemake_plans_the_steps_of_the_plan(kind, tmp_path):
     planned = subprocess.run(command, capture_output=True, text=True)
     assert planned.returncode == 0, planned.stdout + planned.stderr
     (folder / ".neurolm" / "snakemake.log").write_text(planned.stdout + planned.stderr)
-    rules = [rule for rule, _, _ in plan.steps()]
+    rules = [stage.rule for stage in plan.stages()]
     assert WorkflowState.read(folder / ".neurolm").planned == {rule: rules.count(rule) for rule in rules}
     assert f"'{folder}'/" in planned.stdout + planned.stderr
-    for _, makes, _ in plan.steps():
+    for makes in (stage_path(plan.output, stage) for stage in plan.stages()):
         assert makes in planned.stdout + planned.stderr
 
 
@@ -80,7 +81,7 @@ def test_a_config_of_a_newer_version_is_refused_in_words(tmp_path):
 
 
 def test_paths_in_a_config_are_relative_to_where_the_run_was_started(tmp_path, monkeypatch, capsys):
-    from neurolm.cli.run import run
+    from neurolm.workflows import run
 
     monkeypatch.chdir(tmp_path)
     for i in range(8):
@@ -91,7 +92,7 @@ def test_paths_in_a_config_are_relative_to_where_the_run_was_started(tmp_path, m
         "batches: {batch_size: 4, length: 8}\ntrainer: {n_steps: 5, optimizer: {kind: adamw, lr: 0.01}}\nbaseline_order: 0\n"
     )
     for said in ("train computed", "Nothing to do"):
-        run("my.yaml", output=None, cores=1, profile=None, device="cpu", seed=None, dry_run=False, list_configs=False)
+        run("my.yaml", cores=1, device="cpu")
         assert said in capsys.readouterr().out
     assert (tmp_path / "models" / "tiny" / "model.safetensors").is_file()
 
