@@ -2,7 +2,7 @@
 
 By default 3 subjects who heard 27 hours of stories, 95,000 voxels each, and 10 models x 25 layers x 8 contexts.
 Operations of the models are counted by running them on torch's meta device, which computes nothing
-(`neurolm.features.preflight.count_flops`); those of ridge by `neurolm.encoding.preflight.preflight`. Speeds are
+(`neurolm.features.preflight.count_flops`); those of ridge by `neurolm.encoding.ridge.preflight.preflight`. Speeds are
 arguments: what was measured goes in, everything that comes out is arithmetic.
 
     python benchmarks/dataset_plan.py
@@ -43,7 +43,7 @@ def main() -> None:
 
 def plan(o: argparse.Namespace) -> str:
     """The table."""
-    from neurolm.encoding.preflight import preflight
+    from neurolm.encoding.ridge.preflight import preflight
 
     n_words, n_trs = round(o.hours * 3600 * WORDS_PER_S), round(o.hours * 3600 / o.tr)
     n_layers, n_contexts = o.blocks + 1, len(o.contexts)

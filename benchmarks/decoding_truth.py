@@ -39,11 +39,11 @@ from neurolm.decoding import (
 )
 from neurolm.decoding.diagnosis import comparable_words, word_accuracy
 from neurolm.decoding.lexicon import FIRST_WORDS
-from neurolm.decoding.simulated_listener import simulate_listener
 from neurolm.decoding.word_rate import words_per_tr
 from neurolm.encoding import correlation_score
 from neurolm.features import FeatureCache, LMStates
 from neurolm.lm import load
+from neurolm.simulation.decoded_subject import simulate_listener
 from neurolm.stimuli import ContextWindow, Transcript, read_textgrid
 from neurolm.storage import read_json, write_json
 

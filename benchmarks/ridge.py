@@ -179,9 +179,9 @@ def nearest(alphas: np.ndarray, chosen: Any) -> np.ndarray:
 
 def operations(shape: dict[str, int]) -> dict[str, float]:
     """Tflop by the cost model, of the method that neurolm chooses."""
-    from neurolm.encoding.cost_model import ridge_costs
     from neurolm.encoding.crossval import contiguous_blocks
-    from neurolm.encoding.fold_hats import choose_method
+    from neurolm.encoding.ridge.cost_model import ridge_costs
+    from neurolm.encoding.ridge.fold_hats import choose_method
 
     folds = contiguous_blocks(shape["n"], shape["n_folds"])
     costs = ridge_costs(shape["n"], shape["p"], shape["v"], shape["n_alphas"], folds)
@@ -266,7 +266,7 @@ def peaks(n: int = 3000) -> dict[str, float]:
 
 def watch_scoring() -> dict[str, float]:
     """Seconds and floating point operations of scoring in neurolm, reductions included, as they add up."""
-    from neurolm.encoding import fold_scores
+    from neurolm.encoding.ridge import fold_scores
 
     total, score_fold = {"s": 0.0, "flop": 0.0}, fold_scores.score_fold
 

@@ -145,7 +145,7 @@ def columns(n_features: int) -> tuple[Numbers, Numbers]:
 def fit(n_trs: int, n_features: int, n_voxels: int) -> tuple[Numbers, Numbers]:
     """Cross-validated ridge on planted weights."""
     from neurolm.encoding import RidgeCV
-    from neurolm.encoding.preflight import preflight
+    from neurolm.encoding.ridge.preflight import preflight
 
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n_trs, n_features), dtype=np.float32)

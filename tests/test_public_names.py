@@ -15,6 +15,7 @@ NAMES = {
     "neurolm.datasets": "load_dataset simulate_subject",
     "neurolm.encoding": "Design Delays EncodingModel RidgeCV BandedRidgeCV correlation_score r2_score leave_one_run_out "
     "contiguous_blocks permutation_test fdr variance_partition",
+    "neurolm.workflows": "run check extract encode compare timescales contrast decode report train status",
     "neurolm.decoding": "NoiseModel ResponseLikelihood WordRateModel BeamSearch score_windows identify",
 }
 ARGUMENTS = {

@@ -8,8 +8,8 @@ import typer
 
 from neurolm.checks import bad
 from neurolm.cli.app import app
+from neurolm.datasets import list_datasets, load_dataset
 from neurolm.progress import progress, say
-from neurolm.workflows.study import known_datasets, load_named_dataset
 
 data = typer.Typer(help="List, fetch and check data sets.", no_args_is_help=True)
 app.add_typer(data, name="data")
@@ -18,7 +18,7 @@ app.add_typer(data, name="data")
 @data.command("list", epilog="Example: neurolm data list")
 def list_() -> None:
     """List the data sets that neurolm knows, with their licences and whether they can be fetched."""
-    for info in known_datasets():
+    for info in list_datasets():
         how = "simulated" if info.is_simulated else "neurolm data fetch" if info.is_downloadable else "bring your own copy"
         say(f"{info.name:<18}{info.description}")
         say(f"{'':<18}{info.licence}; {how}")
@@ -36,7 +36,7 @@ def fetch(
     from neurolm.datasets import fetch_dataset
     from neurolm.storage import cache_folder
 
-    known = {info.name: info for info in known_datasets()}
+    known = {info.name: info for info in list_datasets()}
     info = known[check_choice("name", name, known)]
     say(f"{info.name}: {info.description} ({info.licence})")
     if dry_run:
@@ -68,7 +68,7 @@ def check(
                 "config", "be of an analysis with a data set", f"one of {plan.workflow}", "Try `neurolm run CONFIG --dry-run`."
             )
         name, options = section.name, section.options
-    dataset = load_named_dataset(name, options | _options(option or []))
+    dataset = load_dataset(name, **(options | _options(option or [])))
     say(f"{dataset.info.name}: {dataset.info.design}")
     say(f"from {dataset.folder or 'memory'}; {len(dataset.subjects())} subjects, stories: {', '.join(dataset.stories())}")
     with progress(f"check {name}") as report:

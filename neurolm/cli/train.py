@@ -42,7 +42,7 @@ def recall(
 ) -> None:
     """Who remembers Bilbo? Recall of a name after 5 to 90 other words: RNN, LSTM, MT-LSTM, transformer."""
     from neurolm.report.language_model_figures import attention_from_one, recall_by_lag
-    from neurolm.training.recall import MODELS, NAMES, recall_at_lag
+    from neurolm.training.experiments.recall import MODELS, NAMES, recall_at_lag
 
     lags = (5, 10, 14, 20, 50, 90)
     if dry_run:
@@ -72,7 +72,7 @@ def gradients(
 ) -> None:
     """How gradients vanish or explode on their way back: RNN, LSTMs, MT-LSTM and transformer before training."""
     from neurolm.report.language_model_figures import gradient_norm_by_lag as draw
-    from neurolm.training.gradients import fresh_gradients
+    from neurolm.training.experiments.gradients import fresh_gradients
 
     if dry_run:
         say(f"6 models of {width} units x {seeds} seeds, rows of {tokens} words -> {output}")
@@ -95,7 +95,7 @@ def forecast(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fitted.")] = False,
 ) -> None:
     """Forecast a series: networks beside persistence and AR(p), one step ahead and running freely."""
-    from neurolm.training.forecast_study import NETWORKS, ar2_series, forecast_study, sunspots
+    from neurolm.training.experiments.forecast_study import NETWORKS, ar2_series, forecast_study, sunspots
 
     known = {"sunspots": (sunspots, 40, 59, 1), "ar2": (ar2_series, 500, 1000, 16)}
     make, n_validation, n_test, batch_size = known[check_choice("series", series, known)]
@@ -137,7 +137,7 @@ def transfer(
     """
     from neurolm.lm import load
     from neurolm.training.corpus import read_documents
-    from neurolm.training.transfer_study import ARCHIVES, transfer_study
+    from neurolm.training.experiments.transfer_study import ARCHIVES, transfer_study
 
     check_choice("task", task, ARCHIVES)
     lrs = tuple(lr or [1e-3])

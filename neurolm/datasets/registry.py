@@ -1,10 +1,14 @@
-"""Every data set by its name."""
+"""Every data set by its name: those of this package, and those that an installed package registers.
+
+A package registers a data set by an entry point of the group `neurolm.datasets` that names a `DatasetPlugin`.
+"""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -16,28 +20,35 @@ from neurolm.progress import Progress, silent
 
 
 @dataclass(frozen=True)
-class _Plugin:
+class DatasetPlugin:
+    """A data set that can be loaded by its name.
+
+    info : what is known without opening a file
+    load : function whose keyword arguments are the options of the data set
+    fetch : function of a `Progress` that downloads it; None where that is not possible
+    """
+
     info: DatasetInfo
     load: Callable[..., Dataset]
     fetch: Callable[..., Path] | None = None
 
 
-_PLUGINS = {
+_OWN = {
     plugin.info.name: plugin
     for plugin in (
-        _Plugin(alice.INFO, alice.load_alice, alice.fetch_alice),
-        _Plugin(bids.INFO, bids.Bids),
-        _Plugin(lebel2023.INFO, lebel2023.load_lebel2023, lebel2023.fetch_lebel2023),
-        _Plugin(little_prince.INFO, little_prince.load_little_prince, little_prince.fetch_little_prince),
-        _Plugin(narratives.INFO, narratives.load_narratives, narratives.fetch_narratives),
-        _Plugin(simulated.INFO, simulated.load_simulated),
+        DatasetPlugin(alice.INFO, alice.load_alice, alice.fetch_alice),
+        DatasetPlugin(bids.INFO, bids.Bids),
+        DatasetPlugin(lebel2023.INFO, lebel2023.load_lebel2023, lebel2023.fetch_lebel2023),
+        DatasetPlugin(little_prince.INFO, little_prince.load_little_prince, little_prince.fetch_little_prince),
+        DatasetPlugin(narratives.INFO, narratives.load_narratives, narratives.fetch_narratives),
+        DatasetPlugin(simulated.INFO, simulated.load_simulated),
     )
 }
 
 
 def list_datasets() -> list[DatasetInfo]:
     """What is known about each data set; opens no file."""
-    return [plugin.info for plugin in _PLUGINS.values()]
+    return [plugin.info for plugin in _plugins().values()]
 
 
 def load_dataset(name: str, **options: Any) -> Dataset:
@@ -109,5 +120,12 @@ def _type_text(hint: Any) -> str:
     return words.get(hint, str(hint))
 
 
-def _plugin(name: str) -> _Plugin:
-    return _PLUGINS[check_choice("dataset", name, _PLUGINS)]
+def _plugin(name: str) -> DatasetPlugin:
+    known = _OWN if name in _OWN else _plugins()
+    return known[check_choice("dataset", name, known)]
+
+
+def _plugins() -> dict[str, DatasetPlugin]:
+    """Those of this package, then those that installed packages register."""
+    registered = {point.name: point.load() for point in entry_points(group="neurolm.datasets") if point.name not in _OWN}
+    return {**_OWN, **registered}

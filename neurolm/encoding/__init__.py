@@ -17,34 +17,28 @@ bootstrap_correlation, bootstrap_mean   intervals over stretches of time and ove
 sign_flip_test                          mean over independent subjects, or for this stimulus alone
 Averaged                                features averaged over the recent past, one space per timescale
 variance_partition                      what each feature space explains alone and together
-SimulatedCortex, load_simulated_cortex  a cortex with planted gradients
-recovered_maps, agreement               what an analysis found of them, and how well it matches
 content_free, time_shifted              features that know nothing of what was said
 """
 
 from neurolm.encoding.averaged_features import Averaged
-from neurolm.encoding.banded_ridge import BandedRidgeCV, product_measure
 from neurolm.encoding.baseline import content_free, time_shifted
 from neurolm.encoding.compare_models import compare_models
-from neurolm.encoding.cortex_dataset import load_simulated_cortex
-from neurolm.encoding.cortex_recovery import agreement, feature_sets, open_cortex, recovered_maps
 from neurolm.encoding.crossval import contiguous_blocks, leave_one_run_out
-from neurolm.encoding.delays_transformer import Delays
 from neurolm.encoding.design import Design, EncodingData
 from neurolm.encoding.encoding_model import EncodingModel
 from neurolm.encoding.evaluate import evaluate
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
-from neurolm.encoding.group_test import GroupTest, group_test, sign_flip_test
+from neurolm.encoding.group_inference import GroupTest, group_test, sign_flip_test
 from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds
 from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
 from neurolm.encoding.model_comparison import ModelComparison, ModelScore, PairedTest
-from neurolm.encoding.nested import NestedRidge, nested_cv_scores
-from neurolm.encoding.nested_scores import NestedScores
+from neurolm.encoding.nested import NestedRidge, NestedScores, nested_cv_scores
 from neurolm.encoding.recurrent_encoder import RecurrentEncoder
-from neurolm.encoding.ridge import RidgeCV
+from neurolm.encoding.ridge.banded_ridge_cv import BandedRidgeCV, product_measure
+from neurolm.encoding.ridge.delays_transformer import Delays
+from neurolm.encoding.ridge.ridge_cv import RidgeCV
 from neurolm.encoding.scores import correlation_score, r2_score
 from neurolm.encoding.significance import PermutationTest, permutation_test, refit_test
-from neurolm.encoding.simulated_cortex import SimulatedCortex, map_correlation
 from neurolm.encoding.variance_partition import VariancePartition, variance_partition
 from neurolm.statistics import fdr
 
@@ -67,9 +61,7 @@ __all__ = [
     "PermutationTest",
     "RecurrentEncoder",
     "RidgeCV",
-    "SimulatedCortex",
     "VariancePartition",
-    "agreement",
     "bootstrap_correlation",
     "bootstrap_mean",
     "compare_models",
@@ -78,19 +70,14 @@ __all__ = [
     "correlation_score",
     "evaluate",
     "fdr",
-    "feature_sets",
     "group_test",
     "held_out_scores",
     "leave_one_run_out",
-    "load_simulated_cortex",
-    "map_correlation",
     "nested_cv_scores",
     "nested_folds",
-    "open_cortex",
     "permutation_test",
     "product_measure",
     "r2_score",
-    "recovered_maps",
     "refit_test",
     "sign_flip_test",
     "time_shifted",

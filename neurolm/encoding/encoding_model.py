@@ -120,7 +120,7 @@ class EncodingModel:
 
     def fit_data(self, design: Design, data: EncodingData, progress: Progress = silent) -> EncodingModel:
         """Fit what `design.stack` made."""
-        from neurolm.encoding.ridge import RidgeCV
+        from neurolm.encoding.ridge.ridge_cv import RidgeCV
 
         if data.space is None:
             raise bad("data", "know where its voxels are", "no space", "Make it with design.stack(features, runs).")

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from neurolm.arrays import constant_columns, to_numpy
 from neurolm.checks import bad
 from neurolm.encoding.crossval import blocks_of_rows, check_groups, without_repeats
-from neurolm.encoding.ridge import check_X, check_X_y, warn_of_undefined
+from neurolm.encoding.ridge.ridge_cv import check_X, check_X_y, warn_of_undefined
 from neurolm.lm import TimeSeriesModel
 from neurolm.progress import Progress, silent
 from neurolm.storage import content_hash

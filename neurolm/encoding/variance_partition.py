@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.encoding.banded_ridge import BandedRidgeCV
 from neurolm.encoding.design import EncodingData
 from neurolm.encoding.held_out import NestedFold, nested_folds, nested_ridge
+from neurolm.encoding.ridge.banded_ridge_cv import BandedRidgeCV
 from neurolm.encoding.scores import r2_score
 from neurolm.progress import Progress, silent
 

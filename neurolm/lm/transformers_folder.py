@@ -16,11 +16,10 @@ from typing import Any
 import torch
 
 from neurolm.checks import FileError, InputError, bad_file
+from neurolm.lm.reading_check import refuse_non_causal
 from neurolm.lm.tokenizer import Tokenizer
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
-_BOTH_DIRECTIONS = {"xlnet", "reformer"}  # beside those that transformers lists for masked words; Reformer sorts by content
-_CAUSAL_HINT = "Give a causal (left-to-right) language model, for example 'gpt2' or 'smollm2-135m'."
 
 
 def load_transformers(
@@ -57,33 +56,6 @@ def read_config(folder: Path) -> Any:
 
     with reading(folder, "holds a config.json that transformers cannot use", "Check config.json, or download the model again."):
         return AutoConfig.from_pretrained(folder, **_LOCAL)
-
-
-def refuse_non_causal(config: Any, where: str | Path) -> None:
-    """Refuse encoders and encoder-decoders, unless the config makes them left-to-right.
-
-    Every encoder of transformers has a `...ForCausalLM` class, which loads its weights and lets
-    each word see all others.
-    """
-    from transformers.models.auto import modeling_auto
-
-    kind = config.model_type
-    named = f"{', '.join(config.architectures or ['a model'])} of type {kind}"
-    causal, masked, to_sequence = (
-        getattr(modeling_auto, f"MODEL_FOR_{task}_MAPPING_NAMES") for task in ("CAUSAL_LM", "MASKED_LM", "SEQ_TO_SEQ_CAUSAL_LM")
-    )
-    is_decoder = bool(getattr(config, "is_decoder", False) or getattr(config, "causal", False))
-    if getattr(config, "is_encoder_decoder", False):
-        problem = f"is an encoder-decoder ({named}), whose states depend on a second text"
-    elif kind in _BOTH_DIRECTIONS or (kind in masked and not is_decoder):
-        problem = f"reads text in both directions ({named}): the state of a word would depend on later words"
-    elif kind not in causal:
-        problem = f"is not a causal language model ({named})"
-    elif not is_decoder and kind in to_sequence:
-        problem = f"is part of an encoder-decoder ({named}), whose states depend on a second text"
-    else:
-        return
-    raise bad_file(where, problem, _CAUSAL_HINT)
 
 
 def load_transformers_tokenizer(folder: Path) -> Tokenizer:

@@ -20,10 +20,9 @@ from torch import nn
 
 from neurolm.checks import InputError, bad
 from neurolm.lm.language_model import LMOutput, State, check_ids, check_layers, check_state_depth, hash_weights
-from neurolm.lm.reading_check import carries_state, check_causal, probe_ids, tolerance
+from neurolm.lm.reading_check import carries_state, check_causal, probe_ids, refuse_non_causal, tolerance
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.lm.transformers_cache import cache_to_state, state_to_cache
-from neurolm.lm.transformers_folder import refuse_non_causal
 from neurolm.products import Linear, linear
 
 # settings that say how or where a model runs, not what it computes

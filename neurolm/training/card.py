@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
+from neurolm.lm.language_model import LanguageModel
 from neurolm.training.config import TrainConfig
-from neurolm.training.corpus import Document
+from neurolm.training.corpus import Document, Split
 from neurolm.training.evaluate import Perplexity
-
-if TYPE_CHECKING:
-    from neurolm.training.recipe import TrainReport
+from neurolm.training.loop import TrainResult
 
 _FORMS = {
     "written": "as written, one line per paragraph",
@@ -18,6 +17,27 @@ _FORMS = {
     "lines": "as it is, with <eos> at every line end",
     "raw": "as it is",
 }
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What `train` made.
+
+    lm : the trained model, its weights as stored
+    result : how the run went
+    split : the documents
+    n_parameters : numbers that were trained
+    validation, test : of the model on held-out text
+    baseline : of modified Kneser-Ney with the same tokens on the same test text, or None
+    """
+
+    lm: LanguageModel
+    result: TrainResult
+    split: Split
+    n_parameters: int
+    validation: Perplexity
+    test: Perplexity
+    baseline: Perplexity | None
 
 
 def model_card(config: TrainConfig, report: TrainReport) -> str:

@@ -11,7 +11,6 @@ Started again after it was killed, `train` goes on.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from neurolm.locks import exclusive_lock
 from neurolm.progress import Progress, silent
 from neurolm.storage import content_hash, read_json, write_json, write_text
 from neurolm.training.batches import BatchSource, ContiguousStreams, DocumentStreams, RandomWindows
-from neurolm.training.card import model_card
+from neurolm.training.card import TrainReport, model_card
 from neurolm.training.config import BatchSettings, CorpusSettings, TokenizerSettings, TrainConfig
 from neurolm.training.corpus import Document, Split, encode_documents, join_documents, read_documents, split_documents
 from neurolm.training.distributed import process_group, process_index
@@ -39,27 +38,6 @@ from neurolm.training.evaluate import Perplexity, perplexity, read_text, token_n
 from neurolm.training.loop import CHECKPOINT, Trainer, TrainResult
 from neurolm.training.ngram import KneserNey
 from neurolm.training.objectives import NextToken
-
-
-@dataclass(frozen=True)
-class TrainReport:
-    """What `train` made.
-
-    lm : the trained model, its weights as stored
-    result : how the run went
-    split : the documents
-    n_parameters : numbers that were trained
-    validation, test : of the model on held-out text
-    baseline : of modified Kneser-Ney with the same tokens on the same test text, or None
-    """
-
-    lm: LanguageModel
-    result: TrainResult
-    split: Split
-    n_parameters: int
-    validation: Perplexity
-    test: Perplexity
-    baseline: Perplexity | None
 
 
 def train(

@@ -239,7 +239,7 @@ def _judged(config: DecodingConfig, task: str, region: str) -> tuple[tuple[float
 
 
 def _simulated(config: DecodingConfig, states: LMStates | None) -> Material:
-    from neurolm.decoding.simulated_listener import simulate_listener
+    from neurolm.simulation.decoded_subject import simulate_listener
 
     simulated = config.simulated
     assert simulated is not None

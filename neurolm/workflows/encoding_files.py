@@ -169,7 +169,8 @@ def _stem(plan: Study, folder: Path, layer: int, stat: str) -> Path:
 
 def write_recovery(plan: Study, subjects: Mapping[str, Sequence[BoldRun]], settings: EvaluationSettings) -> None:
     """Analyse the first simulated listener with features of every planted timescale; write maps and their agreement."""
-    from neurolm.encoding import SimulatedCortex, agreement, evaluate, feature_sets, recovered_maps
+    from neurolm.encoding import evaluate
+    from neurolm.simulation import SimulatedCortex, agreement, feature_sets, recovered_maps
 
     cortex = plan.dataset
     if not isinstance(cortex, SimulatedCortex):

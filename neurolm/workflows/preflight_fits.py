@@ -79,7 +79,7 @@ def encoding(opened: Opened) -> Iterator[Finding]:
 
 def sizes(opened: Opened, chosen: Any) -> Iterator[Finding]:
     """Memory that the BOLD of all subjects takes, against what is free."""
-    from neurolm.encoding.preflight import free_memory_gb
+    from neurolm.encoding.ridge.preflight import free_memory_gb
     from neurolm.progress import bytes_text
 
     needed = sum(4 * run.n_trs * run.n_voxels for runs in opened.runs.values() for run in runs)

@@ -13,7 +13,7 @@ from neurolm.workflows.stage_inputs import Reads, dataset_settings
 from neurolm.workflows.stages import Stage
 
 if TYPE_CHECKING:
-    from neurolm.datasets import Dataset, DatasetInfo
+    from neurolm.datasets import Dataset
     from neurolm.workflows.config import DatasetConfig
 
 ALIGNMENT = "stimuli/alignment.json"
@@ -126,34 +126,15 @@ def chosen(key: str, asked: Any, there: Any) -> list[str]:
 
 def open_dataset(config: DatasetConfig) -> tuple[Dataset, str]:
     """The data set of a config, or its fallback where it cannot be had; and the name of what was opened."""
+    from neurolm.datasets import load_dataset
     from neurolm.datasets.dataset import DatasetNotFound
 
     try:
-        return load_named_dataset(config.name, config.options), config.name
+        return load_dataset(config.name, **config.options), config.name
     except DatasetNotFound:
         if config.fallback is None:
             raise
-        return load_named_dataset(config.fallback, {}), config.fallback
-
-
-def load_named_dataset(name: str, options: dict[str, Any]) -> Dataset:
-    """A data set of the registry, or the simulated cortex, which is made of an encoding model."""
-    from neurolm.datasets import load_dataset
-
-    if name != CORTEX:
-        return load_dataset(name, **options)
-    from neurolm.datasets.registry import checked_options
-    from neurolm.encoding import load_simulated_cortex
-
-    return load_simulated_cortex(**checked_options(name, load_simulated_cortex, options))
-
-
-def known_datasets() -> list[DatasetInfo]:
-    """Every data set that a config may name."""
-    from neurolm.datasets import list_datasets
-    from neurolm.encoding.simulated_cortex import INFO
-
-    return [*list_datasets(), INFO]
+        return load_dataset(config.fallback), config.fallback
 
 
 def description(plan: Study) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from toy_stories import TR, WORDS, random_word_times, toy_story
 
 from neurolm.brain import BoldRun, Regions
 from neurolm.decoding.likelihood import ResponseLikelihood
@@ -14,9 +15,7 @@ from neurolm.encoding import Design
 from neurolm.features import Features
 from neurolm.features.lm_states import LMStates
 from neurolm.lm import ToyModel
-from neurolm.stimuli import ContextWindow, Transcript
-
-TR = 2.0
+from neurolm.stimuli import ContextWindow
 
 
 @dataclass
@@ -37,11 +36,6 @@ class Listener:
     @property
     def noise(self) -> SimpleNamespace:
         return SimpleNamespace(multiply_precision=lambda rows: rows @ self.precision)
-
-
-def random_word_times(rng: np.random.Generator, end: float, per_second: float = 2.5) -> np.ndarray:
-    times = np.cumsum(rng.gamma(2.0, 1 / (2 * per_second), size=int(2 * end * per_second)))
-    return times[times < end]
 
 
 def make_listener(rng: np.random.Generator, *, n_features: int = 12, n_voxels: int = 40, n_trs: int = 40, noise: float = 1.0):
@@ -70,19 +64,6 @@ def voxel_log_likelihood(listener: Listener, values: np.ndarray, word_times: np.
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
-
-
-_TEXT = """i she he they it we said went home river stone quiet window garden yellow morning winter letter mother
-father brother open closed walked talked under over little great never always because before after night light
-paper table finger summer doctor sailor captain harbour storm"""
-WORDS = _TEXT.split()
-
-
-def toy_story(rng: np.random.Generator, n_trs: int, per_second: float = 2.0):
-    """A random text with word times, as a transcript."""
-    times = random_word_times(rng, n_trs * TR, per_second)
-    chosen = ["i", *rng.choice(WORDS, size=len(times) - 1)]
-    return Transcript(tuple(str(w) for w in chosen), times, times)
 
 
 def toy_decoder(rng, *, n_trs=30, n_voxels=30, noise=0.5, width=8, per_second=2.0):

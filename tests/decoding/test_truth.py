@@ -23,10 +23,10 @@ from neurolm.decoding import (
 )
 from neurolm.decoding.diagnosis import comparable_words, word_accuracy
 from neurolm.decoding.noise_model import NoiseModel
-from neurolm.decoding.simulated_listener import simulate_listener
 from neurolm.decoding.word_rate import words_per_tr
 from neurolm.features import FeatureCache, LMStates
 from neurolm.lm import load
+from neurolm.simulation.decoded_subject import simulate_listener
 from neurolm.stimuli import ContextWindow, read_textgrid
 
 pytestmark = pytest.mark.slow

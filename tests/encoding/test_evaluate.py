@@ -9,7 +9,7 @@ from neurolm.encoding.crossval import leave_one_run_out
 from neurolm.encoding.design import Design
 from neurolm.encoding.evaluate import evaluate
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
-from neurolm.encoding.ridge import RidgeCV
+from neurolm.encoding.ridge.ridge_cv import RidgeCV
 from neurolm.encoding.scores import correlation_score
 from neurolm.features import Features
 

@@ -129,4 +129,4 @@ def test_an_identification_whose_data_cannot_be_had_says_that_it_is_simulated(ne
     config.write_text(f"analysis: identification\ndataset: {{name: alice, fallback: simulated}}\noutput: {tmp_path}/out\n")
     code, said, complaint = neurolm_here("run", config, "--dry-run")
     assert (code, complaint) == (0, "")
-    assert "This run analyses SIMULATED data with a planted truth instead" in said
+    assert "SIMULATED data with a planted truth are analysed instead" in said
