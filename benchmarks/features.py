@@ -328,7 +328,7 @@ def gpt2_small(tokenizer: Any, options: argparse.Namespace) -> tuple[Any, Any, A
     ours = Transformer(tokenizer, config.n_embd, config.n_layer, config.n_head, 1024).to(options.device, _dtype(options)).eval()
     ours.load_state_dict(from_transformers(theirs.state_dict()))
     adapted = copy.deepcopy(theirs)  # the adapter changes how the products of its model are computed
-    return theirs, ours, TransformersModel(adapted, tokenizer, name="gpt2-small, random")
+    return theirs, ours, TransformersModel(adapted, tokenizer, name="gpt2-small, random", fast_products=True)
 
 
 def real_story() -> list[str]:

@@ -6,6 +6,7 @@ import inspect
 import pytest
 
 NAMES = {
+    "neurolm": "load_dataset read_transcript load LMStates ContextWindow Design EncodingModel correlation_score VoxelMap run",
     "neurolm.stimuli": "Transcript read_transcript read_textgrid ContextWindow scramble",
     "neurolm.temporal": "lanczos_matrix delay_run",
     "neurolm.brain": "BoldRun VoxelMap noise_ceiling intersubject_correlation",

@@ -43,7 +43,7 @@ def load_transformers(
     with reading(folder, f"cannot be moved to {device} as {str(dtype).removeprefix('torch.')}"):
         model.to(device, dtype).eval()
     try:
-        return TransformersModel(model, tokenizer, name=name)
+        return TransformersModel(model, tokenizer, name=name, fast_products=True)
     except FileError:
         raise
     except InputError as error:

@@ -39,6 +39,9 @@ class TransformersModel:
     tokenizer : Tokenizer
         A neurolm tokenizer whose ids the model was trained on.
     name : str, optional
+    fast_products : bool
+        Compute large float32 products on a CPU by `neurolm.products`. It changes the linear layers of `model`, so it is for a
+        model that nobody else uses: `load` does it for what it loads.
 
     Attributes
     ----------
@@ -51,7 +54,7 @@ class TransformersModel:
         If states of earlier words depend on later ones (see `reading_check`), or the architecture is not supported.
     """
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, *, name: str | None = None) -> None:
+    def __init__(self, model: Any, tokenizer: Tokenizer, *, name: str | None = None, fast_products: bool = False) -> None:
         self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
         config = self.model.config.get_text_config(decoder=True)
         self.tokenizer = tokenizer
@@ -62,7 +65,8 @@ class TransformersModel:
         self._trunk, self._blocks = _find_blocks(self.model, self.n_layers)
         self._n_rows = int(self.model.get_input_embeddings().weight.shape[0])
         self.max_context = _max_context(self._trunk, config)
-        _use_fast_products(self.model)
+        if fast_products:
+            _use_fast_products(self.model)
         accepted = inspect.signature(self._trunk.forward).parameters
         self._takes_positions, self._takes_use_cache = "position_ids" in accepted, "use_cache" in accepted
         self.carries_state = "past_key_values" in accepted

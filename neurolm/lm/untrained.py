@@ -25,4 +25,4 @@ def untrained(lm: Any, *, seed: int = 0) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = type(lm.model)(lm.model.config)
-    return TransformersModel(model.to(lm.device).eval(), lm.tokenizer, name=name)
+    return TransformersModel(model.to(lm.device).eval(), lm.tokenizer, name=name, fast_products=True)

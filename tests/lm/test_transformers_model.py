@@ -1,5 +1,7 @@
 """The adapter gives what transformers gives, in any chunks, for architectures of every kind."""
 
+import copy
+
 import pytest
 import torch
 
@@ -219,3 +221,19 @@ def test_adapters_of_peft_are_read_through(ids):
         if "lora_B" in name:
             torch.nn.init.ones_(parameter)
     assert not torch.equal(tuned.step(ids).logits, before)
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_the_adapter_changes_nothing_in_a_model_that_the_caller_owns(kind, ids):
+    if kind == "llama":
+        theirs = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES)).eval()
+    else:
+        theirs = transformers.GPT2LMHeadModel(
+            transformers.GPT2Config(vocab_size=SIZES["vocab_size"], n_embd=32, n_layer=2, n_head=4)
+        )
+    before = [(type(module), set(vars(module))) for module in theirs.modules()]
+    slow = TransformersModel(theirs.eval().requires_grad_(False), TOKENIZER)
+    expected = slow.step(ids).logits
+    assert [(type(module), set(vars(module))) for module in theirs.modules()] == before
+    fast = TransformersModel(copy.deepcopy(theirs), TOKENIZER, fast_products=True)
+    assert close(fast.step(ids).logits, expected)
