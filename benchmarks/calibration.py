@@ -28,7 +28,7 @@ from neurolm.brain.transients import edge_transients, row_deviation
 from neurolm.encoding import EvaluationSettings, evaluate, permutation_test, refit_test
 from neurolm.encoding.compare_models import shift_tests
 from neurolm.encoding.held_out import held_out_scores, nested_folds, nested_ridge
-from neurolm.encoding.residual_bootstrap import residual_bootstrap, z_interval
+from neurolm.encoding.intervals import residual_bootstrap, z_interval
 from neurolm.encoding.surrogate_scores import score_surrogates
 from neurolm.statistics import ar1_noise, fdr, mean_interval, surrogate_draws
 from neurolm.temporal import delay_run

@@ -10,7 +10,7 @@ import pytest
 from neurolm.checks import FileError
 from neurolm.datasets import load_dataset
 from neurolm.decoding.tang2023 import Tang2023
-from neurolm.encoding.ridge.stored_targets import open_targets, store_targets
+from neurolm.encoding.ridge.targets import open_targets, store_targets
 from neurolm.features import cache_file
 from neurolm.storage import read_h5, write_h5
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from neurolm import products
-from neurolm.lm.gelu import gelu, linear_gelu
+from neurolm.lm.transformer import gelu, linear_gelu
 
 
 @pytest.fixture(params=["every product", "as shipped"])

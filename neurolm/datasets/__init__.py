@@ -13,10 +13,9 @@ list_resources      each with its licence
 tagged_texts, movie_reviews    corpora with labels
 """
 
-from neurolm.datasets.corpora import movie_reviews, tagged_texts
 from neurolm.datasets.dataset import Dataset, DatasetInfo, DatasetNotFound, Finding
 from neurolm.datasets.registry import fetch_dataset, list_datasets, load_dataset
-from neurolm.datasets.resources import Resource, find_resource, list_resources
+from neurolm.datasets.resources import Resource, find_resource, list_resources, movie_reviews, tagged_texts
 from neurolm.datasets.simulate import SimulatedSubject, simulate_subject
 
 __all__ = [

@@ -28,8 +28,7 @@ from neurolm.brain.images import check_grid
 from neurolm.brain.preprocess import trim_run
 from neurolm.brain.space import MESH_VERTICES, Surface
 from neurolm.checks import FileError, InputError, bad, bad_file, check_choice
-from neurolm.datasets.bids_files import FORMATS, BidsFile, Form, find_files, preprocessed_runs
-from neurolm.datasets.bids_inheritance import MetadataTree, events_file
+from neurolm.datasets.bids_files import FORMATS, BidsFile, Form, MetadataTree, events_file, find_files, preprocessed_runs
 from neurolm.datasets.bids_stories import StoryRun, other_recordings, refuse, story_runs
 from neurolm.datasets.bids_times import run_tr, sidecars, start_time
 from neurolm.datasets.dataset import DatasetInfo, DatasetNotFound, Finding

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 from neurolm.checks import bad_file
@@ -233,3 +234,53 @@ _WHAT_IS_NEEDED = (
     "It needs fMRIPrep's output: sub-*/func/*_space-*_desc-preproc_bold.nii.gz, *_hemi-L_space-fsaverage5_bold.func.gii "
     "or *_bold.dtseries.nii."
 )
+
+
+Level = tuple[BidsFile, ...]
+
+
+class MetadataTree:
+    """The tables and sidecars of one tree, raw or derivative; a folder is listed when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listed: dict[Path, list[BidsFile]] = {}
+
+    def levels(self, image: BidsFile, suffix: str, extension: str) -> Iterator[Level]:
+        """Files that apply to an image of this tree, or to the run of an image of another tree, nearest first."""
+        for folder in self._folders(image):
+            fitting = [
+                file for file in self._files(folder, suffix, extension) if image.comparable.items() >= file.comparable.items()
+            ]
+            fitting.sort(key=lambda file: -len(file.entities))
+            for _, level in groupby(fitting, lambda file: len(file.entities)):
+                yield tuple(level)
+
+    def other_forms(self, image: BidsFile) -> Level:
+        """Sidecars of the same run in other spaces: fMRIPrep writes some facts beside the volume alone."""
+        return tuple(file for file in self._files(self._folders(image)[0], "bold", ".json") if is_of_run(file, image))
+
+    def _folders(self, image: BidsFile) -> list[Path]:
+        subject = self.root / f"sub-{image.subject}"
+        session = [subject / f"ses-{image.entities['ses']}"] if "ses" in image.entities else []
+        return [(session or [subject])[0] / "func", *session, subject, self.root]
+
+    def _files(self, folder: Path, suffix: str, extension: str) -> list[BidsFile]:
+        if folder not in self._listed:
+            found = files_in(folder, of_subject=False) if folder.is_dir() else []
+            self._listed[folder] = [file for file in found if file.suffix in ("bold", "events")]
+        return [file for file in self._listed[folder] if (file.suffix, file.extension) == (suffix, extension)]
+
+
+def events_file(trees: list[MetadataTree], image: BidsFile) -> Path | None:
+    """The events.tsv of an image's run, or None.
+
+    Raises
+    ------
+    FileError
+        If two in one folder apply equally.
+    """
+    level = next((level for tree in trees for level in tree.levels(image, "events", ".tsv")), ())
+    if len(level) > 1:
+        raise bad_file(level[0].path, f"and {level[1].path.name} both hold for {image.path.name}", "Keep one.")
+    return level[0].path if level else None

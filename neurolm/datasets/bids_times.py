@@ -10,8 +10,7 @@ from typing import Any
 from neurolm.brain.cifti import cifti_tr
 from neurolm.brain.images import LONGEST_TR_S, SHORTEST_TR_S, header_tr
 from neurolm.checks import FileError, bad_file
-from neurolm.datasets.bids_files import BidsFile
-from neurolm.datasets.bids_inheritance import Level, MetadataTree
+from neurolm.datasets.bids_files import BidsFile, Level, MetadataTree
 from neurolm.storage import read_json
 
 SAME_TR_S = 1e-3  # headers keep float32

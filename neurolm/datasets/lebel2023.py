@@ -38,7 +38,7 @@ INFO = DatasetInfo(
     facts=(
         "The sound began 10 s after the scan. The published matrices lack the first 10 and the last 10 scanned TRs: row 0 is story "
         "time 10 s, and a matrix has 20 rows fewer than respdict.json says. tr_times here say so; nothing else is to be trimmed.",
-        "Words are in capitals; features of language models lower-case them (neurolm.stimuli.letter_case).",
+        "Words are in capitals; features of language models lower-case them (neurolm.stimuli.word_entries).",
         "TextGrids hold sp, {BR}, {LG}, {LS}, {NS}, {CG} and zero-length SENTENCE_START and SENTENCE_END marks. Some copies misspell "
         "them and hold more marks than they announce; Praat stops at the announced number and keeps one of marks that begin together.",
         "There is no punctuation in the transcripts.",

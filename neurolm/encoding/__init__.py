@@ -15,12 +15,10 @@ correlation_score, r2_score             one number for each voxel
 permutation_test, refit_test, fdr       nulls that keep autocorrelation; many voxels
 bootstrap_correlation, bootstrap_mean   intervals over stretches of time and over listeners
 sign_flip_test                          mean over independent subjects, or for this stimulus alone
-Averaged                                features averaged over the recent past, one space per timescale
 variance_partition                      what each feature space explains alone and together
 content_free, time_shifted              features that know nothing of what was said
 """
 
-from neurolm.encoding.averaged_features import Averaged
 from neurolm.encoding.baseline import content_free, time_shifted
 from neurolm.encoding.compare_models import compare_models
 from neurolm.encoding.crossval import contiguous_blocks, leave_one_run_out
@@ -35,7 +33,7 @@ from neurolm.encoding.model_comparison import ModelComparison, ModelScore, Paire
 from neurolm.encoding.nested import NestedRidge, NestedScores, nested_cv_scores
 from neurolm.encoding.recurrent_encoder import RecurrentEncoder
 from neurolm.encoding.ridge.banded_ridge_cv import BandedRidgeCV, product_measure
-from neurolm.encoding.ridge.delays_transformer import Delays
+from neurolm.encoding.ridge.delayed_features import Delays
 from neurolm.encoding.ridge.ridge_cv import RidgeCV
 from neurolm.encoding.scores import correlation_score, r2_score
 from neurolm.encoding.significance import PermutationTest, permutation_test, refit_test
@@ -43,7 +41,6 @@ from neurolm.encoding.variance_partition import VariancePartition, variance_part
 from neurolm.statistics import fdr
 
 __all__ = [
-    "Averaged",
     "BandedRidgeCV",
     "Delays",
     "Design",

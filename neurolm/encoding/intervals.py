@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from neurolm.arrays import batches
 from neurolm.checks import bad
-from neurolm.statistics import correlation_of_sums, draw_counts, mean_interval, percentile_interval, run_slices
+from neurolm.statistics import (
+    correlation_of_sums,
+    draw_counts,
+    mean_interval,
+    percentile_interval,
+    run_slices,
+    surrogate_draws,
+    tails,
+)
 
 
 def bootstrap_correlation(
@@ -77,3 +85,55 @@ def bootstrap_mean(
     if len(values) < 3:
         raise bad("values", "hold at least 3 subjects", len(values), "Two say nothing about the next one.")
     return mean_interval(values, ci)
+
+
+_NEARLY_ONE = 1 - 1e-12
+
+
+def residual_bootstrap(
+    Y: np.ndarray,
+    predictions: np.ndarray,
+    n: int,
+    *,
+    run_onsets: Sequence[int] = (0,),
+    rng: np.random.Generator | int = 0,
+) -> Iterator[np.ndarray]:
+    """Responses that could have been measured had the predicted part been the same: `n` arrays like Y.
+
+    Parameters
+    ----------
+    Y, predictions : array of shape (n_trs, n_voxels)
+        Predictions are out of sample; rows that were never predicted are NaN.
+    run_onsets : sequence of int
+        First row of each run; each run's residuals are shifted by their own lag, the same for all voxels.
+    """
+    signal = predicted_part(Y, predictions)
+    rest = Y - signal
+    for draw in surrogate_draws(len(Y), n, run_onsets=run_onsets, rng=rng):
+        yield signal + draw(rest)
+
+
+def predicted_part(Y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Predictions scaled to fit Y best, 0 where they relate negatively: (n_trs, n_voxels)."""
+    known = np.isfinite(predictions)
+    p = np.where(known, predictions, 0).astype(np.float64)
+    p = np.where(known, p - p.sum(0) / np.maximum(known.sum(0), 1), 0)
+    with np.errstate(invalid="ignore"):
+        product = np.einsum("tv,tv->v", p, Y - Y.mean(0))
+    size = np.einsum("tv,tv->v", p, p)
+    slope = np.divide(product, size, out=np.zeros_like(size), where=(size > 0) & (product > 0))
+    return p * slope
+
+
+def z_interval(scores: np.ndarray, drawn: np.ndarray, ci: float = 0.95) -> np.ndarray:
+    """Student's interval (2, ...) in Fisher's z around `scores` (...), from bootstrap scores (n, ...); NaN where a score is."""
+    z, drawn_z = (np.arctanh(np.clip(a, -_NEARLY_ONE, _NEARLY_ONE)) for a in (scores, drawn.astype(np.float64)))
+    return np.tanh(spread_interval(z, drawn_z, ci))
+
+
+def spread_interval(values: np.ndarray, drawn: np.ndarray, ci: float = 0.95) -> np.ndarray:
+    """Student's interval (2, ...) around `values` (...), from the spread of bootstrap values (n, ...)."""
+    from scipy.stats import t
+
+    half = t.ppf(tails(ci)[1], len(drawn) - 1) * drawn.astype(np.float64).std(0, ddof=1)
+    return np.stack([values - half, values + half])

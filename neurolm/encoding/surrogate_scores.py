@@ -2,13 +2,13 @@
 
 Surrogates are the same for every feature set and every subject, so that choosing between sets and
 averaging over subjects are repeated on them as they are done on the data. With many voxels the test is
-sequential: see `neurolm.statistics.sequential`.
+sequential: see `neurolm.statistics.p_values`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
+from neurolm import __version__
 from neurolm.encoding.evaluation import EvaluationSettings
-from neurolm.encoding.held_out import HeldOutScores, NestedFold, held_out_scores, mean_over_folds
+from neurolm.encoding.held_out import HeldOutScores, NestedFold, SetChoice, held_out_scores, mean_over_folds
 from neurolm.encoding.nested import NestedRidge
-from neurolm.encoding.null_blocks import Block, NullBlocks
-from neurolm.encoding.set_choice import SetChoice
 from neurolm.statistics import STOP_AFTER, Draw, difference_p, draw_ranges, has_left, permutation_p, surrogate_draws, unit_columns
+from neurolm.storage import content_hash, read_h5, write_h5
 
 SEQUENTIAL_FROM = 100  # voxels: with more, those whose p is known leave, unless the settings say otherwise
 
@@ -211,3 +211,34 @@ def score_surrogates(
     while batch := list(itertools.islice(drawn, max(1, n_targets_batch // n_columns))):
         blocks.append(kept.get(len(blocks), partial(score, batch)) if kept else score(batch))
     return np.concatenate([outer for outer, _ in blocks]), np.concatenate([inner for _, inner in blocks])
+
+
+Block = tuple[np.ndarray, np.ndarray]  # outer and inner scores, each (n_surrogates, n_folds, n_targets)
+
+
+class NullBlocks:
+    """The blocks that depend on the same things: X, Y, folds, settings, seed.
+
+    Parameters
+    ----------
+    folder : path
+        Blocks of other X and Y may lie there too; whoever has the whole result removes it.
+    depends_on
+        Everything that decides their bytes. The number of threads is added.
+    """
+
+    def __init__(self, folder: Path, *depends_on: Any) -> None:
+        import torch
+
+        self.folder = folder
+        self.key = content_hash(__version__, torch.get_num_threads(), *depends_on)
+
+    def get(self, index: int, score: Callable[[], Block]) -> Block:
+        """Block `index` from the disk, or scored now and written."""
+        path = self.folder / f"{self.key}-{index}.h5"
+        if path.is_file():
+            arrays, _ = read_h5(path, ["outer", "inner"])
+            return arrays["outer"], arrays["inner"]
+        outer, inner = score()
+        write_h5(path, {"outer": outer, "inner": inner})
+        return outer, inner

@@ -10,11 +10,10 @@ import numpy as np
 
 from neurolm.encoding.baseline_differences import BaselineDifferences, fdr_rows
 from neurolm.encoding.evaluation import Chosen, EvaluationSettings, Scored
-from neurolm.encoding.held_out import HeldOutScores, NestedFold, held_out_scores, mean_over_folds
+from neurolm.encoding.held_out import HeldOutScores, NestedFold, SetChoice, held_out_scores, mean_over_folds
+from neurolm.encoding.intervals import predicted_part, residual_bootstrap, spread_interval, z_interval
 from neurolm.encoding.listeners import Listeners
 from neurolm.encoding.nested import NestedRidge
-from neurolm.encoding.residual_bootstrap import predicted_part, residual_bootstrap, spread_interval, z_interval
-from neurolm.encoding.set_choice import SetChoice
 from neurolm.encoding.surrogate_scores import SurrogateScores, score_surrogates
 from neurolm.statistics import fdr, mean_interval, surrogate_draws, unit_columns
 

@@ -8,6 +8,7 @@ LogFrequency, PhonemeCount      how frequent it is; its speech sounds
 Norms, StaticEmbeddings         ratings from a table; word vectors from a file
 SoundEnvelope                   how loud it was
 FunctionFeatures                any function of a transcript, by name
+Averaged                        features averaged over the recent past, one space for each timescale
 FeatureCache                    features computed once are read the next time
 list_cache, verify_cache, prune_cache
 plan_extraction                 words, tokens, FLOPs, memory and time, before it begins
@@ -16,7 +17,7 @@ plan_extraction                 words, tokens, FLOPs, memory and time, before it
 from neurolm.features.cache import FeatureCache
 from neurolm.features.cache_care import CachedFeatures, list_cache, prune_cache, verify_cache
 from neurolm.features.feature_space import Features, FeatureSpace, join
-from neurolm.features.function_features import FunctionFeatures
+from neurolm.features.function_features import Averaged, FunctionFeatures
 from neurolm.features.lexical import LogFrequency, WordLength, WordRate
 from neurolm.features.lm_states import LMStates
 from neurolm.features.norms import Norms
@@ -27,6 +28,7 @@ from neurolm.features.static_embeddings import StaticEmbeddings
 from neurolm.features.surprisal import Surprisal
 
 __all__ = [
+    "Averaged",
     "CachedFeatures",
     "ExtractionPlan",
     "FeatureCache",

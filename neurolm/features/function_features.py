@@ -1,4 +1,4 @@
-"""Any function of a transcript as a feature space, by name."""
+"""Feature spaces from any function of a transcript, and features averaged over the recent past."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad, check_finite, nearest
-from neurolm.features.feature_space import Features
+from neurolm.features.feature_space import Features, FeatureSpace
 from neurolm.features.word_values import word_features
-from neurolm.stimuli.transcript import Transcript
+from neurolm.stimuli import Transcript
 from neurolm.storage import content_hash
 
 
@@ -90,3 +90,37 @@ def _find(name: str) -> Callable[[Transcript], Any]:
         raise bad("function", f"be in {module_name}", function_name, nearest(function_name, dir(module)))
     found: Callable[[Transcript], Any] = getattr(module, function_name)
     return found
+
+
+class Averaged:
+    """Each word's features are a mean over the words so far, whose weights fall with time constant `tau`.
+
+    Parameters
+    ----------
+    space : FeatureSpace
+    tau : float
+        In words: a word `tau` words ago counts 1/e of the present one.
+    """
+
+    def __init__(self, space: FeatureSpace, tau: float) -> None:
+        if not tau > 0:
+            raise bad("tau", "be > 0", tau, "Time constants are in words.")
+        self.space, self.tau = space, float(tau)
+
+    def extract(self, transcript: Transcript) -> Features:
+        return average(self.space.extract(transcript), self.tau)
+
+    def settings(self) -> dict[str, Any]:
+        return {"kind": "averaged", "tau_words": self.tau, "of": self.space.settings()}
+
+
+def average(features: Features, tau: float) -> Features:
+    """Weighted means over the words so far, weights exp(-age / tau), summing to one from the first word on."""
+    from scipy.signal import lfilter
+
+    decay = np.exp(-1 / tau)
+    sums = lfilter([1.0], [1.0, -decay], features.values.astype(np.float64), axis=0)
+    weights = lfilter([1.0], [1.0, -decay], np.ones(len(features)))
+    values = (sums / weights[:, None]).astype(features.values.dtype, copy=False)
+    settings = {"kind": "averaged", "tau_words": float(tau), "of": dict(features.settings)}
+    return Features(values, features.times, features.names, features.slices, settings=settings, words=features.words)

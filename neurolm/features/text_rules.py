@@ -12,8 +12,8 @@ from typing import Any
 from neurolm.checks import bad, check_choice
 from neurolm.letters import SPACES, lower_case
 from neurolm.lm.tokenizer import Tokenizer, WordTokens
-from neurolm.stimuli.letter_case import is_all_caps
 from neurolm.stimuli.transcript import Transcript
+from neurolm.stimuli.word_entries import is_all_caps
 from neurolm.storage import content_hash
 
 

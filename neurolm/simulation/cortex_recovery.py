@@ -9,10 +9,10 @@ import numpy as np
 
 from neurolm.brain import BoldRun, VolumeMask, VoxelMap, read_mask
 from neurolm.checks import bad, bad_file
-from neurolm.encoding.averaged_features import Averaged
 from neurolm.encoding.encoding_model import EncodingModel
 from neurolm.encoding.evaluation import Evaluation
 from neurolm.features import Features, FeatureSpace, Norms, join
+from neurolm.features.function_features import Averaged
 from neurolm.simulation.cortex import SimulatedCortex, map_correlation
 from neurolm.stimuli import read_textgrid
 

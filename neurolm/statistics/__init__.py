@@ -13,15 +13,25 @@ mean_interval                           Student's t interval of a mean
 ar1_noise                               stationary first-order autoregression
 """
 
-from neurolm.statistics.autocorrelation import ar1_noise
 from neurolm.statistics.bootstrap import draw_counts, mean_interval, percentile_interval, tails
 from neurolm.statistics.correlation import columnwise_correlation, correlation_of_sums, power_of_two, unit_columns
-from neurolm.statistics.p_values import difference_p, fdr, p_equals, permutation_p, smallest_share, written_p
-from neurolm.statistics.sequential import STOP_AFTER, draw_ranges, has_left, null_by_draws
+from neurolm.statistics.p_values import (
+    STOP_AFTER,
+    difference_p,
+    draw_ranges,
+    fdr,
+    has_left,
+    null_by_draws,
+    p_equals,
+    permutation_p,
+    smallest_share,
+    written_p,
+)
 from neurolm.statistics.surrogates import (
     MIN_SHIFT,
     NULLS,
     Draw,
+    ar1_noise,
     block_permutation,
     circular_shifts,
     n_surrogates,

@@ -15,13 +15,13 @@ scramble, truncate, swap, switch        the same story taken apart: Perturbed(tr
 from neurolm.stimuli.context_window import ContextWindow
 from neurolm.stimuli.events import read_events
 from neurolm.stimuli.gentle import read_gentle
-from neurolm.stimuli.letter_case import is_all_caps, lowercase_if_all_caps
 from neurolm.stimuli.perturb import Perturbed, scramble, swap, switch, truncate
 from neurolm.stimuli.reader import read_transcript
 from neurolm.stimuli.repeats import near_duplicates, shared_words, stimulus_groups
 from neurolm.stimuli.text_marks import MarkedTranscript, Mismatch, mark_sentences, words_of_text
 from neurolm.stimuli.textgrid import Tier, read_textgrid, read_tiers
 from neurolm.stimuli.transcript import Transcript
+from neurolm.stimuli.word_entries import is_all_caps, lowercase_if_all_caps
 from neurolm.stimuli.writer import write_csv, write_textgrid
 
 __all__ = [

@@ -44,7 +44,7 @@ def read_events(
         Onset columns: onset, start, xmin; the end is offset, end, xmax, or else onset + duration. Columns
         `sentence` and `paragraph`, where present, give the marks: a new index begins where the value
         changes. Rows without an onset or an end (blank or n/a) are left out and counted as "untimed" in
-        `left_out`; so are labels that are not words (`neurolm.stimuli.speech_marks`).
+        `left_out`; so are labels that are not words (`neurolm.stimuli.labels`).
 
     Raises
     ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from neurolm.checks import bad_file
-from neurolm.stimuli.speech_marks import is_sentence_mark, is_speech, strip_label
+from neurolm.letters import has_letters
 from neurolm.stimuli.transcript import Transcript
 
 UNTIMED = "untimed"
@@ -122,3 +123,28 @@ def _check_times(words: Sequence[_Word], path: str | Path) -> None:
             problem = f"{word.text!r} begins at {word.onset:.3f} s, after {before.text!r} at {before.onset:.3f} s"
             hint = "Words must be in time order: correct that time, or read one part of the file at a time."
             raise bad_file(path, problem, hint, line=word.line)
+
+
+SENTENCE_MARK = re.compile(r"sentence[_ ](start|end)", re.IGNORECASE)
+PAUSES_AND_NOISES = frozenset({"sp", "sil", "SIL", "spn", "br", "lg", "ls", "ns", "cg", "ig", "sl"})
+OPENING_BRACKETS = "{[(<"
+
+_EDGES = re.compile(r"^[\s\x00-\x1f\x7f-\x9f]+|[\s\x00-\x1f\x7f-\x9f]+$")
+
+
+def strip_label(label: str) -> str:
+    """A label without surrounding blanks and control characters."""
+    return _EDGES.sub("", label)
+
+
+def is_sentence_mark(label: str) -> bool:
+    """True for SENTENCE_START, SENTENCE_END and their spellings."""
+    return SENTENCE_MARK.fullmatch(strip_label(label)) is not None
+
+
+def is_speech(label: str) -> bool:
+    """True if a label is a word by the rule of this module."""
+    label = strip_label(label)
+    if not has_letters(label) or label.startswith(tuple(OPENING_BRACKETS)):
+        return False
+    return label not in PAUSES_AND_NOISES and SENTENCE_MARK.fullmatch(label) is None

@@ -61,7 +61,7 @@ class Tier:
     n_announced: int | None = None
 
     def transcript(self) -> Transcript:
-        """The words (or phones) of this tier, by the rule of `neurolm.stimuli.speech_marks`.
+        """The words (or phones) of this tier, by the rule of `neurolm.stimuli.labels`.
 
         Intervals of no length are marks, not words, and are left out; a point is a word of no
         length. Praat's backslash symbols become the letters they stand for (`na\\i"ve`: naïve).
@@ -86,7 +86,7 @@ def read_textgrid(path: str | Path, tier: str | None = None) -> Transcript:
     Returns
     -------
     transcript : Transcript
-        What is a word and what is a mark: see `neurolm.stimuli.speech_marks`. Marks are counted in
+        What is a word and what is a mark: see `neurolm.stimuli.labels`. Marks are counted in
         `left_out`. SENTENCE_START and SENTENCE_END number the sentences where they are present.
         Times are as in the file; neighbours that overlap stay as they are.
 

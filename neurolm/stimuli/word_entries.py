@@ -38,3 +38,21 @@ def lower_case_words(transcript: Transcript) -> Transcript:
     """The words of a transcript as a decoder handles them: one to an entry, in lower case, in NFC."""
     split = split_entries(transcript)
     return split.with_words([lower_case(word) for word in split.words])
+
+
+SHARE_IN_CAPITALS = 0.9
+
+
+def is_all_caps(transcript: Transcript) -> bool:
+    """True if more than nine in ten words of two or more letters are in capitals only.
+
+    Not all of them, because published transcripts in capitals hold a few "I'm" and "lg". Words of
+    one letter say nothing ("I", "A"); without longer words the answer is False.
+    """
+    longer = [word for word in transcript.words if sum(c.isalpha() for c in word) > 1]
+    return sum(word.isupper() for word in longer) > SHARE_IN_CAPITALS * len(longer)
+
+
+def lowercase_if_all_caps(transcript: Transcript) -> Transcript:
+    """Lower-case every word ("I" too) of a transcript that is all in capitals; else give it back as it is."""
+    return transcript.with_words([lower_case(word) for word in transcript.words]) if is_all_caps(transcript) else transcript

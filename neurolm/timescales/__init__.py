@@ -30,8 +30,7 @@ from neurolm.timescales.held_out_fit import FitSettings, prediction_test
 from neurolm.timescales.listener_jackknife import jackknifed, mean_and_halves
 from neurolm.timescales.lstm_units import ablate_units, power_law_check, token_ids, unit_timescales
 from neurolm.timescales.planted_recovery import Recovery, RecoverySettings, planted_recovery, withheld
-from neurolm.timescales.remembered import RememberedFeatures
-from neurolm.timescales.responder import EncodingResponder, Responder, UnitResponder
+from neurolm.timescales.responder import EncodingResponder, RememberedFeatures, Responder, UnitResponder
 from neurolm.timescales.scramble import ScrambleWindow
 from neurolm.timescales.scramble_isc import scramble_isc, unscramble_bold
 from neurolm.timescales.story_bootstrap import story_bootstrap
@@ -39,8 +38,7 @@ from neurolm.timescales.swap import SwapWindow, fit_influence
 from neurolm.timescales.switch import SwitchWindow
 from neurolm.timescales.timescale_bands import band_timescales, bank_bands, spectral_bands
 from neurolm.timescales.unit_timescale import UnitTimescale
-from neurolm.timescales.window_file import load_windows, save_windows
-from neurolm.timescales.window_result import WindowResult
+from neurolm.timescales.window_result import WindowResult, load_windows, save_windows
 
 __all__ = [
     "ContextWindowSweep",

@@ -10,9 +10,8 @@ from neurolm.checks import bad
 from neurolm.progress import Progress, silent
 from neurolm.statistics import draw_counts
 from neurolm.stimuli import Transcript, swap
-from neurolm.timescales.curve_fit import fit_curves
 from neurolm.timescales.responder import Responder, settings_of, warn_of_fitted
-from neurolm.timescales.window_result import WindowResult, crossing, gated
+from neurolm.timescales.window_result import WindowResult, crossing, fit_curves, gated
 
 FIT_STARTS = ((1.0, 0.1, 0.5), (0.5, 1.0, 0.2), (2.0, 0.02, 0.8), (1.0, 3.0, 0.9), (0.3, 0.5, 0.5))  # a, b, c
 

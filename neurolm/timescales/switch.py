@@ -10,9 +10,8 @@ from neurolm.checks import bad
 from neurolm.progress import Progress, silent
 from neurolm.statistics import draw_counts
 from neurolm.stimuli import Perturbed, Transcript, switch
-from neurolm.timescales.curve_fit import fit_curves
 from neurolm.timescales.responder import Responder, settings_of, warn_of_fitted
-from neurolm.timescales.window_result import WindowResult, gated
+from neurolm.timescales.window_result import WindowResult, fit_curves, gated
 
 LEAST_FALL = 0.1  # of the onset; a curve that falls by less has no half-time
 

@@ -6,14 +6,17 @@ voxels whose held-out prediction is significant (`gate`); everywhere else it is 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from neurolm.brain.space import Space
+from neurolm.brain.space import Space, space_arrays, space_from_arrays
 from neurolm.checks import bad, check_choice, check_same_length
 from neurolm.statistics import fdr, percentile_interval
+from neurolm.storage import read_h5_of, write_h5
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,3 +181,117 @@ def _first_reaching(scales: np.ndarray, rising: np.ndarray, target: np.ndarray) 
     with np.errstate(invalid="ignore", divide="ignore"):
         part = np.where(after > before, (target - low) / (high - low), 0.0)
     return np.exp(log[before] + np.clip(part, 0, 1) * (log[after] - log[before]))
+
+
+Model = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def fit_curves(
+    model: Model, y: np.ndarray, start: np.ndarray, bounds: np.ndarray, n_steps: int = 60
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fit the same curve to every column of y.
+
+    Parameters
+    ----------
+    model : function of parameters (n_voxels, n_parameters)
+        Returns values (n_voxels, n_points) and derivatives (n_voxels, n_points, n_parameters).
+    y : array of shape (n_points, n_voxels)
+    start : array of shape (n_voxels, n_parameters)
+    bounds : array of shape (2, n_parameters)
+        Steps that leave them end on them.
+    n_steps : int
+
+    Returns
+    -------
+    parameters : array of shape (n_voxels, n_parameters)
+    cost : array of shape (n_voxels,)
+        Sum of squared residuals; never larger than at the start.
+    """
+    check_same_length("columns of y", y.shape[1], "start", len(start))
+    target, best = y.T, np.clip(start, *bounds)
+    values, slopes = model(best)
+    cost = ((target - values) ** 2).sum(1)
+    damping = np.full(len(best), 1e-2)
+    for _ in range(n_steps):
+        gram = np.einsum("vpi,vpj->vij", slopes, slopes)
+        pull = np.einsum("vpi,vp->vi", slopes, target - values)
+        diagonal = np.einsum("vii->vi", gram)
+        damped = gram + np.einsum("vi,ij->vij", damping[:, None] * diagonal + 1e-9, np.eye(best.shape[1]))
+        tried = np.clip(best + np.linalg.solve(damped, pull[..., None])[..., 0], *bounds)
+        new_values, new_slopes = model(tried)
+        new_cost = ((target - new_values) ** 2).sum(1)
+        better = new_cost < cost
+        best = np.where(better[:, None], tried, best)
+        values = np.where(better[:, None], new_values, values)
+        slopes = np.where(better[:, None, None], new_slopes, slopes)
+        cost = np.where(better, new_cost, cost)
+        damping = np.clip(np.where(better, damping / 5, damping * 4), 1e-9, 1e9)
+    return best, cost
+
+
+FORMAT = "neurolm windows 1"
+ARRAYS = ("scales", "curve", "index", "interval", "p", "valid")
+BESIDE = ("model", "untrained")
+
+
+def save_windows(path: str | Path, result: WindowResult, provenance: Mapping[str, Any] | None = None) -> None:
+    """Write a result, those beside it and those in its details.
+
+    Parameters
+    ----------
+    provenance : mapping
+        Settings, versions and hashes, as JSON-able values.
+    """
+    arrays, attributes = _taken_apart(result, "")
+    write_h5(path, arrays, attributes | {"format": FORMAT, "provenance": dict(provenance or {})})
+
+
+def load_windows(path: str | Path) -> tuple[WindowResult, dict[str, Any]]:
+    """Read what `save_windows` wrote: the result and its provenance.
+
+    Raises
+    ------
+    FileError
+        If the file is missing, cut short or something else.
+    """
+    arrays, attributes = read_h5_of(path, FORMAT, "Make it anew with `neurolm timescales map`.")
+    return _put_together(arrays, attributes, ""), attributes["provenance"]
+
+
+def _taken_apart(result: WindowResult, prefix: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    arrays: dict[str, np.ndarray] = {f"{prefix}{name}": np.asarray(getattr(result, name)) for name in ARRAYS}
+    about: dict[str, Any] = {"estimator": result.estimator, "units": result.units, "details": {}, "inside": []}
+    attributes: dict[str, Any] = {}
+    if result.space is not None:
+        placed, about["space"] = space_arrays(result.space)
+        arrays |= {prefix + name: values for name, values in placed.items()}
+    inside: dict[str, Any] = {name: getattr(result, name) for name in BESIDE} | dict(result.details)
+    for name, value in inside.items():
+        if isinstance(value, WindowResult):
+            about["inside"].append(name)
+            more, told = _taken_apart(value, f"{prefix}{name}/")
+            arrays |= more
+            attributes |= told
+        elif isinstance(value, np.ndarray):
+            arrays[f"{prefix}details/{name}"] = value
+        elif name not in BESIDE:
+            about["details"][name] = value
+    return arrays, attributes | {f"{prefix}about": about}
+
+
+def _put_together(arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any], prefix: str) -> WindowResult:
+    about = attributes[f"{prefix}about"]
+    own = {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
+    inside = {name: _put_together(arrays, attributes, f"{prefix}{name}/") for name in about["inside"]}
+    details = {name.removeprefix("details/"): values for name, values in own.items() if name.startswith("details/")}
+    beside: dict[str, Any] = {name: inside.pop(name, None) for name in BESIDE}
+    space = space_from_arrays(own, about["space"]) if "space" in about else None
+    fields: dict[str, Any] = {name: own[name] for name in ARRAYS} | {"valid": own["valid"].astype(bool)}
+    return WindowResult(
+        about["estimator"],
+        **fields,
+        units=about["units"],
+        details={**about["details"], **details, **inside},
+        space=space,
+        **beside,
+    )

@@ -30,7 +30,7 @@ import numpy as np
 from neurolm.checks import InputError, bad, bad_file, check_choice
 from neurolm.letters import spoken_text
 from neurolm.lm.tokenizer import Tokenizer
-from neurolm.stimuli.code_pages import CODE_PAGES, decode_western
+from neurolm.stimuli.text_file import CODE_PAGES, decode_western
 from neurolm.storage import content_hash
 
 FORMS = ("written", "spoken", "lines", "raw")

@@ -150,7 +150,7 @@ def choose_items(bench: Bench, report: Progress) -> Stimuli:
     from neurolm.report.figures import csv_text
     from neurolm.stimuli import ContextWindow
     from neurolm.timescales import match_items
-    from neurolm.timescales.norm_items import COVARIATES, covariates_of, extremes, read_candidates
+    from neurolm.timescales.contrast_items import COVARIATES, covariates_of, extremes, read_candidates
 
     config, asked = bench.config, bench.config.items
     path = Path(asked.norms) if asked.norms else find_resource("concreteness")

@@ -115,7 +115,7 @@ def contrast(opened: Opened) -> Iterator[Finding]:
 
     from neurolm.datasets.resources import find_resource
     from neurolm.timescales.contrast import check_enough_items
-    from neurolm.timescales.norm_items import extremes, read_candidates
+    from neurolm.timescales.contrast_items import extremes, read_candidates
 
     config, asked = opened.plan.config, opened.plan.config.items
     check_enough_items(asked.pairs, asked.pairs, config.permutations)

@@ -8,8 +8,7 @@ import torch
 
 from neurolm.decoding.lexicon import Lexicon
 from neurolm.decoding.prefix_states import PrefixReader, plan_cuts
-from neurolm.decoding.word_pieces import WordPieces
-from neurolm.decoding.word_search import WordSearch
+from neurolm.decoding.word_search import WordPieces, WordSearch
 from neurolm.lm import ToyModel
 
 from .pieces import small_pieces

@@ -1,7 +1,7 @@
 import numpy as np
 
 from neurolm.encoding.held_out import held_out_scores, nested_folds, nested_ridge
-from neurolm.encoding.residual_bootstrap import predicted_part, residual_bootstrap, z_interval
+from neurolm.encoding.intervals import predicted_part, residual_bootstrap, z_interval
 from neurolm.encoding.surrogate_scores import score_surrogates
 from neurolm.statistics import ar1_noise
 from neurolm.temporal import delay_run

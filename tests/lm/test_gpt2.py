@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from neurolm.checks import FileError, InputError
 from neurolm.lm import BytePairTokenizer, Transformer, TransformersModel, WordTokenizer, gpt2, load, load_gpt2, save_gpt2
 from neurolm.lm import transformer as transformer_module
-from neurolm.lm.gelu import FEW, gelu
 from neurolm.lm.gpt2 import SIZES, from_transformers, to_transformers
+from neurolm.lm.transformer import FEW, gelu
 from neurolm.lm.weights import fill_weights
 
 transformers = pytest.importorskip("transformers")

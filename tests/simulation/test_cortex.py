@@ -11,8 +11,7 @@ from neurolm.encoding.encoding_model import EncodingModel
 from neurolm.encoding.evaluate import evaluate
 from neurolm.encoding.evaluation import EvaluationSettings
 from neurolm.features import Features, join
-from neurolm.simulation.cortex import SimulatedCortex, map_correlation, plant_gradients
-from neurolm.simulation.voxel_noise import cortical_noise
+from neurolm.simulation.cortex import SimulatedCortex, cortical_noise, map_correlation, plant_gradients
 from neurolm.stimuli import Transcript
 
 AFFINE = np.array([[12.0, 0, 0, -72], [0, 12, 0, -106], [0, 0, 12, -60], [0, 0, 0, 1]])

@@ -7,8 +7,7 @@ import pytest
 from neurolm.checks import FileError
 from neurolm.features.norms import Norms
 from neurolm.stimuli import read_textgrid, read_transcript
-from neurolm.stimuli.code_pages import decode_western
-from neurolm.stimuli.text_file import read_annotation
+from neurolm.stimuli.text_file import decode_western, read_annotation
 from neurolm.training.corpus import read_documents
 
 WESTERN = {

@@ -3,7 +3,7 @@ import pytest
 
 from neurolm.checks import InputError
 from neurolm.features import Features
-from neurolm.timescales.norm_items import covariates_of, extremes, read_candidates
+from neurolm.timescales.contrast_items import covariates_of, extremes, read_candidates
 
 TABLE = """Word\tConc\tCount\tClass
 apple\t5.0\t120\tNoun
@@ -47,7 +47,7 @@ def test_what_is_not_there_is_said(path):
 
 
 def test_extremes_are_the_ends_of_the_rating(path):
-    from neurolm.timescales.norm_items import Candidates
+    from neurolm.timescales.contrast_items import Candidates
 
     everything = Candidates(
         tuple(f"w{i}" for i in range(40)), np.random.default_rng(1).permutation(np.arange(40.0)), np.zeros(40)

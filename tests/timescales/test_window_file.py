@@ -6,8 +6,7 @@ import pytest
 from neurolm.brain import Regions
 from neurolm.checks import FileError
 from neurolm.storage import write_h5
-from neurolm.timescales.window_file import load_windows, save_windows
-from neurolm.timescales.window_result import gated
+from neurolm.timescales.window_result import gated, load_windows, save_windows
 
 SCALES = np.array([1.0, 2.0, 4.0])
 

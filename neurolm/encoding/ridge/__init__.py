@@ -9,7 +9,7 @@ cost_model.py, preflight.py       operations, time and memory before a fit
 """
 
 from neurolm.encoding.ridge.banded_ridge_cv import BandedRidgeCV, product_measure
-from neurolm.encoding.ridge.delays_transformer import Delays
+from neurolm.encoding.ridge.delayed_features import Delays
 from neurolm.encoding.ridge.ridge_cv import RidgeCV
 
 __all__ = ["BandedRidgeCV", "Delays", "RidgeCV", "product_measure"]

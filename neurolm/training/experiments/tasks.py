@@ -16,7 +16,7 @@ import numpy as np
 
 from neurolm.checks import bad, bad_file, check_file, check_same_length
 from neurolm.lm.tokenizer import Tokenizer
-from neurolm.stimuli.code_pages import decode_western
+from neurolm.stimuli.text_file import decode_western
 from neurolm.training.batches import IGNORED, Examples
 
 

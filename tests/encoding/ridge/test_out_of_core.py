@@ -10,7 +10,7 @@ from neurolm.checks import FileError, InputError
 from neurolm.encoding import NestedRidge, RidgeCV, leave_one_run_out
 from neurolm.encoding.ridge.delayed_features import DelayedFeatures, lagged_gram
 from neurolm.encoding.ridge.preflight import preflight
-from neurolm.encoding.ridge.stored_targets import open_targets, store_targets
+from neurolm.encoding.ridge.targets import open_targets, store_targets
 from neurolm.temporal import delay_run
 
 ALPHAS = np.logspace(0, 4, 5)

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from neurolm.checks import InputError
-from neurolm.encoding.averaged_features import Averaged, average
 from neurolm.features import Features, WordLength
+from neurolm.features.function_features import Averaged, average
 from neurolm.stimuli import Transcript
 
 
