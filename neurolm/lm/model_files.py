@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
-from neurolm.lm.pretrained import HUB_NAMES, SHIPPED
 from neurolm.storage import cache_folder
 
-READ = (  # by our own loader or by transformers' ones; what training leaves beside them is not read
+HUB_NAMES = {
+    "gpt2": "openai-community/gpt2",
+    "gpt2-medium": "openai-community/gpt2-medium",
+    "gpt2-large": "openai-community/gpt2-large",
+    "gpt2-xl": "openai-community/gpt2-xl",
+}
+SHIPPED = Path(str(resources.files("neurolm.lm") / "shipped"))
+MODEL_FILES = (  # that our own loader or transformers' ones read; of a hub model nothing else is fetched, and no code
     "config.json",
     "generation_config.json",
     "*.safetensors",
     "*.safetensors.index.json",
-    "tokenizer*",
+    "tokenizer*.json",
+    "tokenizer*.model",
+    "*.model",
+    "*.tiktoken",
     "vocab*",
     "merges.txt",
-    "special_tokens*",
+    "special_tokens*.json",
     "added_tokens.json",
     "adapter_config.json",
-    "*.model",
 )
 NOT_READ = "checkpoint.safetensors"  # of a training that goes on in the same folder
 
@@ -26,9 +35,12 @@ NOT_READ = "checkpoint.safetensors"  # of a training that goes on in the same fo
 def model_files(name: str) -> list[Path]:
     """Weights, config and tokenizer of a model by the names that `load` takes; none where it is not on this machine yet."""
     folder = _local_folder(name)
-    if folder is None:
-        return []
-    found = {path for pattern in READ for path in folder.glob(pattern) if path.is_file() and path.name != NOT_READ}
+    return [] if folder is None else model_files_in(folder)
+
+
+def model_files_in(folder: Path) -> list[Path]:
+    """Weights, config and tokenizer in a model folder."""
+    found = {path for pattern in MODEL_FILES for path in folder.glob(pattern) if path.is_file() and path.name != NOT_READ}
     return sorted(found)
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from neurolm.checks import InputError, bad, bad_file, check_choice, nearest
 from neurolm.lm.gpt2 import is_standard_gpt2, load_gpt2
 from neurolm.lm.heads import module_of
 from neurolm.lm.language_model import LanguageModel
+from neurolm.lm.model_files import HUB_NAMES, MODEL_FILES, SHIPPED
 from neurolm.lm.smollm2 import smollm2_folder
 from neurolm.lm.tokenizer import Tokenizer
 from neurolm.lm.transformers_folder import check_weight_files, load_transformers
@@ -30,15 +30,7 @@ from neurolm.lm.weights import is_model_folder, load_model
 from neurolm.progress import Progress, silent
 from neurolm.storage import read_json
 
-HUB_NAMES = {
-    "gpt2": "openai-community/gpt2",
-    "gpt2-medium": "openai-community/gpt2-medium",
-    "gpt2-large": "openai-community/gpt2-large",
-    "gpt2-xl": "openai-community/gpt2-xl",
-}
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "float16": torch.float16, "bfloat16": torch.bfloat16}
-SHIPPED = Path(str(resources.files("neurolm.lm") / "shipped"))
-_NEEDED = ["config.json", "*.safetensors", "*.safetensors.index.json", "tokenizer*", "vocab*", "merges.txt", "special_tokens*"]
 
 
 def load(
@@ -176,7 +168,7 @@ def hub_folder(repository: str, progress: Progress = silent) -> Path:
         "or use 'smollm2-135m', which comes from the Python package index."
     )
     try:
-        cached = Path(snapshot_download(repository, allow_patterns=_NEEDED, local_files_only=True))
+        cached = Path(snapshot_download(repository, allow_patterns=[*MODEL_FILES], local_files_only=True))
         if any(cached.glob("*.safetensors")):  # else somebody fetched a part of it only
             return cached
     except HFValidationError:
@@ -189,7 +181,7 @@ def hub_folder(repository: str, progress: Progress = silent) -> Path:
     progress(0, 1, "", f"downloading {repository}")
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            return Path(snapshot_download(repository, allow_patterns=_NEEDED))
+            return Path(snapshot_download(repository, allow_patterns=[*MODEL_FILES]))
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise bad("model", "be on the hub and open to you", f"{repository} ({reason})", advice) from error

@@ -13,15 +13,22 @@ States agree where they differ by less than `tolerance` of their largest value.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from neurolm.checks import bad, bad_file
+from neurolm import __version__
+from neurolm.checks import InputError, bad, bad_file
+from neurolm.file_hashes import FileHashes
 from neurolm.lm.language_model import LMOutput, State
+from neurolm.lm.model_files import model_files_in
+from neurolm.storage import cache_folder, content_hash, write_json
 
 N_TOKENS = 12
 N_ADDED = 4  # tokens of padding
@@ -140,3 +147,42 @@ def refuse_non_causal(config: Any, where: str | Path) -> None:
     else:
         return
     raise bad_file(where, problem, CAUSAL_HINT)
+
+
+class RememberedChecks:
+    """Results of the check of a folder's model, kept in the user's cache: the check takes seconds at every load.
+
+    What is kept belongs to the content of every file that is read for the model, to the number format and device, and to the
+    versions of the libraries. A model that failed is not kept: it is refused again.
+
+    Parameters
+    ----------
+    folder : path
+    dtype, device : of the model when it was checked
+    """
+
+    def __init__(self, folder: Path, dtype: torch.dtype, device: torch.device) -> None:
+        self.path = cache_folder() / "reading_checks.json"
+        libraries = [__version__, torch.__version__, version("transformers")]
+        hashes = FileHashes().of(model_files_in(folder))
+        files = {str(path.relative_to(folder)): value for path, value in hashes.items()}
+        self.key = content_hash(files, str(dtype), device.type, libraries)
+
+    def known(self) -> bool | None:
+        """Whether the model carries its state; None if it has not been checked as it is."""
+        found = self._read().get(self.key)
+        return found if isinstance(found, bool) else None
+
+    def keep(self, carries_state: bool) -> None:
+        """Keep what the check found; a cache that cannot be written is left alone."""
+        known = self._read()
+        if known.get(self.key) is not carries_state:
+            with contextlib.suppress(InputError, OSError):
+                write_json(self.path, known | {self.key: carries_state})
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            known = json.loads(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return known if isinstance(known, dict) else {}

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from neurolm.checks import FileError, InputError, bad_file
-from neurolm.lm.reading_check import refuse_non_causal
+from neurolm.lm.reading_check import RememberedChecks, refuse_non_causal
 from neurolm.lm.tokenizer import Tokenizer
 
 _LOCAL = {"local_files_only": True, "trust_remote_code": False}
@@ -42,12 +42,15 @@ def load_transformers(
     tokenizer = tokenizer or load_transformers_tokenizer(folder)
     with reading(folder, f"cannot be moved to {device} as {str(dtype).removeprefix('torch.')}"):
         model.to(device, dtype).eval()
+    checks = RememberedChecks(folder, dtype, device)
     try:
-        return TransformersModel(model, tokenizer, name=name, fast_products=True)
+        made = TransformersModel(model, tokenizer, name=name, fast_products=True, carries_state=checks.known())
     except FileError:
         raise
     except InputError as error:
         raise bad_file(folder, f"cannot be used: {error}") from None
+    checks.keep(made.carries_state)
+    return made
 
 
 def read_config(folder: Path) -> Any:

@@ -42,6 +42,8 @@ class TransformersModel:
     fast_products : bool
         Compute large float32 products on a CPU by `neurolm.products`. It changes the linear layers of `model`, so it is for a
         model that nobody else uses: `load` does it for what it loads.
+    carries_state : bool, optional
+        What the check of its reading found of this very model before; None: check now.
 
     Attributes
     ----------
@@ -54,7 +56,15 @@ class TransformersModel:
         If states of earlier words depend on later ones (see `reading_check`), or the architecture is not supported.
     """
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, *, name: str | None = None, fast_products: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        *,
+        name: str | None = None,
+        fast_products: bool = False,
+        carries_state: bool | None = None,
+    ) -> None:
         self.model = model.get_base_model() if hasattr(model, "get_base_model") else model
         config = self.model.config.get_text_config(decoder=True)
         self.tokenizer = tokenizer
@@ -69,8 +79,9 @@ class TransformersModel:
             _use_fast_products(self.model)
         accepted = inspect.signature(self._trunk.forward).parameters
         self._takes_positions, self._takes_use_cache = "position_ids" in accepted, "use_cache" in accepted
-        self.carries_state = "past_key_values" in accepted
-        self._check_reading()
+        self.carries_state = "past_key_values" in accepted if carries_state is None else carries_state
+        if carries_state is None:
+            self._check_reading()
 
     @property
     def device(self) -> torch.device:

@@ -87,7 +87,7 @@ def _is_here(model: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
-    from neurolm.lm.pretrained import HUB_NAMES
+    from neurolm.lm.model_files import HUB_NAMES
     from neurolm.storage import cache_folder
 
     if model == "smollm2-135m":

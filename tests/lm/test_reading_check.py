@@ -7,6 +7,7 @@ from neurolm.checks import FileError, InputError
 from neurolm.lm import BytePairTokenizer, WordTokenizer, load
 from neurolm.lm.language_model import LMOutput
 from neurolm.lm.reading_check import carries_state, check_causal, probe_ids, tolerance
+from neurolm.lm.transformers_model import TransformersModel
 
 transformers = pytest.importorskip("transformers")
 SIZES = {
@@ -171,3 +172,52 @@ def test_adapters_are_read_with_their_model_and_not_without(tmp_path):
     tuned.save_pretrained(tmp_path / "adapters")
     with pytest.raises(FileError, match="adapters of peft without the model"):
         load(tmp_path / "adapters", tokenizer=TOKENIZER)
+
+
+@pytest.fixture
+def checked(monkeypatch):
+    """How often the check was made."""
+    made = []
+    check = TransformersModel._check_reading
+    monkeypatch.setattr(TransformersModel, "_check_reading", lambda self: (made.append(self.name), check(self)))
+    return made
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_passed_is_checked_once_and_again_when_a_byte_of_its_folder_changed(tmp_path, checked):
+    save(tmp_path, "LlamaConfig")
+    first, again = load(tmp_path, tokenizer=TOKENIZER), load(tmp_path, tokenizer=TOKENIZER)
+    assert len(checked) == 1
+    assert first.carries_state == again.carries_state is True
+    load(tmp_path, tokenizer=TOKENIZER, dtype="bfloat16")
+    assert len(checked) == 2
+    weights = tmp_path / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    load(tmp_path, tokenizer=TOKENIZER)
+    assert len(checked) == 3
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_whether_the_state_is_carried_is_remembered_with_the_check(tmp_path, checked):
+    settings = {"state_size": 4, "expand": 2, "num_hidden_layers": 2, "hidden_size": 16, "vocab_size": 60}
+    config = transformers.MambaConfig(**settings)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    found = {load(tmp_path, tokenizer=TOKENIZER).carries_state for _ in range(2)}
+    assert found == {False}
+    assert len(checked) == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_model_that_failed_is_checked_and_refused_every_time(tmp_path, checked, monkeypatch):
+    save(tmp_path, "LlamaConfig")
+
+    def not_causal(*arguments, **options):
+        raise InputError("not causal")
+
+    monkeypatch.setattr("neurolm.lm.transformers_model.check_causal", not_causal)
+    for _ in range(2):
+        with pytest.raises(FileError, match="cannot be used: not causal"):
+            load(tmp_path, tokenizer=TOKENIZER)
+    assert len(checked) == 2

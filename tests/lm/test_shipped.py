@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from neurolm.lm import generate, load
-from neurolm.lm.pretrained import SHIPPED
+from neurolm.lm.model_files import SHIPPED
 from neurolm.training.config import TrainConfig
 from neurolm.training.evaluate import perplexity
 from neurolm.training.recipe import read_split
