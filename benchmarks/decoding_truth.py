@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--nulls", type=int, default=12)
     parser.add_argument("--nulls-at", type=float, nargs="*", default=[0.0], help="ratios with null decodes")
     parser.add_argument("--test-s", type=float, default=45.0, help="seconds of the test story")
-    parser.add_argument("--wider", type=int, nargs="+", help="only decode at these beams with true words at hand, and swap words")
+    parser.add_argument(
+        "--wider", type=int, nargs="+", help="only decode at these beams with the true words among the candidates, and swap words"
+    )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, help="write the results to this file as they come; what it holds already is kept")
     parser.add_argument("--join", type=Path, nargs="+", help="only print the table of these files together")
@@ -146,8 +148,8 @@ def one_listener(
         "identification": found.mean_percentile_rank,
         "identification_p": found.p_value,
         "free": judged(free, story, likelihood),
-        "true_words_at_hand": judged(helped, story, likelihood),
-        "true_words_at_hand_white_noise": judged(helped_white, story, white.likelihood),
+        "true_words_among_candidates": judged(helped, story, likelihood),
+        "true_words_among_candidates_white_noise": judged(helped_white, story, white.likelihood),
     }
     if snr in options.nulls_at and options.nulls:
         for kind in ("circular_shift", "random_likelihood"):
@@ -166,7 +168,7 @@ def fitted(space: Any, stories: list[Transcript], snr: float, seed: int) -> tupl
 
 
 def wider_beams(lm: Any, space: Any, stories: list[Transcript], snr: float, seed: int, beams: list[int]) -> dict[str, Any]:
-    """Whether one swapped word makes the true text less likely, and what wider beams find with true words at hand."""
+    """Whether one swapped word makes the true text less likely, and what wider beams find with the true words among the candidates."""
     listener, decoder = fitted(space, stories, snr, seed)
     story, likelihood, rng = stories[-1], decoder.likelihood(space, listener.runs[-1]), np.random.default_rng(0)
     values = space.extract(story).values
@@ -215,15 +217,15 @@ SHOWN = {
     "BLEU-1": ("free", "bleu1"),
     "METEOR": ("free", "meteor"),
     "exact words": ("free", "word_accuracy"),
-    "true words at hand: WER": ("true_words_at_hand", "wer"),
-    "BLEU-1 with them": ("true_words_at_hand", "bleu1"),
-    "METEOR with them": ("true_words_at_hand", "meteor"),
-    "exact words with them": ("true_words_at_hand", "word_accuracy"),
-    "exact words with them, white noise": ("true_words_at_hand_white_noise", "word_accuracy"),
+    "true words among the candidates: WER": ("true_words_among_candidates", "wer"),
+    "BLEU-1 with them": ("true_words_among_candidates", "bleu1"),
+    "METEOR with them": ("true_words_among_candidates", "meteor"),
+    "exact words with them": ("true_words_among_candidates", "word_accuracy"),
+    "exact words with them, white noise": ("true_words_among_candidates_white_noise", "word_accuracy"),
     "log L heard - decoded": ("free", "heard_minus_decoded"),
     "share with model error": ("free", "model_error"),
-    "log L heard - decoded, with them": ("true_words_at_hand", "heard_minus_decoded"),
-    "share with model error, with them": ("true_words_at_hand", "model_error"),
+    "log L heard - decoded, with them": ("true_words_among_candidates", "heard_minus_decoded"),
+    "share with model error, with them": ("true_words_among_candidates", "model_error"),
     "WER z, shifted BOLD": ("circular_shift", "wer", "z"),
     "BLEU-1 z, shifted BOLD": ("circular_shift", "bleu1", "z"),
     "METEOR z, shifted BOLD": ("circular_shift", "meteor", "z"),

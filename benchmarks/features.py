@@ -4,7 +4,7 @@ GPT-2 small with random weights (values do not change the cost) on a real story,
 neurolm's own transformer, which is what `load("gpt2")` gives, and through the adapter for transformers.
 Everything that is compared is run in one process, turn by turn, with the rate of a large matrix product
 measured around each turn, and its values are compared too. Rates and ratios are those of the least time of each
-over the rounds, as `timeit` has it; the ratio of every round stands beside. Only words whose windows are full are
+over the rounds, as `timeit` has it; the ratio of every round is printed too. Only words whose windows are full are
 counted, so that both sides read the same tokens for them; one window at a time is timed on every third. Run with
 the machine otherwise idle, or with `--clock cpu --threads 1`:
 
@@ -12,7 +12,7 @@ the machine otherwise idle, or with `--clock cpu --threads 1`:
     python benchmarks/features.py windows pipeline     # some parts
     python benchmarks/features.py --quick              # minutes, with a small model: only checks that it runs
 
-The story and GPT-2's tokenizer come from the folder NEUROLM_DATA. On a CPU the C library's malloc is told
+The story and GPT-2's tokenizer come from the folder NEUROLM_DATA. On a CPU the C library's malloc is set
 to keep large blocks (MALLOC_MMAP_THRESHOLD_, MALLOC_TRIM_THRESHOLD_), for everything compared alike.
 """
 

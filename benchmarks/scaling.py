@@ -170,7 +170,7 @@ def timed(run: Callable[[], Any]) -> Numbers:
     """Processor seconds, and MB at the peak beyond what was held before."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
     before, begun = resident("VmRSS"), time.process_time()
     run()
     return {"seconds": time.process_time() - begun, "peak_mb": max(resident("VmHWM") - before, 0.0)}

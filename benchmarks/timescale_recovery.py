@@ -7,7 +7,7 @@
 Moth stories (NEUROLM_DATA/moth_textgrids) are read by SmolLM2-135M one word at a time; mixtures of these states are
 averaged over the past by leaky integrators, one window for each voxel, log-uniform from 1.5 to 100 words; Lanczos
 resampling from the real word times, a response over 2 to 8 s, AR(1) noise (.4). Every seed draws windows, mixtures
-and noise anew; the planted correlation of signal and BOLD is chosen so that the *held-out* one is .5 or .17 with features
+and noise again; the planted correlation of signal and BOLD is chosen so that the *held-out* one is .5 or .17 with features
 that span the truth. Voxels count where their held-out prediction is significant (false discovery rate .05).
 
 bank    features are leaky averages of the same states at seven fixed windows: they span the truth

@@ -90,11 +90,11 @@ def read_json(path: str | Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except json.JSONDecodeError as error:
-        raise bad_file(path, f"is not valid JSON ({error.msg})", "Make it anew.", line=error.lineno) from None
+        raise bad_file(path, f"is not valid JSON ({error.msg})", "Make it again.", line=error.lineno) from None
     except OSError as error:
         raise bad_file(path, f"cannot be read ({error.strerror})", "Check its permissions.") from None
     except (ValueError, RecursionError):
-        raise bad_file(path, "is not JSON", "Make it anew.") from None
+        raise bad_file(path, "is not JSON", "Make it again.") from None
 
 
 def write_h5(path: str | Path, arrays: Mapping[str, Any], attributes: Mapping[str, Any] | None = None) -> None:
@@ -172,7 +172,7 @@ def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str,
     """
     arrays: dict[str, np.ndarray] = {}
     path = check_file(path)
-    with open_h5(path, "is not a whole HDF5 file of neurolm", "Delete it and make it anew.") as file:
+    with open_h5(path, "is not a whole HDF5 file of neurolm", "Delete it and make it again.") as file:
 
         def collect(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset) and (names is None or name in names):
@@ -185,7 +185,7 @@ def read_h5(path: str | Path, names: list[str] | None = None) -> tuple[dict[str,
         raise bad_file(path, f"has version {version} of the format, this neurolm reads up to {VERSION}", "Update neurolm.")
     missing = set(names or ()) - set(arrays)
     if missing:
-        raise bad_file(path, f"lacks {', '.join(sorted(missing))}", "Make it anew with this version of neurolm.")
+        raise bad_file(path, f"lacks {', '.join(sorted(missing))}", "Make it again with this version of neurolm.")
     return arrays, attributes
 
 

@@ -2,7 +2,7 @@
 #
 # Thin by design: each rule calls one `neurolm` command on whole files. `neurolm run CONFIG`
 # writes .neurolm/plan.json (read here as `config`) and starts this file in the output folder.
-# What has to be made again is decided there, by content, and given to Snakemake with --forcerun; time stamps have no say.
+# What has to be made again is decided there, by content, and given to Snakemake with --forcerun; time stamps do not matter.
 
 wildcard_constraints:
     story="[A-Za-z0-9]+",

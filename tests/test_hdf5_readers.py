@@ -73,7 +73,7 @@ def test_a_file_that_another_process_writes_is_waited_for_and_not_deleted_or_fet
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(FileError, match=r"is being written by another process. Wait for it") as caught:
             read()
-    assert not any(word in str(caught.value) for word in ("Delete", "anew", "Fetch"))
+    assert not any(word in str(caught.value) for word in ("Delete", "Make it again", "Fetch"))
     read()
 
 

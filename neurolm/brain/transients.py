@@ -116,7 +116,7 @@ def edge_transients(
         Seconds.
     training : sequence of int arrays, optional
         The training rows of each fold, as rows of the runs below each other. A run is looked at in the folds that fit any of its
-        rows: a run that is only predicted has no say, and with a single run the edges, which are then in no fold, are compared
+        rows: a run that is only predicted does not enter, and with a single run the edges, which are then in no fold, are compared
         with training rows alone. A row counts as a transient only if it is one in every fold. Default: one fold of all rows.
 
     Returns

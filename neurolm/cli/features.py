@@ -47,7 +47,7 @@ def list_() -> None:
 
 @features.command(epilog="Example: neurolm features verify")
 def verify() -> None:
-    """Compare the checksums of everything in the cache; damaged files are named, and made anew when next used."""
+    """Compare the checksums of everything in the cache; damaged files are named, and made again when next used."""
     from neurolm.features import verify_cache
 
     with progress("verify") as report:

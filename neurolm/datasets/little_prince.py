@@ -46,7 +46,7 @@ INFO = DatasetInfo(
         "Pictures were shown during section 1 (English: at 10 s, 35 s and 60 s, for 15 to 20 s each).",
         "English words are in lower case and without punctuation; contractions are two words (didn, t). Numbers joined by "
         "underscores are read with blanks. Four of the TextGrids are UTF-16; # marks a pause.",
-        "lppEN_word_information.csv has 15,376 words with frequency, part of speech and parser counts; its times begin anew with each "
+        "lppEN_word_information.csv has 15,376 words with frequency, part of speech and parser counts; its times begin again with each "
         'section: read_events(path, where={"section": 1}). Its words differ from the TextGrids\' in some places.',
     ),
     is_downloadable=True,

@@ -126,7 +126,7 @@ def _spread(signal: np.ndarray) -> np.ndarray:
 
 
 def _ar1_noise(rng: np.random.Generator, n_trs: int, n_voxels: int, ar1: float, run_onsets: Any) -> np.ndarray:
-    """Stationary AR(1) noise of unit variance, begun anew with each run."""
+    """Stationary AR(1) noise of unit variance, begun again with each run."""
     starts = sorted({0, *(int(onset) for onset in run_onsets)})
     if starts[0] < 0 or starts[-1] >= n_trs:
         raise bad("run_onsets", f"lie in [0, n_trs), here [0, {n_trs})", list(run_onsets))

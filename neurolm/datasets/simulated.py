@@ -4,7 +4,7 @@ The story is the project's own; its word times come from a speech-rate model. Ev
 six simple properties of the words, averaged over the recent past with its own time constant
 (1, 4, 16 or 64 words), through a smooth response over 2 to 8 s, plus autocorrelated noise. So it is
 known for each region what drives it, over how long a past, and how well a perfect model could do.
-It stands in where no real data can be had; it is no evidence about brains or language models.
+It stands in where no real data are available; it is no evidence about brains or language models.
 """
 
 from __future__ import annotations

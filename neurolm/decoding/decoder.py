@@ -165,7 +165,7 @@ class WordDecoder:
             Z-scored by voxel, of one listener, at least two.
         stories : sequence of Transcript
         rate_voxels : array of int, optional
-            Columns from which the word rate is told; default: the decoded voxels.
+            Columns from which the word rate is predicted; default: the decoded voxels.
         """
         check_same_length("runs", len(runs), "stories", len(stories), "Give one story for each run.")
         s = self.settings
@@ -295,7 +295,7 @@ class WordDecoder:
 def chunk_bootstraps(
     n_trs: int, n_bootstraps: int, chunk_trs: int, held_out_share: float, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Folds that hold out randomly chosen chunks of contiguous TRs, anew in every bootstrap.
+    """Folds that hold out randomly chosen chunks of contiguous TRs, again in every bootstrap.
 
     Of the whole chunks of `chunk_trs` rows, ceil(held_out_share * n_trs / chunk_trs) are held out (published:
     a fifth, in chunks of 40 TRs, 50 times). Rows past the last whole chunk are always fitted. There

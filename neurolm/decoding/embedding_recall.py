@@ -222,7 +222,9 @@ class TransformersEncoder:
             )
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0].split("; got ")[0]
-            raise bad("encoder", "be at hand", f"{name_or_path} ({reason})", "Give a local folder or another encoder.") from None
+            raise bad(
+                "encoder", "be available", f"{name_or_path} ({reason})", "Give a local folder or another encoder."
+            ) from None
         self.layer, self.name = layer, f"{name_or_path}, layer {layer}"
         self.is_bertscore = (str(name_or_path).split("/")[-1], layer) == BERTSCORE_ENCODER
 

@@ -136,7 +136,7 @@ def evaluate_decode(
 
 
 def _most_telling(scorers: Sequence[TextScore]) -> TextScore:
-    """The score by which windows are told apart: one that grows with likeness, where there is one."""
+    """The score by which windows are identified: one that grows with likeness, where there is one."""
     return next((score for score in scorers if not score.is_error), scorers[0])
 
 

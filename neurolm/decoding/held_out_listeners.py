@@ -75,7 +75,7 @@ def identify_held_out(
     n_folds, n_inner_folds, gap
         Blocks of time, see `nested_folds`.
     n_permutations, seed
-        Windows are paired anew in blocks of at least 10 TRs, in the same way for every listener.
+        Windows are paired again in blocks of at least 10 TRs, in the same way for every listener.
 
     Returns
     -------

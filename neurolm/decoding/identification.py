@@ -21,7 +21,7 @@ ALL_PERMUTATIONS_UP_TO = 7  # items: 5,040 permutations
 
 @dataclass(frozen=True, eq=False)
 class Identification:
-    """How well each item is told from the others.
+    """How well each item is discriminated from the others.
 
     similarity : (n_items, n_items), [i, j] of what was measured for item i with what is predicted for item j
     percentile_ranks : (n_items,) share of the other items that are less similar than the right one; ties count half
@@ -69,7 +69,7 @@ def identify(
     Parameters
     ----------
     measured, predicted : array of shape (n_trs, n_voxels), or sequences of such arrays
-        One run and its prediction by an encoding model: windows of `window_trs` are told from each
+        One run and its prediction by an encoding model: windows of `window_trs` are discriminated from each
         other. Or one array per story: measured[i] is compared with every predicted[j], which must
         have its shape (predict each candidate story at the run's TR times).
     window_trs, step_trs : int

@@ -39,7 +39,7 @@ class Journal:
             known = json.loads(head.read_text(encoding="utf-8")).get("search")
             if known != self._key:
                 raise bad_file(
-                    self.folder, "is the journal of another search", "Choose another folder, or delete it to begin anew."
+                    self.folder, "is the journal of another search", "Choose another folder, or delete it to begin again."
                 )
         else:
             write_json(head, {"search": self._key})
@@ -72,7 +72,7 @@ class Journal:
         try:
             return np.load(self._vectors(word), allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise bad_file(self._vectors(word), f"cannot be read ({error})", "Delete the journal to begin anew.") from None
+            raise bad_file(self._vectors(word), f"cannot be read ({error})", "Delete the journal to begin again.") from None
 
     def append(self, step: dict[str, Any], vectors: np.ndarray, oldest_needed: int) -> None:
         """Note one word, then forget vectors of words before `oldest_needed`."""

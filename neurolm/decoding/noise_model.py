@@ -110,7 +110,7 @@ class NoiseModel:
 
     @property
     def covariance_(self) -> np.ndarray:
-        """The shrunk covariance as a matrix (n_voxels, n_voxels): made anew at every call."""
+        """The shrunk covariance as a matrix (n_voxels, n_voxels): made again at every call."""
         return self.factors_.T @ self.factors_ + np.diag(self.diagonal_)
 
     def multiply_precision(self, rows: Any) -> np.ndarray:

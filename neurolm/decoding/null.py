@@ -158,7 +158,7 @@ class RandomLikelihood:
 
 
 class RandomScore:
-    """Uniform random likelihoods, drawn anew for every candidate at every word."""
+    """Uniform random likelihoods, drawn again for every candidate at every word."""
 
     base = 0.0
 

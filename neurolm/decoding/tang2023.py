@@ -38,7 +38,7 @@ class Experiment:
     """What differs between the study's experiments.
 
     first_row_s : story time at which the first row of a matrix was acquired
-    rate_region : region from which the word rate is told
+    rate_region : region from which the word rate is predicted
     features : "perceived" or "imagined", which of the study's two language models was used
     """
 

@@ -66,7 +66,7 @@ class Bleu1:
 
 
 class Meteor:
-    """METEOR (nltk): recall-weighted matches of words, stems and, where WordNet is at hand, synonyms.
+    """METEOR (nltk): recall-weighted matches of words, stems and, where WordNet is available, synonyms.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def _each(score: Any, heard: Sequence[Words], decoded: Sequence[Words]) -> np.nd
 
 
 class _NoSynonyms:
-    """Stands in for WordNet where it is not at hand: no word has synonyms."""
+    """Stands in for WordNet where it is not available: no word has synonyms."""
 
     def synsets(self, word: str) -> list[Any]:
         return []

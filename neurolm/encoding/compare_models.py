@@ -1,8 +1,8 @@
 """Which language model predicts BOLD best? Models side by side on the same listeners, rows and folds.
 
-The layer of a model is chosen anew in each fold, by what its layers score inside the training
+The layer of a model is chosen again in each fold, by what its layers score inside the training
 part: one layer for all listeners and voxels, as "the model's best layer" has it. The rows that
-are scored have no say, and a model with many layers gains nothing from having more tries.
+are scored do not enter the choice, and a model with many layers gains nothing from having more tries.
 """
 
 from __future__ import annotations

@@ -246,7 +246,7 @@ class Design:
         """The design that `to_arrays` took apart."""
         kept = attributes["design"]
         if kept["sampled_at"] != SAMPLED_AT:
-            raise bad("design", f"be sampled so: {SAMPLED_AT}", kept["sampled_at"], "Fit the model anew.")
+            raise bad("design", f"be sampled so: {SAMPLED_AT}", kept["sampled_at"], "Fit the model again.")
         return cls(
             tuple(kept["delays_trs"]),
             kept["tr_s"],

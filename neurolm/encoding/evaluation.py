@@ -172,7 +172,7 @@ class Evaluation:
     scored : tuple of Scored
         Mean listener and single listeners; with one subject only that one.
     each : tuple of Scored
-        The same for every listener of a group by himself; empty for one subject.
+        The same for each subject of a group separately; empty for one subject.
     listeners : array of shape (n_subjects, n_sets, n_voxels)
         Each listener's held-out correlation; `listeners_p` the p value against own surrogates.
     listener_baselines : array of shape (n_subjects, n_baselines, n_voxels)

@@ -123,7 +123,7 @@ def held_out_scores(ridge: NestedRidge, Y: np.ndarray, *, keep_predictions: bool
     ridge : NestedRidge
         From `nested_ridge(X, folds, alphas)`.
     Y : array of shape (n_trs, n_targets)
-        Listeners and surrogates may stand beside each other as targets.
+        Listeners and surrogates may be targets of one call.
     """
     nested = ridge.score(Y, keep_predictions=keep_predictions)
     return HeldOutScores(nested.fold_scores, nested.inner_scores, nested.best_alphas, ridge.scoring, nested.predictions)

@@ -117,7 +117,7 @@ class RecurrentEncoder(MultiOutputMixin, RegressorMixin, BaseEstimator):
         y : array of shape (n_trs, n_targets) or (n_trs,)
         run_onsets : sequence of int, optional
             First row of every run, and of every stretch that does not follow the row before it: the network
-            begins anew there.
+            begins again there.
         run_groups : sequence of int, optional
             The stimulus of each run (`neurolm.stimuli.stimulus_groups`): what a validation block has in another run of
             its stimulus is not trained on.

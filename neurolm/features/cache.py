@@ -4,7 +4,7 @@ One HDF5 file for each (stimulus, model, context), a data set for each layer. Th
 with a hash over the words, the weights, the tokenizer and every setting that changes the numbers,
 so that a file is either exactly what is asked for or is not looked at. Files are whole or hidden
 (see `cache_file`); two processes that want the same file wait for one another; an interrupted one
-is continued; a damaged one is made anew, with a warning. A disk that cannot be written to costs the
+is continued; a damaged one is made again, with a warning. A disk that cannot be written to costs the
 cache, not the result.
 """
 
@@ -240,7 +240,7 @@ def _is_whole(path: Path) -> bool:
 
 def _warn_damaged(path: Path, what: Sequence[str]) -> bool:
     if what:
-        warnings.warn(f"{path} is damaged ({', '.join(what)}) and is made anew", stacklevel=5)
+        warnings.warn(f"{path} is damaged ({', '.join(what)}) and is made again", stacklevel=5)
     return bool(what)
 
 

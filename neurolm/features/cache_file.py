@@ -66,7 +66,7 @@ def read_dataset(path: Path, name: str) -> np.ndarray:
 @contextlib.contextmanager
 def open_file(path: Path) -> Iterator[h5py.File]:
     """A cache file to read from; whatever is wrong with it becomes a FileError."""
-    with open_h5(path, "is not a whole file of the features cache", "It will be made anew.") as file:
+    with open_h5(path, "is not a whole file of the features cache", "It will be made again.") as file:
         yield file
 
 

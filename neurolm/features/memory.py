@@ -16,7 +16,7 @@ RECURRENT_ROWS = 64  # a recurrent model's product is as large as its batch has 
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes that can be had now on a device: on a CPU without swapping, within the control group."""
+    """Free bytes of a device: on a CPU without swapping, within the control group."""
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + cached

@@ -1,7 +1,7 @@
 """Run a reading plan: passes sorted by length, batched to a token budget, each word read where it stands.
 
 Batches are padded on the right, which a causal model cannot see. Their order and size depend on
-the plan and the budget alone, so that a run that goes on after a crash computes the same batches,
+the plan and the budget alone, so that a run that resumes after a crash computes the same batches,
 and with them the same bits.
 
 Letters: B passes of a batch, T positions, D width.

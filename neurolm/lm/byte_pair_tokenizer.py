@@ -94,7 +94,7 @@ class BytePairTokenizer:
         try:
             return cls(Tokenizer.from_file(str(check_file(path))), eos=eos)
         except Exception as error:  # the library raises bare Exception
-            raise bad_file(path, f"is not a byte-pair tokenizer ({error})", "Copy or save it anew.") from None
+            raise bad_file(path, f"is not a byte-pair tokenizer ({error})", "Copy or save it again.") from None
 
     def save_for_transformers(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which transformers reads."""

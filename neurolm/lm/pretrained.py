@@ -66,7 +66,7 @@ def load(
     Raises
     ------
     InputError
-        If the model cannot be had; the message says what to do.
+        If the model is not available; the message says what to do.
     """
     check_choice("dtype", dtype, DTYPES)
     check_choice("implementation", implementation, ("auto", "neurolm", "transformers"))
@@ -116,7 +116,7 @@ def find_model(name: str, progress: Progress = silent) -> Path:
     Raises
     ------
     InputError
-        If the model cannot be had; the message says what to do.
+        If the model is not available; the message says what to do.
     """
     path = Path(name).expanduser()
     if path.is_dir():

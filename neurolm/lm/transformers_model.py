@@ -95,7 +95,7 @@ class TransformersModel:
         *,
         logits: bool = True,
     ) -> LMOutput:
-        """See `LanguageModel.step`; the state's form is told in `transformers_cache`."""
+        """See `LanguageModel.step`; the state's form is described in `transformers_cache`."""
         wanted = check_layers(layers, self.n_layers)
         n_run = self.n_layers if logits else max(wanted, default=0)
         if self.tokenizer.vocab_size > self._n_rows:

@@ -125,9 +125,9 @@ def load_model(folder: str | Path, *, tokenizer: Tokenizer | None = None, name: 
         raise bad_file(folder / CONFIG, problem, "Update neurolm.")
     for file, recorded in content["sha256"].items():
         if not (folder / file).is_file():
-            raise bad_file(folder / file, "no such file", "Save or copy the model anew.")
+            raise bad_file(folder / file, "no such file", "Save or copy the model again.")
         if file_hash(folder / file) != recorded:
-            raise bad_file(folder / file, "is damaged or of another model", "Save or copy the model anew.")
+            raise bad_file(folder / file, "is damaged or of another model", "Save or copy the model again.")
     try:
         lm = build_model(content["model"], tokenizer or load_tokenizer(folder / TOKENIZER), name=name or folder.name)
     except InputError as error:
@@ -142,7 +142,7 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     try:
         return TOKENIZERS[content["kind"]].from_dict(content)
     except (KeyError, TypeError, ValueError) as error:
-        raise bad_file(path, f"is not a tokenizer of neurolm ({error!r})", "Save the model anew.") from None
+        raise bad_file(path, f"is not a tokenizer of neurolm ({error!r})", "Save the model again.") from None
 
 
 def read_weights(module: nn.Module, path: str | Path) -> None:
@@ -153,7 +153,7 @@ def read_weights(module: nn.Module, path: str | Path) -> None:
     try:
         stored = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise bad_file(path, f"is not a whole safetensors file ({error})", "Save or copy the model anew.") from None
+        raise bad_file(path, f"is not a whole safetensors file ({error})", "Save or copy the model again.") from None
     fill_weights(module, stored, path)
 
 

@@ -72,7 +72,7 @@ def mark_words(
 
 
 def decoder_table(windows: Sequence[DecodedWindow], *, caption: str = "") -> Markup:
-    """Windows as rows: time, heard, decoded with marks, scores. Marks are told by shape as well as by colour."""
+    """Windows as rows: time, heard, decoded with marks, scores. Marks differ by shape as well as by colour."""
     names = list(dict.fromkeys(name for window in windows for name in window.scores))
     rows = (
         (

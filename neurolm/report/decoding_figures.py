@@ -60,7 +60,7 @@ def score_over_time(
 
 
 def identification_ranks(found: Mapping[str, tuple[Sequence[float], np.ndarray]]) -> Picture:
-    """How well windows are told apart in every listener, beside the null of the group's mean.
+    """How well windows are identified in every listener, beside the null of the group's mean.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def decoding_page(
     summary : mapping
         `DecodingEvaluation.summary()`.
     notes : sequence of str
-        What a reader must know, for example that an encoder was not at hand.
+        What a reader must know, for example that an encoder was not available.
     settings : mapping, optional
         The config, shown as it was.
     """
@@ -115,7 +115,7 @@ def _scores_section(summary: Mapping[str, Any]) -> Section:
         children.append(
             element(
                 "p",
-                f"Windows told apart by their words: mean percentile rank {found['mean_percentile_rank']:.2f} over "
+                f"Windows identified by their words: mean percentile rank {found['mean_percentile_rank']:.2f} over "
                 f"{found['n_windows']} windows (chance .5, {p_equals(found['p_value'], _smallest(found))}).",
             )
         )

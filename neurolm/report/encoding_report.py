@@ -321,7 +321,7 @@ class EncodingReport:
     columns : str
         What the regions are, in the plural: "regions", "voxels", "vertices".
     override : tuple of str
-        Alignment checks that may fail, as the config asks: the scores are told in spite of them.
+        Alignment checks that may fail, as the config asks: the scores are reported in spite of them.
     """
 
     title: str

@@ -21,7 +21,7 @@ from neurolm.checks import check_same_length
 from neurolm.report.markup import Markup, element
 from neurolm.storage import whole_file, write_text
 
-# Okabe and Ito's colours, told apart with any colour vision; dark enough as lines on white.
+# Okabe and Ito's colours, distinct with any colour vision; dark enough as lines on white.
 INK = "#1b1f24"
 SOFT = "#57606a"
 FAINT = "#e4e7eb"
@@ -31,7 +31,7 @@ GREEN = "#00795a"
 PURPLE = "#a8477f"
 SKY = "#56b4e9"
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, INK, SKY)
-MARKERS = "osD^vX"  # beside the colours, so that lines are told apart on a grey print too
+MARKERS = "osD^vX"  # beside the colours, so that lines are distinct on a grey print too
 
 _STYLE: dict[str, Any] = {
     "axes.edgecolor": SOFT,

@@ -124,7 +124,7 @@ def _curves(
     interval: Mapping[str, np.ndarray] | None = None,
 ) -> Picture:
     if not 0 < len(curves) <= MOST_CURVES:
-        raise bad("curves", f"be 1 to {MOST_CURVES}", len(curves), "More cannot be told apart: draw two figures.")
+        raise bad("curves", f"be 1 to {MOST_CURVES}", len(curves), "More cannot be distinguished: draw two figures.")
     data: dict[str, Any] = {x: x_values}
     with style():
         figure, axes = new_figure(5.0, 3.3)

@@ -28,7 +28,7 @@ from neurolm.report.verdict import Shown, lights, shown
 from neurolm.report.voxel_figures import layer_profile, score_histogram
 
 MOST_CURVES = 24  # more regions than this are drawn as one map of colours
-MOST_MAPPED = 120  # more rows than this cannot be told apart in that map
+MOST_MAPPED = 120  # more rows than this cannot be distinguished in that map
 MOST_ROWS = 400  # more than this are voxels: distributions instead of tables
 
 

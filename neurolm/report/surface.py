@@ -122,7 +122,7 @@ def quantised(values: np.ndarray, limits: tuple[float, float]) -> np.ndarray:
 
 
 def colour_table(diverging: bool) -> np.ndarray:
-    """(255, 3) bytes: colours of the steps 1 to 255, told apart with any colour vision."""
+    """(255, 3) bytes: colours of the steps 1 to 255, distinct with any colour vision."""
     import matplotlib as mpl
 
     return mpl.colormaps["PuOr_r" if diverging else "viridis"](np.linspace(0, 1, 255), bytes=True)[:, :3]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Told:
-    """How an estimator is told: its heading, how it works, what its curve and its index are called."""
+    """How an estimator is described: its heading, how it works, what its curve and its index are called."""
 
     title: str
     intro: str

@@ -63,7 +63,7 @@ def scramble(transcript: Transcript, level: int | str, rng: np.random.Generator)
     -------
     perturbed : Perturbed
         Every unit moves with its own durations and the pauses inside and after it, so that the story
-        keeps its length and, word for word, its timing. Sentences and paragraphs are numbered anew
+        keeps its length and, word for word, its timing. Sentences and paragraphs are renumbered
         in the order in which they are now heard, and a part of a sentence counts as one.
 
     Raises

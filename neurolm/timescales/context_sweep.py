@@ -55,7 +55,7 @@ class ContextWindowSweep:
         -------
         WindowResult
             curve: held-out correlation by context. p: of its maximum over contexts, against the same
-            maximum on BOLD that was made anew. Intervals: blocks of time drawn for all contexts alike.
+            maximum on BOLD that was made again. Intervals: blocks of time drawn for all contexts alike.
 
         Raises
         ------

@@ -75,7 +75,7 @@ class Contrast:
     """Permutation test of two conditions over items.
 
     Labels are permuted; with covariates it is the residuals of the responses that change places and
-    covariates are fitted anew each time (Freedman & Lane). t is that of a linear model with an
+    covariates are fitted again each time (Freedman & Lane). t is that of a linear model with an
     intercept, the condition and the covariates.
 
     Parameters

@@ -45,7 +45,7 @@ class FitSettings:
     n_folds, n_inner_folds, gap
         See `neurolm.encoding.held_out.nested_folds`: whole runs, or blocks of a single one.
     null : {"circular_shift", "block_permutation", "phase_randomization"}
-        How BOLD is made anew for the null; the whole fit is repeated for each.
+        How BOLD is made again for the null; the whole fit is repeated for each.
     n_permutations, min_shift, stop_after : int
         See `neurolm.encoding.refit_test`: voxels leave the null once it has reached their score `stop_after` times.
     n_bootstrap, block_trs : int
@@ -171,7 +171,7 @@ def prediction_test(
 def null_scores(
     score: Callable[[np.ndarray], np.ndarray], data: EncodingData, settings: FitSettings, progress: Progress
 ) -> PermutationTest:
-    """The score, and the same of BOLD that was made anew, drawn alike for every call with these settings."""
+    """The score, and the same of BOLD that was made again, drawn alike for every call with these settings."""
     return refit_test(
         score,
         data.Y,

@@ -108,7 +108,7 @@ def gated(
     Parameters
     ----------
     draws : array of shape (n_bootstrap, n_voxels)
-        The index computed anew on each draw; percentiles 2.5 and 97.5 are taken over the finite
+        The index computed again on each draw; percentiles 2.5 and 97.5 are taken over the finite
         ones, where at least half of them are.
     p : array of shape (n_voxels,) or None
         None for the units of a language model: nothing is silenced.
@@ -254,7 +254,7 @@ def load_windows(path: str | Path) -> tuple[WindowResult, dict[str, Any]]:
     FileError
         If the file is missing, cut short or something else.
     """
-    arrays, attributes = read_h5_of(path, FORMAT, "Make it anew with `neurolm timescales map`.")
+    arrays, attributes = read_h5_of(path, FORMAT, "Make it again with `neurolm timescales map`.")
     return _put_together(arrays, attributes, ""), attributes["provenance"]
 
 

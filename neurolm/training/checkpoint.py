@@ -58,7 +58,7 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str
             header = json.loads((file.metadata() or {}).get(_HEADER, "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError, ValueError) as error:
-        raise bad_file(path, f"is damaged ({error})", "Delete it; training then begins anew.") from None
+        raise bad_file(path, f"is damaged ({error})", "Delete it; training then begins again.") from None
     written = str(header.get("format", "")) if isinstance(header, dict) else ""
     if written != FORMAT and written.startswith(FORMAT.rstrip("0123456789")):
         raise bad_file(path, f"has the format {written!r}, this neurolm reads {FORMAT!r}", "Update neurolm.")
@@ -66,7 +66,7 @@ def load_checkpoint(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str
         raise bad_file(path, "is not a training checkpoint of neurolm", "Give the folder of a training run.")
     if content_hash(tensors) != header["hash"]:
         raise bad_file(
-            path, "is damaged (its tensors do not have the hash in its header)", "Delete it; training then begins anew."
+            path, "is damaged (its tensors do not have the hash in its header)", "Delete it; training then begins again."
         )
     return tensors, header["facts"]
 

@@ -79,7 +79,7 @@ def perplexity(
 ) -> Perplexity:
     """Next-word cross-entropy of a model on a text, a transcript or several.
 
-    Every document begins anew, from the model's start-of-text token. A model without one cannot
+    Every document begins again, from the model's start-of-text token. A model without one cannot
     predict a document's first token: that token is context only, and the word that it begins is
     not counted.
 

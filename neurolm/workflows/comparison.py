@@ -94,7 +94,7 @@ def make_comparison(config: ComparisonConfig, *, output: str | Path | None = Non
     Parameters
     ----------
     look : bool
-        Look for optional models (which may download them), so that those that cannot be had are
+        Look for optional models (which may download them), so that those that are not available are
         left out; False takes them all.
     """
     folder = own_folder(Path(output or config.output).resolve(), config.analysis)
@@ -106,7 +106,7 @@ def make_comparison(config: ComparisonConfig, *, output: str | Path | None = Non
         else:
             left_out[model.name] = problem
     if not there:
-        raise bad("models", "hold at least one that can be had", ", ".join(left_out), next(iter(left_out.values())))
+        raise bad("models", "hold at least one that is available", ", ".join(left_out), next(iter(left_out.values())))
     settled = config.model_copy(update={"models": there, "left_out": left_out, "output": str(folder)})
     analyses: dict[str, Plan] = {}
     for model in there:
@@ -117,7 +117,7 @@ def make_comparison(config: ComparisonConfig, *, output: str | Path | None = Non
 
 
 def _problem(model: ComparedModel) -> str | None:
-    """Why a model cannot be had; None if it can."""
+    """Why a model is not available; None if it is."""
     from neurolm.lm.pretrained import find_model
 
     try:

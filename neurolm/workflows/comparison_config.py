@@ -28,7 +28,7 @@ class ComparedModel(Section):
 
     name: str = Field(min_length=1, description="What it is called in table and figure.")
     model: str = Field(description="smollm2-135m, a hub name, neurolm/lstm-small ..., or a folder.")
-    optional: bool = Field(False, description="Leave it out, and say so, where it cannot be had.")
+    optional: bool = Field(False, description="Leave it out, and say so, where it is not available.")
     layers: Literal["all"] | Layers = Field("all", description="Hidden layers to choose from; 0 is the embeddings.")
     context: ContextConfig | None = Field(None, description="Instead of the context that all models get.")
 

@@ -42,7 +42,7 @@ class DatasetConfig(Section):
     options: dict[str, Any] = Field({}, description="Options of that data set, for example radius: 10mm.")
     subjects: Literal["all"] | Names = Field("all", description="Subjects to analyse.")
     stories: Literal["all"] | Names = Field("all", description="Stories to analyse.")
-    fallback: str | None = Field(None, description="Data set to use, and say so, where the first cannot be had.")
+    fallback: str | None = Field(None, description="Data set to use, and say so, where the first is not available.")
 
 
 class ContextConfig(Section):
@@ -136,7 +136,7 @@ class EncodeConfig(Section):
     permutations: int = Field(
         1000, ge=0, le=MOST_DRAWS, description="Circular shifts of the mean listener's BOLD with the fit repeated."
     )
-    subject_permutations: int = Field(400, ge=0, le=MOST_DRAWS, description="The same, for every listener by himself.")
+    subject_permutations: int = Field(400, ge=0, le=MOST_DRAWS, description="The same, for each subject separately.")
     fdr: float = Field(0.05, gt=0, lt=1, description="False discovery rate over regions or voxels.")
 
 

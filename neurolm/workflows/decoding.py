@@ -263,7 +263,7 @@ class Decoding:
         return self._decoder().word_times(self.material.run)
 
     def _embedding(self) -> tuple[Any, list[str]]:
-        """Recall by embeddings as the config asks for it, and what stands in for it where an encoder is not at hand."""
+        """Recall by embeddings as the config asks for it, and what stands in for it where an encoder is not available."""
         from neurolm.checks import InputError
         from neurolm.decoding import EmbeddingRecall, LanguageModelEncoder, TransformersEncoder, idf_weights
 

@@ -23,7 +23,7 @@ from neurolm.workflows.yaml_file import read_yaml
 
 
 class SimulatedConfig(Section):
-    """A listener who never was: real stories, planted weights and noise."""
+    """A simulated subject: real stories, planted weights and noise."""
 
     training: list[str] = Field(["souls", "avatar", "legacy"], min_length=2, description="Moth stories to learn from.")
     test: str = Field("wheretheressmoke", description="The Moth story to decode.")
@@ -100,7 +100,7 @@ class EvaluationConfig(Section):
     scores: list[Literal["wer", "bleu1", "meteor", "bertscore", "embedding"]] = Field(
         ["wer", "bleu1", "meteor", "embedding"],
         min_length=1,
-        description="bertscore needs roberta-large at hand; embedding is recall by the features' model.",
+        description="bertscore needs roberta-large on this machine; embedding is recall by the features' model.",
     )
     nulls: NullsConfig = NullsConfig()
     teacher_forced: bool = Field(True, description="Rank each true word among its candidates after the true words.")
@@ -153,7 +153,7 @@ class DecodingConfig(Analysis):
 
 
 class IdentifyConfig(Section):
-    """How windows are told apart."""
+    """How windows are identified."""
 
     window_trs: int = Field(15, ge=1, description="Length of the windows, which do not overlap, in TRs.")
     by: list[Literal["likelihood", "correlation"]] = Field(

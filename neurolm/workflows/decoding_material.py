@@ -33,7 +33,7 @@ class Material:
     runs, stories : learned from
     run, story : decoded, and what was really heard in it
     segment : seconds that are judged; None for all
-    rate_voxels : columns from which the word rate is told; None for the decoded voxels
+    rate_voxels : columns from which the word rate is predicted; None for the decoded voxels
     notes : what a person should know before looking at numbers
     is_simulated : nobody was measured
     """

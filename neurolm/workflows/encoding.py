@@ -166,7 +166,7 @@ def _encode(plan: Plan, chosen: EvaluationSettings, heard: HeardStories) -> None
     from neurolm.features import WordRate
 
     baselines = {"word rate": [WordRate().extract(plan.dataset.transcript(story)) for story in heard.stories]}
-    null = plan.output / "encoding" / "null"  # blocks that are scored, for a run that goes on after a kill
+    null = plan.output / "encoding" / "null"  # blocks that are scored, for a run that resumes after a kill
     with progress("encode") as report:
         result = evaluate(
             LayerSets(plan, heard.stories),

@@ -115,7 +115,7 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def snakemake_command(name: str, output: Path, *, cores: int, profile: str | None = None, make: Sequence[str] = ()) -> list[str]:
-    """The command line that `neurolm run` gives to Snakemake: what is made again is told, time stamps have no say."""
+    """The command line that `neurolm run` gives to Snakemake: what is made again is named; time stamps do not matter."""
     command = [
         *(sys.executable, "-m", "snakemake"),
         *("--snakefile", str(shipped("pipelines") / f"{name}.smk")),

@@ -156,7 +156,7 @@ def _folder(plan: IdentificationPlan) -> Path:
 def check_subjects_and_windows(plan: Study, runs: Sequence[BoldRun]) -> int:
     """The number of windows in a run; refuse a plan with too few of them, or of subjects, or with several stories."""
     if len(plan.stories) != 1:
-        raise bad("dataset.stories", "name one story", ", ".join(plan.stories), "Windows of one story are told from each other.")
+        raise bad("dataset.stories", "name one story", ", ".join(plan.stories), "Windows of one story are discriminated.")
     if len(plan.subjects) < 3:
         raise InputError(f"identification needs at least three subjects; got {len(plan.subjects)}. One is left out in turn.")
     window_trs, n_trs = plan.config.identify.window_trs, runs[0].n_trs

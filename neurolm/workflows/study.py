@@ -125,7 +125,7 @@ def chosen(key: str, asked: Any, there: Any) -> list[str]:
 
 
 def open_dataset(config: DatasetConfig) -> tuple[Dataset, str]:
-    """The data set of a config, or its fallback where it cannot be had; and the name of what was opened."""
+    """The data set of a config, or its fallback where it is not available; and the name of what was opened."""
     from neurolm.datasets import load_dataset
     from neurolm.datasets.dataset import DatasetNotFound
 

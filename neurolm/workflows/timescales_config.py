@@ -52,7 +52,7 @@ class FitConfig(Section):
     gap: int = Field(5, ge=0, description="TRs left out on both sides of a held-out block.")
     inner_folds: int = Field(5, ge=2, description="Blocks within the training part, to choose the penalty.")
     permutations: int = Field(
-        1000, ge=19, le=MOST_DRAWS, description="BOLD made anew by circular shifts, each with the fit repeated."
+        1000, ge=19, le=MOST_DRAWS, description="BOLD made again by circular shifts, each with the fit repeated."
     )
     bootstrap: int = Field(200, ge=20, le=MOST_DRAWS, description="Draws of blocks of time, for the intervals of one subject.")
     fdr: float = Field(0.05, gt=0, lt=1, description="False discovery rate over regions or voxels.")

@@ -172,7 +172,7 @@ def test_a_model_that_is_not_optional_must_be_there_and_one_must_be(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         call("compare", config)
     config.write_text(text.replace("lstm}", "lstm, optional: true}").replace("[0, 2]}", "[0, 2], optional: true}"))
-    with pytest.raises(InputError, match="models must hold at least one that can be had"):
+    with pytest.raises(InputError, match="models must hold at least one that is available"):
         plan_of(config, output=None)
 
 

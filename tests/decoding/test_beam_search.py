@@ -100,7 +100,7 @@ def test_beams_equal_the_published_algorithm_word_by_word(rng, beam_width):
     assert beams_of(search, times) == plain_search(toy, times, vocabulary, beam_width)
 
 
-def test_decoding_without_noise_and_with_true_words_at_hand_recovers_the_text(rng):
+def test_decoding_without_noise_and_with_true_words_among_candidates_recovers_the_text(rng):
     toy = toy_decoder(rng, noise=0.02, n_voxels=200, width=48, per_second=1.0)
     search = BeamSearch(WordProposals(toy.lm, no_repeats=False), toy.likelihood, 30)
     result = search.search(toy.story.mid_times, extra_words=[[w] for w in toy.story.words])

@@ -55,7 +55,7 @@ def test_meteor_that_needs_synonyms_says_what_to_do(monkeypatch):
 
     try:
         wordnet.ensure_loaded()
-        pytest.skip("WordNet is at hand here")
+        pytest.skip("WordNet is available here")
     except LookupError:
         pass
     with pytest.raises(InputError, match=r"nltk\.downloader wordnet"):
@@ -135,7 +135,7 @@ def test_only_the_encoder_that_bertscore_names_is_called_bertscore(tmp_path):
         name, is_bertscore = "roberta-large, layer 17", True
 
     assert EmbeddingRecall(Named()).name == "bertscore"
-    with pytest.raises(InputError, match="encoder must be at hand"):
+    with pytest.raises(InputError, match="encoder must be available"):
         TransformersEncoder(str(tmp_path))
 
 

@@ -222,7 +222,7 @@ def test_a_damaged_file_is_made_anew_with_a_warning(slow, tmp_path, place):
     at = {"values": len(content) - 5000, "header": 3, "cut short": 0, "settings": content.find(b"first_word_has")}[place]
     content[at] ^= 1
     path.write_bytes(content[: len(content) // 2] if place == "cut short" else content)
-    with pytest.warns(UserWarning, match="is damaged .* and is made anew"):
+    with pytest.warns(UserWarning, match="is damaged .* and is made again"):
         slow.states(lm, tmp_path).extract(slow.story())
     assert file_hash(path) == before
 

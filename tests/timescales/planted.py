@@ -37,7 +37,7 @@ class Bank:
     """Leaky averages of tanh mixtures of word vectors: `per_scale` units for each timescale in words.
 
     context : only the last so many words are heard
-    resets : begin anew at every new paragraph
+    resets : begin again at every new paragraph
     mixing_seed : which mixtures; the same for all timescales
     """
 

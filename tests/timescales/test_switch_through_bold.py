@@ -1,4 +1,4 @@
-"""Leaky and resetting integrators told apart after the haemodynamic response, noise and the fit of an encoding model."""
+"""Leaky and resetting integrators discriminated after the haemodynamic response, noise and the fit of an encoding model."""
 
 import numpy as np
 import pytest

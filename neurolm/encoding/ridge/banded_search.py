@@ -117,7 +117,7 @@ class _Search:
             for block in self.blocks
         ]
         everything = list(range(len(hats.folds)))
-        # in the dual the statistics of folds are rows of Y: taken anew each time, not kept
+        # in the dual the statistics of folds are rows of Y: taken again each time, not kept
         self.statistics = [hats.statistics(t.values, everything) if hats.is_primal else None for t in self.targets]
         self.undefined = np.concatenate([t.undefined for t in self.targets])
         self.best = np.full(self.n_targets, -np.inf)

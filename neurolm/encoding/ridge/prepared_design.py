@@ -24,7 +24,7 @@ from neurolm.encoding.ridge.linear_algebra import Algebra, largest_eigenvalue
 FLOAT32_CONDITION = {"primal": 1e4, "dual": 4e3}
 ROTATE_CONDITION = 1e5
 
-BANDS_BYTES = 2 << 30  # kernels of all bands are kept up to here, and made anew for each draw beyond
+BANDS_BYTES = 2 << 30  # kernels of all bands are kept up to here, and made again for each draw beyond
 
 ROWS_AT_A_TIME = 4096  # of delayed features that are made when they are needed
 

@@ -47,7 +47,7 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     alpha_per_target : bool
         Otherwise one penalty, the best on average, serves all targets.
     fit_intercept : bool
-        Fit an intercept that is not penalised (in each fold anew).
+        Fit an intercept that is not penalised (in each fold again).
     device : "auto", "cpu" or "cuda"
         "auto": where a tensor lives, else a GPU if there is one.
     dtype : "float32" or "float64"

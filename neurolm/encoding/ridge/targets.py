@@ -116,7 +116,7 @@ def open_targets(path: str | Path) -> Iterator[tuple[h5py.Dataset, np.ndarray]]:
         If the file is missing, cut short, or was not written by `store_targets`.
     """
     check_file(path)
-    with open_h5(path, "is not a whole HDF5 file", "Make it anew with store_targets.") as file:
+    with open_h5(path, "is not a whole HDF5 file", "Make it again with store_targets.") as file:
         if "bold" not in file or "run_onsets" not in file:
-            raise bad_file(path, "lacks bold or run_onsets", "Make it anew with store_targets.")
+            raise bad_file(path, "lacks bold or run_onsets", "Make it again with store_targets.")
         yield file["bold"], file["run_onsets"][()]

@@ -51,7 +51,7 @@ def sunspots() -> np.ndarray:
     try:
         from statsmodels.datasets import sunspots as data
     except ImportError:
-        raise bad("series", "be at hand", "no statsmodels", "pip install statsmodels") from None
+        raise bad("series", "be available", "no statsmodels", "pip install statsmodels") from None
     return data.load_pandas().data["SUNACTIVITY"].to_numpy(dtype=np.float64)
 
 

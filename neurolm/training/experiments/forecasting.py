@@ -4,7 +4,7 @@
     autoregression   y_{t+1} = c + A_1 y_t + ... + A_p y_{t-p+1}, by least squares
     TimeSeriesModel  a network over the past: recurrent, or a window of fixed length
 
-Two errors are told apart: one step ahead, every forecast made from the true past; and running
+Two errors are measured: one step ahead, every forecast made from the true past; and running
 freely, each forecast made from the ones before. The first says little about the second.
 
 Letters: T time steps, D series, p order.

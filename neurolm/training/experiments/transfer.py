@@ -264,7 +264,7 @@ def pretraining_gain(
         The learning rate, or several to try. Pretrained and fresh weights each get the one with the highest mean accuracy
         over seeds on `validation`: what suits the one is often too much or too little for the other.
     validation : TokenTask or SequenceTask, optional
-        Needed to choose between learning rates; the test part has no say.
+        Needed to choose between learning rates; the test part does not enter.
     remember : text, optional
         What the pretrained model should still predict afterwards; see `Forgetting`.
     **settings
