@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--nulls-at", type=float, nargs="*", default=[0.0], help="ratios with null decodes")
     parser.add_argument("--test-s", type=float, default=45.0, help="seconds of the test story")
     parser.add_argument(
-        "--wider", type=int, nargs="+", help="only decode at these beams with the true words among the candidates, and swap words"
+        "--wider", type=int, nargs="+", help="only decode at these beams, true words among the candidates, and swap words"
     )
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--json", type=Path, help="write the results to this file as they come; what it holds already is kept")
