@@ -35,6 +35,7 @@ class Opened:
     def __init__(self, plan: Any, *, is_dry: bool = False, is_elsewhere: bool = False, only_reads: bool = False) -> None:
         self.plan, self.is_dry, self.is_elsewhere, self.only_reads = plan, is_dry, is_elsewhere, only_reads
         self.report: Progress = silent
+        self.models: dict[tuple[str, str | None], Any] = {}  # by name and vocabulary, those that were loaded for a check
         self.feature_bytes = 0  # what the features will take on disk; counted when the models have been looked at
 
     @property
@@ -78,18 +79,29 @@ class Opened:
     def fitted(self) -> tuple[list[Transcript], dict[str, list[BoldRun]]]:
         """Transcripts and every subject's stand-ins as they are fitted: on the rows that all have, and where repeats of a
         story are averaged (encoding, comparison) once for each stimulus."""
-        from neurolm.brain.preprocess import common_rows
         from neurolm.cli.story_runs import stimuli
 
         study = self.study
-        groups = stimuli(study) if self.kind in ("encoding", "comparison") else [(story,) for story in study.stories]
-        places = [[study.stories.index(story) for story in group] for group in groups]
-        fitted: dict[str, list[BoldRun]] = {subject: [] for subject in self.runs}
-        for group in places:
+        if self.kind not in ("encoding", "comparison"):
+            return self.transcripts, self.common
+        places = [[study.stories.index(story) for story in group] for group in stimuli(study)]
+        return [self.transcripts[group[0]] for group in places], self._on_common_rows(places)
+
+    @cached_property
+    def common(self) -> dict[str, list[BoldRun]]:
+        """Every subject's stand-ins, each story's on the rows that all subjects have."""
+        return self._on_common_rows([[i] for i in range(len(self.study.stories))])
+
+    def _on_common_rows(self, groups: Iterable[list[int]]) -> dict[str, list[BoldRun]]:
+        """One run of every subject for each group of stories that share their words."""
+        from neurolm.brain.preprocess import common_rows
+
+        found: dict[str, list[BoldRun]] = {subject: [] for subject in self.runs}
+        for group in groups:
             runs = common_rows([self.runs[subject][i] for subject in self.runs for i in group])
             for subject, run in zip(self.runs, runs[:: len(group)]):
-                fitted[subject].append(run)
-        return [self.transcripts[group[0]] for group in places], fitted
+                found[subject].append(run)
+        return found
 
 
 def check_lists() -> dict[str, tuple[Check, ...]]:
@@ -99,7 +111,7 @@ def check_lists() -> dict[str, tuple[Check, ...]]:
     from neurolm.cli import preflight_models as models
 
     place = (data.output_folder, models.device)
-    study = (*place, data.names, data.labels, data.transcripts, data.rows, data.cover)
+    study = (*place, data.overrides, data.labels, *data.FOUNDATIONS)
     return {
         "encoding": (*study, fits.permutations, fits.encoding, models.readings, data.disk),
         "comparison": (*study, fits.comparison, models.readings, data.disk),
@@ -114,8 +126,11 @@ def check_lists() -> dict[str, tuple[Check, ...]]:
 def findings(opened: Opened) -> Iterator[Finding]:
     """What every check of the plan says; an error that a check raises is a problem, said once.
 
-    Models, which take long to load, are looked at where nothing else is wrong.
+    What rests on stories and runs that cannot be read, or do not fit each other, is not gone through: it would say the same
+    in other words. Models, which take long to load, are looked at where nothing else is wrong.
     """
+    from neurolm.cli.preflight_data import FOUNDATIONS
+
     said: set[str] = set()
     for check in check_lists()[opened.kind]:
         if said and check.__module__.endswith("preflight_models"):
@@ -126,6 +141,8 @@ def findings(opened: Opened) -> Iterator[Finding]:
             if str(error) not in said:
                 said.add(str(error))
                 yield Finding("problem", str(error))
+            if check in FOUNDATIONS:
+                return
 
 
 def preflight(plan: Any, *, is_dry: bool = False, is_elsewhere: bool = False, only_reads: bool = False) -> None:

@@ -41,13 +41,18 @@ def can_write(folder: Path) -> bool:
     return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
 
 
-def names(opened: Opened) -> Iterator[Finding]:
-    """Names in the config that are looked up later, and subjects who all heard the stories."""
+def overrides(opened: Opened) -> Iterator[Finding]:
+    """Names of checks of words against BOLD, which are looked up later."""
     from neurolm.datasets.alignment_check import NAMES
 
-    study = opened.study
-    for name in getattr(study.config, "override", []):
+    for name in getattr(opened.study.config, "override", []):
         check_choice("override", name, NAMES)
+    yield from ()
+
+
+def names(opened: Opened) -> Iterator[Finding]:
+    """Subjects who all heard the stories."""
+    study = opened.study
     check_stories_heard(study.dataset, study.subjects, study.stories)
     yield Finding("ok", f"{len(study.subjects)} subjects, stories: {', '.join(study.stories)}")
 
@@ -89,7 +94,7 @@ def rows(opened: Opened) -> Iterator[Finding]:
 
 
 def cover(opened: Opened) -> Iterator[Finding]:
-    """Words and BOLD of every run cover the same time, with one TR, and delays are shorter than each run."""
+    """Words and the BOLD rows that all subjects have cover the same time, with one TR, and delays are shorter than each run."""
     from neurolm.encoding import Design
     from neurolm.features import WordRate
 
@@ -98,7 +103,7 @@ def cover(opened: Opened) -> Iterator[Finding]:
     features, config = [WordRate().extract(story) for story in opened.transcripts], opened.study.config
     delays, more = delays_of(config)
     section, limit = gap_limit(opened.study)
-    for subject, runs in opened.runs.items():
+    for subject, runs in opened.common.items():
         for story, run in zip(opened.transcripts, runs, strict=True):
             late, misfit = story_gaps(story.mid_times, run.tr_times)
             if limit < (gap := max(late, -misfit)) < run.n_trs * run.tr / 2 and section:
@@ -107,6 +112,9 @@ def cover(opened: Opened) -> Iterator[Finding]:
                           f" {where}", f"{limit:g}", "Set it if the silence is meant; else check story, TR and trimming.")  # fmt: skip
         Design.from_training(features, runs, delays, **more)
     yield from ()
+
+
+FOUNDATIONS = (names, transcripts, rows, cover)  # where one fails, every later check would fail for the same reason
 
 
 def disk(opened: Opened) -> Iterator[Finding]:
