@@ -91,6 +91,7 @@ def _carry_out(plan: Plan, chosen: EvaluationSettings, heard: HeardStories) -> N
         write_subjects(plan, result, heard, report)
     write_text(plan.output / "encoding" / "scores.tsv", score_table(result))
     write_text(plan.output / "encoding" / "differences.tsv", difference_table(result))
+    write_text(plan.output / "encoding" / "content_free.tsv", content_table(result))
     result.save(plan.output / "encoding" / "scores.h5")
     say(f"{result.scored[0].who}: {_summary(result)} (layer chosen inside the folds)")
     write_recovery(plan, heard.runs)
@@ -132,6 +133,7 @@ def settings(plan: Plan) -> EvaluationSettings:
         test_runs=tuple(_positions(plan, encode.test_stories)),
         n_permutations=encode.permutations,
         n_subject_permutations=encode.subject_permutations,
+        n_content_free=None if encode.content_free_draws == "auto" else encode.content_free_draws,
         device=plan.config.device,
     )
 
@@ -197,6 +199,20 @@ def difference_table(result: Evaluation) -> str:
                 tested = (found.p[i, v], found.p_max[i, v], found.q[i, v], found.baseline_p[i, v])
                 values = (found.difference[i, v], *found.interval[:, i, v], *tested)
                 out.write("\t".join([scored.who, name, region, *(_number(x) for x in values)]) + "\n")
+    return out.getvalue()
+
+
+def content_table(result: Evaluation) -> str:
+    """Scores of the features without their means beside content-free draws of them, one row for each region."""
+    out = io.StringIO()
+    out.write("who\tregion\tr\tdraws_mean\tdraws_low\tdraws_high\tp\tn_draws\n")
+    for scored in result.scored:
+        if (found := scored.content_free) is None:
+            continue
+        low, high = found.band
+        for v, region in enumerate(region_names(result)):
+            values = (found.r[v], found.draws[:, v].mean(), low[v], high[v], found.p_values[v])
+            out.write("\t".join([scored.who, region, *(_number(x) for x in values), str(len(found.draws))]) + "\n")
     return out.getvalue()
 
 

@@ -65,6 +65,7 @@ def encoding(opened: Opened) -> Iterator[Finding]:
         extend_alphas=False,
         n_permutations=min(1, chosen.n_permutations),
         n_subject_permutations=min(1, chosen.n_subject_permutations),
+        n_content_free=0,
         n_bootstrap=20,
         device="cpu",
     )

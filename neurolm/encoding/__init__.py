@@ -19,7 +19,7 @@ Averaged                                features averaged over the recent past, 
 variance_partition                      what each feature space explains alone and together
 SimulatedCortex, load_simulated_cortex  a cortex with planted gradients
 recovered_maps, agreement               what an analysis found of them, and how well it matches
-content_free, time_shifted              features that know nothing of what was said
+content_free, time_shifted              one content-free draw of features; features at wrong times
 """
 
 from neurolm.encoding.averaged_features import Averaged

@@ -22,7 +22,7 @@ STUDY = {"dataset": {"name": "simulated", "options": {"n_subjects": 6}}, "thread
 LM = {"model": "neurolm/lstm-small", "context": {"n": 16, "unit": "words"}}
 FIT = {"folds": 3, "inner_folds": 2, "permutations": 19, "alphas": {"low": 10, "high": 1000, "count": 3}}
 BASES = {
-    "encoding": STUDY | {"features": LM | {"layers": [1]}, "encode": FIT | {"subject_permutations": 19}},
+    "encoding": STUDY | {"features": LM | {"layers": [1]}, "encode": FIT | {"subject_permutations": 19, "content_free_draws": 0}},
     "comparison": STUDY
     | {
         "models": [{"name": "small", "model": "neurolm/lstm-small", "layers": [1]}],
