@@ -214,6 +214,30 @@ def group(isc: float, statistic: str, n_subjects: int = 12) -> Callable:
     return simulate
 
 
+def content_free(signal: str) -> Callable:
+    """p of the content of skewed features, against BOLD of noise or of noise and word rate: one run of 120 TRs, 400 words."""
+    from neurolm.encoding.content_draws import content_scores
+    from neurolm.encoding.design import resampling_weights
+    from neurolm.features import Features
+
+    settings = EvaluationSettings(alphas=(10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 1e4))
+    n, folds, times = 120, nested_folds([0], 120, 3, 3), 2.0 * np.arange(120)
+
+    def simulate(rng: np.random.Generator) -> tuple[float, int]:
+        words = np.sort(rng.uniform(0, 2 * n, 400))
+        values = ar1_noise(rng.standard_normal((400, 3)), 0.5)
+        values[rng.random(400) < 0.02] *= 8  # a few words with large features, as in language models
+        Y = slow(rng, 1, 0.5, n)
+        if signal == "word rate":
+            rate = resampling_weights(words, times, (1, 2, 3, 4), 3).sum(1)[2 : 2 + n]
+            Y += ((rate - rate.mean()) / rate.std())[:, None]
+        stories = [Features(values + 2, words)]
+        found = content_scores(["one"], lambda _: stories, [times], Y, folds, settings, n_draws=39, seed=int(rng.integers(1e9)))
+        return float(found.p_values[0] <= 0.05), 1
+
+    return simulate
+
+
 def end_to_end(rng: np.random.Generator) -> tuple[float, int]:
     """p of the mean over subjects, as `neurolm encode` has it, with no signal: one region of four subjects."""
     from neurolm.features import Features
@@ -244,6 +268,8 @@ def table() -> list[Row]:
         Row("p, ISC, 6 subjects, 150 TRs, phases", isc_null("phase_randomization", 6, 150), 0.05, 1000, 0.22),
         Row("p, evaluate, mean over 4 subjects, end to end", end_to_end, 0.05, 400, 0.3),
     ]
+    for signal in ("no signal", "word rate"):
+        rows.append(Row(f"p, content-free draws, {signal}", content_free(signal), 0.05, 400, 0.35))
     for isc in (0.0, 0.15, 0.3):
         for statistic in ("region", "max over regions", "model difference"):
             rows.append(Row(f"p, group of 12, ISC {isc:g}, {statistic}", group(isc, statistic), 0.05, 400, 0.4))

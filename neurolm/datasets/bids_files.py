@@ -226,6 +226,12 @@ def _what_there_is(bold: Iterable[BidsFile], form: Form) -> str:
             option = key if key in ("res", "den", "desc") else "space"
             listed = ", ".join(f"{form.name}:{key}-{value}" if option == "space" else value for value in values)
             return f"In that space there are {key} {listed}: choose one with the option {option}."
+    in_space = [file for file in bold if file.entities.get("space", "native") == form.name]
+    missing = [key for key in form.entities if not any(key in file.entities for file in in_space)]
+    others = [key for key in ("res", "den") if key not in form.entities and any(key in file.entities for file in in_space)]
+    if missing and others:
+        values = sorted({file.entities[others[0]] for file in in_space if others[0] in file.entities})
+        return f"Files of that space say {others[0]}, not {missing[0]}: choose {' or '.join(values)} with the option {others[0]}."
     spaces = sorted({file.entities.get("space", "native") for file in bold})
     return f"There are {', '.join(spaces)}: choose one with the option space."
 

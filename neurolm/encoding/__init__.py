@@ -16,7 +16,7 @@ permutation_test, refit_test, fdr       nulls that keep autocorrelation; many vo
 bootstrap_correlation, bootstrap_mean   intervals over stretches of time and over listeners
 sign_flip_test                          mean over independent subjects, or for this stimulus alone
 variance_partition                      what each feature space explains alone and together
-content_free, time_shifted              features that know nothing of what was said
+content_free, time_shifted              one content-free draw of features; features at wrong times
 """
 
 from neurolm.encoding.baseline import content_free, time_shifted

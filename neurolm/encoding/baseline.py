@@ -1,7 +1,4 @@
-"""Features that look like a language model's and know nothing of what was said: what smoothness and width alone buy.
-
-A score says something about content only as far as it lies above these.
-"""
+"""Content-free baseline and misaligned features: what is left of a score without the content of the words, or at wrong times."""
 
 from __future__ import annotations
 
@@ -11,18 +8,18 @@ import numpy as np
 
 from neurolm.checks import bad
 from neurolm.features import Features
-from neurolm.statistics import phase_randomization
 
 
 def content_free(features: Features, rng: np.random.Generator | int = 0) -> Features:
-    """The same words at the same times with random content of the same width and smoothness.
+    """The same word times with the features of other words: one draw of the content-free baseline.
 
-    Random phases over the word sequence, the same for every feature: means, variances, correlations
-    between features and each one's spectrum stay; which word has which value is lost. Word rate is
-    kept, as the times and the means are.
+    Each feature's mean is removed, so that word rate is in none, and the rows are moved over the words by a random lag, the end
+    wrapped to the beginning: width, autocorrelation, correlation between features and their distribution stay.
+    `content_scores` draws many of these and gives p values.
     """
-    values = phase_randomization(features.values.astype(np.float64), rng).astype(features.values.dtype, copy=False)
-    return _with(features, values, features.times, {"baseline": "random phases over words"})
+    lag = int(np.random.default_rng(rng).integers(1, len(features)))
+    values = (features.values - features.values.mean(0, dtype=np.float64)).astype(features.values.dtype)
+    return _with(features, np.roll(values, lag, axis=0), features.times, {"baseline": f"content of {lag} words before"})
 
 
 def time_shifted(features: Features, shift_s: float) -> Features:

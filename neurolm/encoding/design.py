@@ -288,9 +288,13 @@ def _grid(times: np.ndarray, delays: Sequence[int]) -> np.ndarray:
     return whole_grid(times, times[0] - max(delays) * _tr(times))[0]
 
 
+def resampling_weights(word_times: np.ndarray, tr_times: np.ndarray, delays: Sequence[int], lobes: int) -> np.ndarray:
+    """(max(delays) + n_trs, n_words) from word time to a run's TRs and the max(delays) TRs before it."""
+    return lanczos_matrix(word_times, _grid(tr_times, delays) + _tr(tr_times) / 2, lobes)
+
+
 def _resample(features: Features, times: np.ndarray, delays: Sequence[int], lobes: int) -> np.ndarray:
-    weights = lanczos_matrix(features.times, _grid(times, delays) + _tr(times) / 2, lobes)
-    return weights @ features.values.astype(np.float64, copy=False)
+    return resampling_weights(features.times, times, delays, lobes) @ features.values.astype(np.float64, copy=False)
 
 
 def _check_pairs(features: Sequence[Features], runs: Sequence[BoldRun | np.ndarray], max_gap_s: float) -> list[np.ndarray]:

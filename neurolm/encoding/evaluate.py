@@ -16,7 +16,7 @@ import numpy as np
 
 from neurolm.brain import BoldRun
 from neurolm.checks import bad
-from neurolm.encoding.baseline import content_free
+from neurolm.encoding.content_draws import content_scores, n_content_draws
 from neurolm.encoding.design import Design, stimuli_of
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
 from neurolm.encoding.held_out import NestedFold, nested_folds, nested_ridge, train_test_fold
@@ -92,13 +92,11 @@ def evaluate(
         progress(i, total, "feature sets", name)
         stories = _stories(name, baselines if name in baselines else feature_sets, listeners)
         ridge = story_ridge(stories, listeners, folds, settings)
-        free = [content_free(story, seed + k) for k, story in enumerate(stories)] if name in feature_sets else []
-        free_ridge = story_ridge(free, listeners, folds, settings) if free else ridge
         for way in ways:
             if name in baselines:
                 way.add_baseline(ridge)
             else:
-                way.add_set(ridge, free_ridge)
+                way.add_set(ridge)
     _add_surrogates(ways, baselines, feature_sets, ridge_of, progress)
     for name in _refitted_for_intervals(ways, baselines, feature_sets):
         ridge = ridge_of(name)
@@ -108,13 +106,29 @@ def evaluate(
             elif name in feature_sets and way.wants_choice_interval:
                 way.add_choice_draws(ridge)
     progress(total, total, "feature sets")
-    each = ways[-1]
+    each, scored = ways[-1], [way.scored() for way in ways]
+    n_draws = n_content_draws(settings, listeners.n_trs, listeners.n_voxels)
+    if n_draws:
+        scored[0] = replace(
+            scored[0],
+            content_free=content_scores(
+                tuple(feature_sets),
+                lambda name: _stories(name, feature_sets, listeners),
+                [run.tr_times for run in listeners.runs],
+                ways[0].Y,
+                folds,
+                settings,
+                n_draws=n_draws,
+                seed=seed,
+                progress=progress,
+            ),
+        )
     return Evaluation(
         sets=tuple(feature_sets),
         baselines=tuple(baselines),
         subjects=listeners.names,
         space=listeners.space,
-        scored=tuple(way.scored() for way in ways),
+        scored=tuple(scored),
         each=tuple(each.each()) if listeners.is_group else (),
         listeners=each.subject_scores(),
         listeners_p=each.subject_p_values(),

@@ -3,7 +3,8 @@
     Evaluation
     ├── Scored ...    one per way of scoring: "mean listener", "single listeners", or the only subject
     │   ├── Chosen    one feature set per voxel, chosen inside the training folds
-    │   └── Against   its difference from each baseline
+    │   ├── Against   its difference from each baseline
+    │   └── ContentScores   content-free draws of the same features, where they were made
     └── listeners     the same scores listener by listener
 
 Arrays are (n_sets, n_voxels) unless said; a value that is not known is NaN.
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.brain.space import Space, space_arrays, space_from_arrays
-from neurolm.statistics import MIN_SHIFT
+from neurolm.statistics import MIN_SHIFT, permutation_p
 from neurolm.storage import read_h5, write_h5
 
 
@@ -38,6 +39,8 @@ class EvaluationSettings:
     n_permutations, n_subject_permutations : surrogates of the mean subject (or the only one), and of all
         subjects, whose BOLD is shifted by the same lags; the whole fit is repeated for each. 0 is none, and p is NaN.
     null, min_shift, block_trs : see `surrogate_draws`.
+    n_content_free : content-free draws of the feature sets, for the mean subject (or the only one); see `content_scores`. 0 is none;
+        None is 199 with up to 1,000 TRs and voxels and any permutations, else none.
     sequential : voxels leave the null once their p is known, which saves most of the fits but leaves no p of the
         largest statistic. None: with more than 100 voxels.
     n_bootstrap : draws of the residuals behind a subject's interval, the fit repeated for each; ci : its coverage.
@@ -59,6 +62,7 @@ class EvaluationSettings:
     null: str = "circular_shift"
     min_shift: int = MIN_SHIFT
     block_trs: int = 30
+    n_content_free: int | None = None
     sequential: bool | None = None
     n_bootstrap: int = 50
     ci: float = 0.95
@@ -111,6 +115,34 @@ class Against:
     q: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class ContentScores:
+    """Held-out scores of features without their means, and of the same features moved over the words: see `content_scores`.
+
+    Parameters
+    ----------
+    r : array of shape (n_voxels,)
+    draws : array of shape (n_draws, n_voxels)
+    """
+
+    r: np.ndarray
+    draws: np.ndarray
+
+    @property
+    def p_values(self) -> np.ndarray:
+        """(n_voxels,) one-sided: (1 + number of draws >= r) / (1 + n_draws)."""
+        return permutation_p(self.r, self.draws)
+
+    @property
+    def smallest_p(self) -> float:
+        return 1 / (1 + len(self.draws))
+
+    @property
+    def band(self) -> np.ndarray:
+        """(2, n_voxels) 2.5 % and 97.5 % quantiles of the draws."""
+        return np.quantile(self.draws, [0.025, 0.975], axis=0)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Scored:
     """Held-out correlations of one way of scoring, and what they must be compared with.
@@ -129,8 +161,8 @@ class Scored:
         Surrogates behind p and null; 0 where none were asked for.
     baselines : array of shape (n_baselines, n_voxels)
     baseline_interval : array of shape (2, n_baselines, n_voxels)
-    content_free : array of shape (n_sets, n_voxels)
-        Scores of random features of the same width, smoothness and word times.
+    content_free : ContentScores, optional
+        Of the mean subject or the only one; None where it was not drawn.
     ceiling : array of shape (n_voxels,)
         The ceiling that belongs to exactly this score; NaN with a single subject.
     ceiling_interval : array of shape (2, n_voxels)
@@ -150,13 +182,16 @@ class Scored:
     n_null: int
     baselines: np.ndarray
     baseline_interval: np.ndarray
-    content_free: np.ndarray
     ceiling: np.ndarray
     ceiling_interval: np.ndarray
     ceiling_name: str
     interval_name: str
     chosen: Chosen
     against: Against
+    content_free: ContentScores | None = None
+
+
+PARTS = {"chosen": Chosen, "against": Against, "content_free": ContentScores}  # of a Scored; each is arrays only
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -205,8 +240,9 @@ class Evaluation:
             arrays[name] = getattr(self, name)
         for kind, ways in (("scored", self.scored), ("each", self.each)):
             for i, scored in enumerate(ways):
-                arrays |= _arrays(scored, f"{kind}/{i}") | _arrays(scored.chosen, f"{kind}/{i}/chosen")
-                arrays |= _arrays(scored.against, f"{kind}/{i}/against")
+                arrays |= _arrays(scored, f"{kind}/{i}")
+                for part in PARTS:
+                    arrays |= {} if getattr(scored, part) is None else _arrays(getattr(scored, part), f"{kind}/{i}/{part}")
                 attributes[f"{kind}/{i}"] = {f.name: getattr(scored, f.name) for f in fields(scored) if _is_plain(f.name, scored)}
         write_h5(path, arrays, attributes)
 
@@ -225,11 +261,12 @@ def _put_together(kind: str, arrays: Mapping[str, np.ndarray], attributes: Mappi
     """Every `Scored` of a kind, in order."""
     ways = []
     for i in range(sum(name.startswith(f"{kind}/") for name in attributes)):
-        chosen = Chosen(**{f.name: arrays[f"{kind}/{i}/chosen/{f.name}"] for f in fields(Chosen)})
-        against = Against(**{f.name: arrays[f"{kind}/{i}/against/{f.name}"] for f in fields(Against)})
-        names = (f.name for f in fields(Scored) if f"{kind}/{i}/{f.name}" in arrays)
-        kept: dict[str, Any] = {name: arrays[f"{kind}/{i}/{name}"] for name in names}
-        ways.append(Scored(**kept, **attributes[f"{kind}/{i}"], chosen=chosen, against=against))
+        kept: dict[str, Any] = dict(attributes[f"{kind}/{i}"])
+        kept |= {f.name: arrays[f"{kind}/{i}/{f.name}"] for f in fields(Scored) if f"{kind}/{i}/{f.name}" in arrays}
+        for name, part in PARTS.items():  # those of an older file may be fewer
+            held = {f.name: arrays.get(f"{kind}/{i}/{name}/{f.name}") for f in fields(part)}
+            kept[name] = None if any(values is None for values in held.values()) else part(**held)
+        ways.append(Scored(**kept))
     return tuple(ways)
 
 

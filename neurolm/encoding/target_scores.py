@@ -60,7 +60,6 @@ class TargetScores:
         self.n_subjects = Y.shape[1] // self.n_voxels
         self._sets: list[_Result] = []
         self._plain: list[_Result] = []
-        self._free: list[np.ndarray] = []  # per set (n_subjects, n_voxels)
         self._plain_predictions: list[np.ndarray] = []  # per baseline (n_test_rows, n_targets), of runs that no fit has seen
         self._plain_draws: list[np.ndarray] = []  # per baseline (n_bootstrap, n_subjects, n_voxels)
         onsets = listeners.run_onsets.tolist()
@@ -75,10 +74,9 @@ class TargetScores:
             self._plain_predictions.append(fitted.predictions[self.folds[0].test])
         self._null.add_plain(ridge, fitted)
 
-    def add_set(self, ridge: NestedRidge, content_free: NestedRidge) -> None:
+    def add_set(self, ridge: NestedRidge) -> None:
         """Score a feature set, and the first round of surrogates with it."""
         fitted = self._score(ridge)
-        self._free.append(self._by_subject(self._score(content_free).fold_scores))
         self._choice.add(fitted.inner_scores, fitted.fold_scores, fitted.predictions)
         self._sets.append(self._result(ridge, fitted))
         self._null.add(ridge, fitted)
@@ -132,7 +130,6 @@ class TargetScores:
             interval=np.stack([one.interval for one in self._sets], axis=1),
             baselines=self.subject_baselines().mean(0),
             baseline_interval=self._stacked([one.interval for one in self._plain]),
-            content_free=np.stack([one.mean(0) for one in self._free]),
             ceiling=self.listeners.ceiling(kind, rows) if repeated is None else repeated,
             ceiling_interval=self.listeners.ceiling_interval(kind, rows, self.settings.ci),
             ceiling_name=names[kind] if self.listeners.is_group else "" if repeated is None else CEILING_NAMES["repeats"],
@@ -156,7 +153,6 @@ class TargetScores:
                 interval=np.stack([one.each[:, s] for one in self._sets], axis=1),
                 baselines=plain[s],
                 baseline_interval=self._stacked([one.each[:, s] for one in self._plain]),
-                content_free=np.stack([one[s] for one in self._free]),
                 ceiling=ceiling[s] if repeated is None else repeated,
                 ceiling_interval=np.full((2, self.n_voxels), np.nan),
                 ceiling_name=shared_name if repeated is None else CEILING_NAMES["repeats"],

@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
+from neurolm.encoding.evaluation import ContentScores
 from neurolm.report.alignment import StoryAlignment
 from neurolm.report.figures import Picture
 from neurolm.report.page import Section
@@ -210,6 +211,8 @@ class LayerScores:
     chosen : ChosenLayers, optional
         Without it the table shows the best layer of the curve and says that this is optimistic.
     baselines : tuple of Baseline
+    content : ContentScores, optional
+        Content-free draws of the same features.
     """
 
     who: str
@@ -226,6 +229,7 @@ class LayerScores:
     n_null: int = 0
     chosen: ChosenLayers | None = None
     baselines: tuple[Baseline, ...] = ()
+    content: ContentScores | None = None
 
     @property
     def whose(self) -> str:

@@ -99,6 +99,11 @@ def _statistics(report: EncodingReport) -> list[str]:
             f" Differences from {' and '.join(tested)} in the same rows were tested two-sided against the same differences on "
             "these draws."
         )
+    if (content := report.scores[0].content) is not None:
+        null += (
+            f" The content-free baseline moved the features over the words of each story by {len(content.draws):,} random lags, their "
+            "means removed, and repeated the fit and the choice of layers and penalties."
+        )
     interval = f"Intervals: {m.interval}." if m.interval else ""
     maps = f"Maps are shown on the {report.surface.mesh} surface {_cite('fischl1999')}." if report.surface is not None else ""
     return [m.ceiling, null, interval, maps]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurolm.report.baseline_tests import compared
+from neurolm.report.content_tests import content_sentence
 from neurolm.report.encoding_figures import alpha_counts, best_layers, pick
 from neurolm.report.encoding_report import EncodingReport, LayerScores
 from neurolm.report.figures import power
@@ -101,7 +102,8 @@ def _what_was_found(report: EncodingReport) -> str:
     second = f" Highest{of}: {report.regions[best]}, layer {now.layer(scores, best)}, r = {number(now.r[best])}"
     second += f" ({around})" if around != "n/a" else ""
     second += f", {_share_of_ceiling(now, best)} of the noise ceiling" if np.isfinite(now.share[best]) else ""
-    against = "".join(f" {one.sentence(report.columns, level)}" for one in compared(scores, now.q, level))
+    said = [one.sentence(report.columns, level) for one in compared(scores, now.q, level)]
+    against = "".join(f" {one}" for one in (*said, content_sentence(scores, report.columns, level)) if one)
     return f"{first}{second}.{against}{_others(report, best)}"
 
 

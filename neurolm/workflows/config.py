@@ -137,6 +137,11 @@ class EncodeConfig(Section):
         1000, ge=0, le=MOST_DRAWS, description="Circular shifts of the mean listener's BOLD with the fit repeated."
     )
     subject_permutations: int = Field(400, ge=0, le=MOST_DRAWS, description="The same, for each subject separately.")
+    content_free_draws: Literal["auto"] | Annotated[int, Field(ge=0, le=MOST_DRAWS)] = Field(
+        "auto",
+        description="Draws of the content-free baseline, each feature set moved over the words and the whole fit repeated; auto: 199 "
+        "with up to 1,000 TRs and columns, else none.",
+    )
     fdr: float = Field(0.05, gt=0, lt=1, description="False discovery rate over regions or voxels.")
 
 

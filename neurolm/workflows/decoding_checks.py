@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,12 @@ from neurolm.progress import bytes_text, progress, seconds_text
 from neurolm.workflows.decoding_material import Material, Models, open_material, open_models
 
 if TYPE_CHECKING:
+    from neurolm.brain import BoldRun
+    from neurolm.stimuli import Transcript
     from neurolm.workflows.decoding_config import DecodingConfig
 
 SIMULATED_TR = 2.0
+N_REHEARSED = 2  # voxels of a rehearsal
 N_WARM, N_TIMED, TRIAL_WIDTH = 8, 4, 4  # words of the trial, beams
 
 
@@ -45,6 +49,44 @@ def check_material(config: DecodingConfig, material: Material) -> None:
     window_centres(material.story, own.window_s, own.step_s, material.segment)
     if material.rate_voxels is not None and material.rate_voxels.max() >= n_voxels:
         raise bad("test.rate_voxels", f"hold columns of the {n_voxels} voxels", int(material.rate_voxels.max()))
+
+
+def rehearse_fit(config: DecodingConfig, material: Material) -> None:
+    """Fit the decoder to the word rate and two invented voxels, on the stories and row times of the real fit.
+
+    Raises
+    ------
+    InputError
+        What `WordDecoder.fit` and the likelihood of the decoded run would raise, and noise that could not be inverted.
+    """
+    from neurolm.brain.rehearsal_run import invented_run
+    from neurolm.decoding import WordDecoder
+    from neurolm.features import WordRate
+
+    asked = config.settings()
+    n_trs, n_voxels = training_size(config, material)
+    kept = min(asked.n_voxels, n_voxels)
+    if asked.shrinkage == 0 and asked.n_factors is None and kept >= n_trs:
+        raise bad(
+            "decoder.shrinkage",
+            f"be > 0 where {kept} voxels are decoded with {n_trs} TRs of training",
+            0,
+            "Their noise covariance has no inverse. Published: 2/3.",
+        )
+    few = replace(asked, alphas=(10.0, 1000.0), n_bootstraps=1, n_voxels=N_REHEARSED)
+    runs = material.runs or [_blank_run(story) for story in material.stories]
+    invented = [invented_run(run, N_REHEARSED, story=i) for i, run in enumerate(runs)]
+    decoder = WordDecoder(few).fit(WordRate(), invented, material.stories)
+    target = material.run or _blank_run(material.story)
+    decoder.likelihood(WordRate(), invented_run(target, N_REHEARSED, story=len(runs)))
+
+
+def _blank_run(story: Transcript) -> BoldRun:
+    """The times of a simulated subject's run, whose BOLD is not made yet."""
+    from neurolm.brain import BoldRun, Unplaced
+
+    times = SIMULATED_TR * np.arange(_n_trs(story))
+    return BoldRun(np.zeros((len(times), 1), np.float32), times, Unplaced("simulated", 1), "simulated", story.name)
 
 
 def check_models(config: DecodingConfig, models: Models, material: Material) -> None:

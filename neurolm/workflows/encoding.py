@@ -19,7 +19,7 @@ from neurolm.progress import progress, say
 from neurolm.storage import write_text
 from neurolm.workflows.alignment import alignment_stage
 from neurolm.workflows.config import AnalysisConfig
-from neurolm.workflows.encoding_files import difference_table, score_table, write_recovery, write_subjects
+from neurolm.workflows.encoding_files import content_table, difference_table, score_table, write_recovery, write_subjects
 from neurolm.workflows.extraction import estimate_story, extract_story, open_states, read_layer, read_manifest
 from neurolm.workflows.output_folder import analysis_folders, label, write_if_new, write_workflow
 from neurolm.workflows.prepared_runs import HeardStories, heard_stories, stimuli
@@ -182,6 +182,7 @@ def _encode(plan: Plan, chosen: EvaluationSettings, heard: HeardStories) -> None
         write_subjects(plan, result, heard, chosen, report)
     write_text(plan.output / "encoding" / "scores.tsv", score_table(result))
     write_text(plan.output / "encoding" / "differences.tsv", difference_table(result))
+    write_text(plan.output / "encoding" / "content_free.tsv", content_table(result))
     result.save(plan.output / "encoding" / "scores.h5")
     say(f"{result.scored[0].who}: {_summary(result)} (layer chosen inside the folds)")
     write_recovery(plan, heard.runs, chosen)
@@ -223,6 +224,7 @@ def settings(plan: Plan) -> EvaluationSettings:
         test_runs=tuple(_positions(plan, encode.test_stories)),
         n_permutations=encode.permutations,
         n_subject_permutations=encode.subject_permutations,
+        n_content_free=None if encode.content_free_draws == "auto" else encode.content_free_draws,
         device=plan.config.device,
     )
 

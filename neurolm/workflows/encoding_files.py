@@ -1,6 +1,7 @@
 """Files of an encoding analysis: tables of scores, and maps and models of each subject in the shape of a BIDS derivative.
 
 encoding/scores.tsv, differences.tsv           every score; the chosen layer less each baseline
+encoding/content_free.tsv                      the features without their means, and content-free draws of them
 sub-*/sub-*_encoding.h5                        the fitted model: weights, penalties, folds, design, voxels
 sub-*/func/sub-*_desc-<model>L<layer>_stat-r_statmap.*   held-out correlation of one layer, with a JSON sidecar; stat-q
 group/func/group_desc-<model>L<layer>_stat-<mean|q|pmax>_statmap.*   over subjects in the space that they share
@@ -74,6 +75,20 @@ def difference_table(result: Evaluation) -> str:
                 tested = (found.p[i, v], found.p_max[i, v], found.q[i, v], found.baseline_p[i, v])
                 values = (found.difference[i, v], *found.interval[:, i, v], *tested)
                 out.write("\t".join([scored.who, name, region, *(_number(x) for x in values)]) + "\n")
+    return out.getvalue()
+
+
+def content_table(result: Evaluation) -> str:
+    """Scores of the features without their means beside content-free draws of them, one row for each region."""
+    out = io.StringIO()
+    out.write("who\tregion\tr\tdraws_mean\tdraws_low\tdraws_high\tp\tn_draws\n")
+    for scored in result.scored:
+        if (found := scored.content_free) is None:
+            continue
+        low, high = found.band
+        for v, region in enumerate(place_names(result.space)):
+            values = (found.r[v], found.draws[:, v].mean(), low[v], high[v], found.p_values[v])
+            out.write("\t".join([scored.who, region, *(_number(x) for x in values), str(len(found.draws))]) + "\n")
     return out.getvalue()
 
 

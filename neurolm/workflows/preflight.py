@@ -25,7 +25,7 @@ Check = Callable[[Opened], Iterable[Finding]]
 def check_lists() -> dict[str, tuple[Check, ...]]:
     """The checks of each kind of analysis, in the order in which they are gone through."""
     place = (data.output_folder, models.device)
-    study = (*place, data.names, data.labels, data.transcripts, data.rows, data.cover)
+    study = (*place, data.overrides, data.labels, *data.FOUNDATIONS)
     return {
         "encoding": (*study, fits.permutations, fits.encoding, models.readings, data.disk),
         "comparison": (*study, fits.comparison, models.readings, data.disk),
@@ -40,7 +40,8 @@ def check_lists() -> dict[str, tuple[Check, ...]]:
 def findings(opened: Opened) -> Iterator[Finding]:
     """What every check of the plan says; an error that a check raises is a problem, said once.
 
-    Models, which take long to load, are looked at where nothing else is wrong.
+    What rests on stories and runs that cannot be read, or do not fit each other, is not gone through: it would say the same
+    in other words. Models, which take long to load, are looked at where nothing else is wrong.
     """
     said: set[str] = set()
     for check in check_lists()[opened.kind]:
@@ -52,6 +53,8 @@ def findings(opened: Opened) -> Iterator[Finding]:
             if str(error) not in said:
                 said.add(str(error))
                 yield Finding("problem", str(error))
+            if check in data.FOUNDATIONS:
+                return
 
 
 def preflight(plan: Any, *, is_dry: bool = False, is_elsewhere: bool = False, only_reads: bool = False) -> None:

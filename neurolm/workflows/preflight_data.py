@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ class Opened:
     def __init__(self, plan: Any, *, is_dry: bool = False, is_elsewhere: bool = False, only_reads: bool = False) -> None:
         self.plan, self.is_dry, self.is_elsewhere, self.only_reads = plan, is_dry, is_elsewhere, only_reads
         self.report: Progress = silent
+        self.models: dict[tuple[str, str | None], Any] = {}  # by name and vocabulary, those that were loaded for a check
         self.feature_bytes = 0  # what the features will take on disk; counted when the models have been looked at
 
     @property
@@ -75,17 +76,27 @@ class Opened:
     def fitted(self) -> tuple[list[Transcript], dict[str, list[BoldRun]]]:
         """Transcripts and every subject's stand-ins as they are fitted: on the rows that all have, and where repeats of a
         story are averaged (encoding, comparison) once for each stimulus."""
+        study = self.study
+        if self.kind not in ("encoding", "comparison"):
+            return self.transcripts, self.common
+        places = [[study.stories.index(story) for story in group] for group in stimuli(study)]
+        return [self.transcripts[group[0]] for group in places], self._on_common_rows(places)
+
+    @cached_property
+    def common(self) -> dict[str, list[BoldRun]]:
+        """Every subject's stand-ins, each story's on the rows that all subjects have."""
+        return self._on_common_rows([[i] for i in range(len(self.study.stories))])
+
+    def _on_common_rows(self, groups: Iterable[list[int]]) -> dict[str, list[BoldRun]]:
+        """One run of every subject for each group of stories that share their words."""
         from neurolm.brain.preprocess import common_rows
 
-        study = self.study
-        groups = stimuli(study) if self.kind in ("encoding", "comparison") else [(story,) for story in study.stories]
-        places = [[study.stories.index(story) for story in group] for group in groups]
-        fitted: dict[str, list[BoldRun]] = {subject: [] for subject in self.runs}
-        for group in places:
+        found: dict[str, list[BoldRun]] = {subject: [] for subject in self.runs}
+        for group in groups:
             runs = common_rows([self.runs[subject][i] for subject in self.runs for i in group])
             for subject, run in zip(self.runs, runs[:: len(group)]):
-                fitted[subject].append(run)
-        return [self.transcripts[group[0]] for group in places], fitted
+                found[subject].append(run)
+        return found
 
 
 def output_folder(opened: Opened) -> Iterator[Finding]:
@@ -102,13 +113,18 @@ def output_folder(opened: Opened) -> Iterator[Finding]:
     yield Finding("ok", f"results go to {folder}; {bytes_text(shutil.disk_usage(place).free)} free")
 
 
-def names(opened: Opened) -> Iterator[Finding]:
-    """Names in the config that are looked up later, and subjects who all heard the stories."""
+def overrides(opened: Opened) -> Iterator[Finding]:
+    """Names of checks of words against BOLD, which are looked up later."""
     from neurolm.datasets.alignment_check import NAMES
 
-    study = opened.study
-    for name in getattr(study.config, "override", []):
+    for name in getattr(opened.study.config, "override", []):
         check_choice("override", name, NAMES)
+    yield from ()
+
+
+def names(opened: Opened) -> Iterator[Finding]:
+    """Subjects who all heard the stories."""
+    study = opened.study
     check_stories_heard(study.dataset, study.subjects, study.stories)
     yield Finding("ok", f"{len(study.subjects)} subjects, stories: {', '.join(study.stories)}")
 
@@ -150,7 +166,7 @@ def rows(opened: Opened) -> Iterator[Finding]:
 
 
 def cover(opened: Opened) -> Iterator[Finding]:
-    """Words and BOLD of every run cover the same time, with one TR, and delays are shorter than each run."""
+    """Words and the BOLD rows that all subjects have cover the same time, with one TR, and delays are shorter than each run."""
     from neurolm.encoding import Design
     from neurolm.features import WordRate
 
@@ -159,7 +175,7 @@ def cover(opened: Opened) -> Iterator[Finding]:
     features, config = [WordRate().extract(story) for story in opened.transcripts], opened.study.config
     delays, more = delays_of(config)
     section, limit = gap_limit(opened.study)
-    for subject, runs in opened.runs.items():
+    for subject, runs in opened.common.items():
         for story, run in zip(opened.transcripts, runs, strict=True):
             late, misfit = story_gaps(story.mid_times, run.tr_times)
             if limit < (gap := max(late, -misfit)) < run.n_trs * run.tr / 2 and section:
@@ -168,6 +184,9 @@ def cover(opened: Opened) -> Iterator[Finding]:
                           f" {where}", f"{limit:g}", "Set it if the silence is meant; else check story, TR and trimming.")  # fmt: skip
         Design.from_training(features, runs, delays, **more)
     yield from ()
+
+
+FOUNDATIONS = (names, transcripts, rows, cover)  # where one fails, every later check would fail for the same reason
 
 
 def disk(opened: Opened) -> Iterator[Finding]:

@@ -65,6 +65,7 @@ def encoding(opened: Opened) -> Iterator[Finding]:
         extend_alphas=False,
         n_permutations=min(1, chosen.n_permutations),
         n_subject_permutations=min(1, chosen.n_subject_permutations),
+        n_content_free=0,
         n_bootstrap=20,
         device="cpu",
     )
@@ -165,8 +166,8 @@ def identification(opened: Opened) -> Iterator[Finding]:
 
 
 def decoding(opened: Opened) -> Iterator[Finding]:
-    """Stories, runs and files that the decoding names, and a run that is long enough for its null decodes."""
-    from neurolm.workflows.decoding_checks import check_material
+    """Stories, runs and files that the decoding names, the fit of the decoder, and a run long enough for its null decodes."""
+    from neurolm.workflows.decoding_checks import check_material, rehearse_fit
     from neurolm.workflows.decoding_material import open_material
 
     config = opened.plan.config
@@ -174,6 +175,8 @@ def decoding(opened: Opened) -> Iterator[Finding]:
     for note in material.notes:
         yield Finding("note", note)
     check_material(config, material)
+    with _quiet():
+        rehearse_fit(config, material)
 
 
 def training(opened: Opened) -> Iterator[Finding]:
@@ -188,21 +191,10 @@ def training(opened: Opened) -> Iterator[Finding]:
 
 def one_voxel(opened: Opened, n_voxels: int = 1) -> dict[str, list[BoldRun]]:
     """Every subject's runs with invented BOLD: a signal that all share, and noise; times and voxels differ as the real ones do."""
-    import numpy as np
+    from neurolm.brain.rehearsal_run import invented_run
 
-    from neurolm.brain import BoldRun, Unplaced
-    from neurolm.brain.space import space_hash
-
-    made: dict[str, list[BoldRun]] = {}
-    for s, (subject, runs) in enumerate(opened.fitted[1].items()):
-        made[subject] = []
-        for i, run in enumerate(runs):
-            signal = np.random.default_rng([0, i]).standard_normal((run.n_trs, n_voxels))
-            noise = np.random.default_rng([1, i, s]).standard_normal((run.n_trs, n_voxels))
-            space = Unplaced(space_hash(run.space), n_voxels)
-            data = (signal + noise).astype(np.float32)
-            made[subject].append(BoldRun(data, run.tr_times, space, run.subject, run.story))
-    return made
+    fitted = enumerate(opened.fitted[1].items())
+    return {who: [invented_run(run, n_voxels, story=i, subject=s) for i, run in enumerate(runs)] for s, (who, runs) in fitted}
 
 
 def word_rates(opened: Opened) -> list[Any]:

@@ -27,7 +27,9 @@ def device(opened: Opened) -> Iterator[Finding]:
 
 def readings(opened: Opened) -> Iterator[Finding]:
     """Each model that features come from has the layers, and its tokenizer and context take every story."""
-    if not opened.reads_words:
+    from neurolm.workflows.timescales_estimators import check_estimators
+
+    if not opened.reads_words or _are_read(opened):
         return
     optional = {model.name for model in opened.plan.config.models if model.optional} if opened.kind == "comparison" else set()
     for name, plan in opened.analyses.items():
@@ -35,10 +37,20 @@ def readings(opened: Opened) -> Iterator[Finding]:
         layers = [features.layer] if hasattr(features, "layer") else features.layers
         try:
             yield from _reading(opened, features, layers, opened.transcripts)
+            if opened.kind == "timescales" and (lm := opened.models.get((features.model, None))) is not None:
+                check_estimators(opened.plan, lm)
         except InputError as error:
             if name not in optional:
                 raise
             yield Finding("note", f"{name} would be left out: {error}")
+
+
+def _are_read(opened: Opened) -> bool:
+    """Whether the features of every story are with the results already, of this model and these words."""
+    from neurolm.workflows.stages import Judge
+
+    judge, stages = Judge(), [stage for plan in opened.analyses.values() for stage in getattr(plan, "feature_stages", list)()]
+    return bool(stages) and not judge.outdated(stages)
 
 
 def states(opened: Opened) -> Iterator[Finding]:
@@ -70,7 +82,7 @@ def _reading(opened: Opened, asked: Any, layers: Any, stories: Any, vocabulary: 
         yield Finding("note", f"{asked.model} holds {bytes_text(n_bytes)} of weights: its layers are checked when it is loaded")
         return
     opened.report(0, 1, "", f"loading {asked.model}")
-    lm = load_lm(asked.model, vocabulary, "cpu")
+    lm = opened.models.setdefault((asked.model, vocabulary), load_lm(asked.model, vocabulary, "cpu"))
     if not hasattr(asked, "context"):  # a model that only proposes words
         return
     context = ContextWindow(None if asked.context.unit == "story" else asked.context.n, asked.context.unit)

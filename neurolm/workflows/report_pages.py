@@ -248,11 +248,10 @@ def layer_scores(result: Evaluation, scored: Scored) -> LayerScores:
         )
         for i, name in enumerate(result.baselines)
     ]
-    free = Baseline(
-        name="content-free",
-        r=scored.content_free.max(0),
-        description="random features of the same width, smoothness and word times; the best layer's",
-    )
+    content = scored.content_free
+    if content is not None:
+        about = "mean of the content-free draws: the same features, each word with those of another one, without word rate"
+        plain.append(Baseline(name="content-free", r=content.draws.mean(0), interval=content.band, description=about))
     return LayerScores(
         who=scored.who,
         interval_name=scored.interval_name,
@@ -274,7 +273,8 @@ def layer_scores(result: Evaluation, scored: Scored) -> LayerScores:
             interval=chosen.interval,
             how="inside the training folds",
         ),
-        baselines=(*plain, free),
+        baselines=tuple(plain),
+        content=content,
     )
 
 

@@ -17,7 +17,7 @@ from neurolm.workflows.timescales_data import IN_SILICO, Who, fit_settings, list
 
 if TYPE_CHECKING:
     from neurolm.brain import BoldRun
-    from neurolm.features import Features, LMStates
+    from neurolm.features import Features, LMStates, Surprisal
     from neurolm.stimuli import Transcript
     from neurolm.timescales import EncodingResponder, FitSettings, ForecastGain, Recovery, RememberedFeatures, WindowResult
 
@@ -99,6 +99,31 @@ class Bench:
         return self._models[id(runs)][1:]
 
 
+def check_estimators(plan: Study, lm: Any) -> None:
+    """Refuse what the estimators could not read with this model, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        If a context of a sweep, or a perturbed story, does not fit the model, or its units have no timescales for bands.
+    """
+    from neurolm.stimuli import ContextWindow
+
+    bench, config = Bench(plan), plan.config
+    bench.lm = lm
+    states = bench.states(lm, cached=False)
+    for story in bench.stories:
+        if "context" in config.estimators:
+            states.prepare(story, [ContextWindow(config.context.words[-1])])
+        if "surprisal" in config.estimators:
+            _surprisal_space(bench, lm).prepare(story, [ContextWindow(config.surprisal.words[-1])])
+    if "bands" in config.estimators and config.bands.kind == "units":
+        _check_units(bench)
+    if any(name in config.estimators for name in IN_SILICO):
+        for story in bench.heard:
+            states.prepare(story, [states.context])
+
+
 def _hashed_once(lm: Any) -> Any:
     """The model, whose weights do not change here: hashed once, not for every excerpt that it reads."""
     lm.weights_hash = functools.cache(lm.weights_hash)
@@ -169,14 +194,17 @@ def _surprisal(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, pro
 
 
 def _surprisals(bench: Bench, lm: Any, stories: Sequence[Transcript], progress: Progress) -> list[Mapping[int, Features]]:
+    space = _surprisal_space(bench, lm)
+    return [space.sweep(story, bench.config.surprisal.words, progress) for story in stories]
+
+
+def _surprisal_space(bench: Bench, lm: Any) -> Surprisal:
     from neurolm.features import FeatureCache, Surprisal
     from neurolm.stimuli import ContextWindow
 
-    words = bench.config.surprisal.words
     asked = bench.config.features
     rules: dict[str, Any] = {"lowercase": asked.lowercase, "spaces": asked.spaces}
-    space = Surprisal(lm, ContextWindow(words[-1]), **rules, cache=FeatureCache())
-    return [space.sweep(story, words, progress) for story in stories]
+    return Surprisal(lm, ContextWindow(bench.config.surprisal.words[-1]), **rules, cache=FeatureCache())
 
 
 def _centred(features: Features) -> Features:
@@ -197,16 +225,26 @@ def _bands(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progres
 
 def _unit_words(bench: Bench) -> Any:
     """Timescales of the layer's units in words, by their forget gates while they read the first story."""
-    from neurolm.lm import LSTM, MultiTimescaleLSTM
     from neurolm.timescales import token_ids, unit_timescales
+
+    layer = _check_units(bench)
+    ids = token_ids(bench.lm, bench.stories[0])
+    return unit_timescales(bench.lm, ids)[layer - 1] * len(bench.stories[0]) / len(ids)
+
+
+def _check_units(bench: Bench) -> int:
+    """The layer whose units have timescales, enough of them for the bands."""
+    from neurolm.features.memory import layer_widths
+    from neurolm.lm import LSTM, MultiTimescaleLSTM
 
     lm, layer = bench.lm, bench.config.features.layer % (bench.lm.n_layers + 1)
     if not isinstance(lm, (LSTM, MultiTimescaleLSTM)) or layer == 0:
         raise bad(
             "bands.kind", "be spectral unless a layer of an LSTM gives the features", f"units, and layer {layer} of {lm.name}"
         )
-    ids = token_ids(lm, bench.stories[0])
-    return unit_timescales(lm, ids)[layer - 1] * len(bench.stories[0]) / len(ids)
+    if bench.config.bands.n_bands > layer_widths(lm)[layer]:
+        raise bad("bands.n_bands", f"be at most {layer_widths(lm)[layer]}, the units of the layer", bench.config.bands.n_bands)
+    return layer
 
 
 def _forecast(bench: Bench, runs: Sequence[BoldRun], settings: FitSettings, progress: Progress) -> WindowResult:

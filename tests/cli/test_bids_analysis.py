@@ -21,7 +21,8 @@ title: Miniature
 dataset: {name: bids, options: {folder: FOLDER, space: SPACE, confounds: [motion]}}
 features: {model: neurolm/lstm-small, layers: [0, 1], context: {n: 8, unit: sliding}}
 preprocess: {detrend_degree: 2, trim_start: 2, trim_transients: "off"}
-encode: {alphas: {low: 100, high: 1000000, count: 5}, folds: 2, inner_folds: 2, permutations: 39, subject_permutations: 39}
+encode: {alphas: {low: 100, high: 1000000, count: 5}, folds: 2, inner_folds: 2, permutations: 39, subject_permutations: 39,
+         content_free_draws: 0}
 threads: 1
 output: OUTPUT
 """

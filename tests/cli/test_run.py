@@ -21,6 +21,7 @@ SUBSET = {
     "inner_folds: 5 ": "inner_folds: 3 ",
     " permutations: 1000": " permutations: 20",
     "subject_permutations: 200": "subject_permutations: 5",
+    "content_free_draws: 199": "content_free_draws: 19",
     "threads: 2": "threads: 1",
 }
 

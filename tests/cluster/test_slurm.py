@@ -24,7 +24,7 @@ pytestmark = [
 CONFIG = """\
 dataset: {{name: simulated, options: {{n_subjects: 3}}}}
 features: {{model: {model}, layers: [0, 2], context: {{n: 64, unit: sliding}}}}
-encode: {{permutations: 20, subject_permutations: 5, alphas: {{low: 1, high: 10000, count: 5}}}}
+encode: {{permutations: 20, subject_permutations: 5, content_free_draws: 5, alphas: {{low: 1, high: 10000, count: 5}}}}
 threads: 1
 output: {output}
 """

@@ -21,7 +21,7 @@ from tiny_model import save_tiny_model
 ANALYSIS = """\
 dataset: {{name: simulated, options: {{n_subjects: 2}}}}
 features: {{model: {place}/model, layers: [0, 2], context: {{n: 32, unit: sliding}}}}
-encode: {{permutations: {shifts}, subject_permutations: {own}, folds: 3, alphas: {{low: 1, high: 10000, count: 4}}}}
+encode: {{permutations: {shifts}, subject_permutations: {own}, content_free_draws: 0, folds: 3, alphas: {{low: 1, high: 10000, count: 4}}}}
 threads: 1
 device: cpu
 output: {place}/run

@@ -249,6 +249,9 @@ def test_impossible_requests_are_refused(whole, tmp_path):
         load_dataset("bids", folder=whole, space="fsaverage6")
     with pytest.raises(FileError, match="res 3"):
         load_dataset("bids", folder=whole, res=3)
+    with pytest.raises(FileError, match="say den, not res: choose 91k with the option den"):
+        load_dataset("bids", folder=whole, space="fsLR", res="91k")
+    assert load_dataset("bids", folder=whole, space="fsLR", den="91k").stories()
     with pytest.raises(DatasetNotFound, match="no folder is named"):
         load_dataset("bids")
     with pytest.raises(FileError, match="no such folder"):

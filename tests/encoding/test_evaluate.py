@@ -16,7 +16,9 @@ from neurolm.features import Features
 N_TRS, TR, SUBJECTS = 240, 2.0, ("a", "b", "c", "d", "e")
 REGIONS = Regions(("strong", "weak", "none"))
 SIGNAL = np.array([1.0, 0.6, 0.0])  # planted standard deviation over noise of 1
-SETTINGS = EvaluationSettings(alphas=(10.0, 100.0, 1000.0), n_permutations=59, n_subject_permutations=19, n_bootstrap=200)
+SETTINGS = EvaluationSettings(
+    alphas=(10.0, 100.0, 1000.0), n_permutations=59, n_subject_permutations=19, n_bootstrap=200, n_content_free=0
+)
 
 
 def features(rng, n_features=6):
@@ -68,7 +70,6 @@ def test_what_was_not_planted_stays_at_chance(evaluation):
         assert (np.abs(scored.r[:, 2]) < 0.2).all()
         assert (scored.p[:, 2] > 0.05).all()
         assert (scored.p[0] > 0.05).all()
-        assert (np.abs(scored.content_free) < 0.25).all()
         assert (np.abs(scored.baselines) < 0.25).all()
         assert (scored.null[0] < 0).all()
         assert (scored.null[1] > 0).all()
@@ -147,7 +148,7 @@ def test_each_listener_of_a_group_is_scored_as_if_he_were_alone(evaluation):
     one, by_himself = evaluation.each[2], alone.scored[0]
     assert [scored.who for scored in evaluation.each] == list(SUBJECTS)
     assert alone.each == ()
-    for name in ("r", "interval", "baselines", "baseline_interval", "content_free"):
+    for name in ("r", "interval", "baselines", "baseline_interval"):
         np.testing.assert_allclose(getattr(one, name), getattr(by_himself, name), atol=1e-5)
     np.testing.assert_allclose(one.chosen.r, by_himself.chosen.r, atol=1e-5)
     np.testing.assert_allclose(one.chosen.interval, by_himself.chosen.interval, atol=1e-5)
@@ -176,13 +177,13 @@ def test_the_same_seed_gives_the_same_numbers_and_the_null_can_be_left_out():
     rng = np.random.default_rng(0)
     truth = features(rng)
     runs = {"a": listeners(rng, truth)["a"]}
-    settings = EvaluationSettings(alphas=(10.0, 100.0), n_permutations=5, n_bootstrap=50)
+    settings = EvaluationSettings(alphas=(10.0, 100.0), n_permutations=5, n_bootstrap=50, n_content_free=0)
     first, again = (evaluate({"t": [truth]}, runs, settings=settings, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.scored[0].p, again.scored[0].p)
     np.testing.assert_array_equal(first.scored[0].interval, again.scored[0].interval)
     assert [s.who for s in first.scored] == ["a"]
     assert np.isnan(first.scored[0].ceiling).all()
-    plain = evaluate({"t": [truth]}, runs, settings=EvaluationSettings(alphas=(10.0, 100.0), n_permutations=0))
+    plain = evaluate({"t": [truth]}, runs, settings=EvaluationSettings(alphas=(10.0, 100.0), n_permutations=0, n_content_free=0))
     assert np.isnan(plain.scored[0].p).all()
     np.testing.assert_array_equal(plain.scored[0].r, first.scored[0].r)
 
@@ -199,7 +200,9 @@ def test_test_runs_are_predicted_once_by_a_fit_of_the_others():
         signal = design.transform(story, times) @ weights
         data = signal / signal.std(0) * SIGNAL + slow_noise(rng)
         runs.append(BoldRun(data.astype(np.float32), times, REGIONS, "a"))
-    settings = EvaluationSettings(alphas=(10.0, 100.0, 1000.0), n_permutations=150, n_bootstrap=200, test_runs=(3,))
+    settings = EvaluationSettings(
+        alphas=(10.0, 100.0, 1000.0), n_permutations=150, n_bootstrap=200, test_runs=(3,), n_content_free=0
+    )
     scored = evaluate({"t": stories}, {"a": runs}, settings=settings).scored[0]
     data = design.stack(stories, runs)
     folds = leave_one_run_out(data.run_onsets[:3], 3 * N_TRS)
@@ -217,14 +220,16 @@ def test_a_dead_voxel_of_one_listener_is_nan_and_leaves_the_rest_as_it_was():
     rng = np.random.default_rng(0)
     truth = features(rng)
     runs = listeners(rng, truth)
-    settings = EvaluationSettings(alphas=(10.0, 1000.0), n_permutations=5, n_subject_permutations=5, n_bootstrap=50)
+    settings = EvaluationSettings(
+        alphas=(10.0, 1000.0), n_permutations=5, n_subject_permutations=5, n_bootstrap=50, n_content_free=0
+    )
     whole = evaluate({"t": [truth]}, runs, settings=settings)
     data = runs["b"][0].data.copy()
     data[:, 1] = 0
     runs["b"] = [runs["b"][0].with_data(data)]
     part = evaluate({"t": [truth]}, runs, settings=settings)
     for one, other in zip(part.scored, whole.scored):
-        for values in (one.r[0], one.p[0], one.q[0], one.chosen.r, one.chosen.p, one.interval[0, 0], one.content_free[0]):
+        for values in (one.r[0], one.p[0], one.q[0], one.chosen.r, one.chosen.p, one.interval[0, 0]):
             assert np.isnan(values).tolist() == [False, True, False]
         assert np.isnan(one.ceiling[:2]).tolist() == [False, True]
         np.testing.assert_allclose(one.r[0, [0, 2]], other.r[0, [0, 2]], atol=1e-5)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = """\
 dataset: {{name: simulated, options: {{n_subjects: 2}}}}
 features: {{model: {model}, layers: [1], context: {{n: 16, unit: sliding}}}}
-encode: {{permutations: 0, subject_permutations: 0, alphas: {{low: 10, high: 1000, count: 3}}}}
+encode: {{permutations: 0, subject_permutations: 0, content_free_draws: 0, alphas: {{low: 10, high: 1000, count: 3}}}}
 threads: 1
 output: out
 """

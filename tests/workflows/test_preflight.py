@@ -3,17 +3,25 @@
 import copy
 import os
 
+import numpy as np
 import pytest
 import yaml
+from tiny_model import save_tiny_model
 
-from neurolm.workflows.kinds import KINDS
-from neurolm.workflows.preflight import check_lists
+from neurolm.brain import BoldRun
+from neurolm.checks import InputError
+from neurolm.datasets import load_dataset
+from neurolm.lm import Transformer, WordTokenizer
+from neurolm.lm.weights import save_model
+from neurolm.workflows.kinds import KINDS, plan_of
+from neurolm.workflows.preflight import check_lists, findings
+from neurolm.workflows.preflight_data import Opened, cover
 
 STUDY = {"dataset": {"name": "simulated", "options": {"n_subjects": 6}}, "threads": 1, "preprocess": {"detrend_degree": 2}}
 LM = {"model": "neurolm/lstm-small", "context": {"n": 16, "unit": "words"}}
 FIT = {"folds": 3, "inner_folds": 2, "permutations": 19, "alphas": {"low": 10, "high": 1000, "count": 3}}
 BASES = {
-    "encoding": STUDY | {"features": LM | {"layers": [1]}, "encode": FIT | {"subject_permutations": 19}},
+    "encoding": STUDY | {"features": LM | {"layers": [1]}, "encode": FIT | {"subject_permutations": 19, "content_free_draws": 0}},
     "comparison": STUDY
     | {
         "models": [{"name": "small", "model": "neurolm/lstm-small", "layers": [1]}],
@@ -58,6 +66,8 @@ BAD = [
     ("encoding", "features.model", "neurolm/none", "must be one that ships"),
     ("encoding", "device", "tpu", "device must exist"),
     ("encoding", "output", "FILE/below", "output must be a folder"),
+    ("encoding", "design.max_gap_s", 0.0, "design.max_gap_s must be at least"),
+    ("timescales", "fit.max_gap_s", 0.0, "fit.max_gap_s must be at least"),
     ("comparison", "dataset.options.n_subjects", 4, "subjects must be at least 5"),
     ("comparison", "models.0.layers", [9], "layer must lie in 0..2"),
     ("comparison", "encode.folds", 400, "n_folds must be at most"),
@@ -76,6 +86,13 @@ BAD = [
     ("identification", "identify.folds", 900, "n_folds must be at most"),
     ("decoding", "features.model", "./none", "no such folder"),
     ("decoding", "features.layer", 9, "layer must lie in 0..2"),
+    ("decoding", "decoder.first_words", ["xyz"], "first_words must share a word with the vocabulary"),
+    ("decoding", "decoder.min_count", 5000, "words that occur at least 5000 times"),
+    ("decoding", "decoder.delays", [900], "delays must lie in"),
+    ("decoding", "decoder.chunk_trs", 5000, "chunk_trs must leave chunks to fit"),
+    ("decoding", "decoder.n_factors", 0, "n_factors must be None or at least 1"),
+    ("decoding", "decoder.max_gap_s", 0.0, "must cover the same time within 0 s"),
+    ("decoding", "evaluation.window_s", 5000.0, "Shorten window_s"),
     ("decoding", "simulated.test", "souls", "not hold the decoded story"),
 ]
 
@@ -120,6 +137,7 @@ def test_what_cannot_work_is_refused_by_dry_run_and_run_alike(kind, place, value
     code, _, complained = neurolm_here("run", path, "--dry-run")
     assert (code, message in complained) == (2, True), complained
     assert "Traceback" not in complained
+    assert "\n" not in complained[complained.index("neurolm: ") :].strip()  # said once, in one line
     again, _, same = neurolm_here("run", path)
     assert (again, same.splitlines()[-1]) == (2, complained.splitlines()[-1])
     assert not output.exists()
@@ -168,3 +186,55 @@ def test_a_dry_run_of_a_report_names_every_stage_that_it_needs(config, neurolm_h
 
 def test_every_kind_of_analysis_has_a_list():
     assert set(KINDS) == set(check_lists())
+
+
+def test_rest_is_judged_on_the_rows_that_all_subjects_have(config):
+    """A scan of one subject that began earlier is cut to the others' rows: its rest is not theirs."""
+    path, _ = config("encoding")
+    opened = Opened(plan_of(path, output=None, look=False)[1], is_dry=True)
+    first, run = next(iter(opened.runs.items()))
+    early = np.concatenate([run[0].tr_times[0] + run[0].tr * np.arange(-30, 0), run[0].tr_times])
+    earlier = BoldRun(np.broadcast_to(np.float32(0), (len(early), run[0].n_voxels)), early, run[0].space, first, run[0].story)
+    opened.__dict__["runs"] = opened.runs | {first: [earlier]}
+    assert list(cover(opened)) == []
+    opened = Opened(opened.plan, is_dry=True)
+    opened.__dict__["runs"] = {first: [earlier]}
+    with pytest.raises(InputError, match=r"design\.max_gap_s must be at least"):
+        list(cover(opened))
+
+
+def test_the_model_is_not_loaded_where_the_features_are_there(config, neurolm_here, monkeypatch, tmp_path):
+    path, _ = config("encoding", "features", {"model": str(save_tiny_model(tmp_path / "tiny")), "layers": [1]})
+    assert neurolm_here("stimuli", "check", path)[0] == 0
+    assert neurolm_here("features", "extract", path)[0] == 0
+    monkeypatch.setattr("neurolm.workflows.decoding_material.load_lm", None)
+    plan = plan_of(path, output=None, look=False)[1]
+    assert not [finding for finding in findings(Opened(plan, is_dry=True)) if finding.level == "problem"]
+
+
+@pytest.fixture(scope="module")
+def transformer(tmp_path_factory):
+    words = sorted({word.lower() for word in load_dataset("simulated").transcript().words})
+    folder = tmp_path_factory.mktemp("model") / "transformer"
+    save_model(Transformer(WordTokenizer.from_words(words), width=8, n_layers=2, n_heads=2, max_context=64, seed=0), folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"estimators": ["context"], "context": {"words": [1, 64]}}, "64"),
+        ({"estimators": ["surprisal"], "surprisal": {"words": [1, 64]}}, "64"),
+        ({"estimators": ["bands"], "bands": {"kind": "units"}}, "bands.kind must be spectral unless a layer of an LSTM"),
+        ({"estimators": ["bands"], "bands": {"kind": "units", "n_bands": 5000}, "features": LM | {"layer": 1}}, "be at most 256"),
+    ],
+)
+def test_what_an_estimator_cannot_read_with_the_model_is_refused_before_the_work(
+    changes, message, config, transformer, neurolm_here
+):
+    path, output = config("timescales")
+    values = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(values | {"features": LM | {"model": transformer, "layer": 1}} | changes))
+    code, _, complained = neurolm_here("run", path, "--dry-run")
+    assert (code, message in complained) == (2, True), complained
+    assert not output.exists()

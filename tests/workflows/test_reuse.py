@@ -29,7 +29,9 @@ STUDY = {"dataset": DATASET, "threads": 1, "device": "cpu"}
 PREPROCESS = {"preprocess": {"detrend_degree": 2}}
 LM = {"model": "./model", "context": {"n": 8, "unit": "words"}}
 CONFIGS = {
-    "encoding": STUDY | PREPROCESS | {"features": LM | {"layers": [1]}, "encode": FIT | {"subject_permutations": 19}},
+    "encoding": STUDY
+    | PREPROCESS
+    | {"features": LM | {"layers": [1]}, "encode": FIT | {"subject_permutations": 19, "content_free_draws": 0}},
     "comparison": STUDY
     | PREPROCESS
     | {
