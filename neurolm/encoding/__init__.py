@@ -20,6 +20,7 @@ variance_partition                      what each feature space explains alone a
 SimulatedCortex, load_simulated_cortex  a cortex with planted gradients
 recovered_maps, agreement               what an analysis found of them, and how well it matches
 content_free, time_shifted              one content-free draw of features; features at wrong times
+LowLevel                                plain properties of speech, for what feature sets predict beyond them
 """
 
 from neurolm.encoding.averaged_features import Averaged
@@ -37,6 +38,7 @@ from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
 from neurolm.encoding.group_test import GroupTest, group_test, sign_flip_test
 from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds
 from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
+from neurolm.encoding.low_level import LowLevel
 from neurolm.encoding.model_comparison import ModelComparison, ModelScore, PairedTest
 from neurolm.encoding.nested import NestedRidge, nested_cv_scores
 from neurolm.encoding.nested_scores import NestedScores
@@ -59,6 +61,7 @@ __all__ = [
     "EvaluationSettings",
     "GroupTest",
     "HeldOutScores",
+    "LowLevel",
     "ModelComparison",
     "ModelScore",
     "NestedRidge",
