@@ -238,6 +238,46 @@ def content_free(signal: str) -> Callable:
     return simulate
 
 
+def beyond_low_level(signal: bool, n_subjects: int = 1, n_regions: int = 1) -> Callable:
+    """p of what features add to low-level ones, of which they hold noisy copies; BOLD follows the low-level ones or nothing.
+
+    One run of 150 TRs and 500 words. Subjects of a group share another response as well (ISC of what is left .3); of several regions
+    the smallest p corrected by max-T.
+    """
+    from neurolm.encoding.design import resampling_weights
+    from neurolm.encoding.low_level import LowLevel
+    from neurolm.features import Features
+
+    n, times, regions = 150, 2.0 * np.arange(150), Regions(tuple("abcd"[:n_regions]))
+    settings = EvaluationSettings(
+        alphas=ALPHAS, n_folds=3, n_inner_folds=3, n_permutations=39, n_subject_permutations=39, n_bootstrap=0, n_content_free=0
+    )
+
+    def simulate(rng: np.random.Generator) -> tuple[float, int]:
+        words = np.sort(rng.uniform(0, 2 * n, 500))
+        low = np.stack([np.ones(500), rng.standard_normal(500)], axis=1)
+        copies = low @ rng.standard_normal((2, 4)) + 0.5 * rng.standard_normal((500, 4))
+        X = delay_run(resampling_weights(words, times, (1, 2, 3, 4), 3) @ low, [1, 2, 3, 4])[4:]
+        drive = X @ rng.standard_normal((X.shape[1], n_regions))
+        shared = slow(rng, n_regions, 0.5, n)
+        runs = {}
+        for name in "abcdef"[:n_subjects]:
+            own = slow(rng, n_regions, 0.5, n)
+            rest = np.sqrt(0.3) * shared + np.sqrt(0.7) * own if n_subjects > 1 else own
+            runs[name] = [BoldRun(signal * drive / drive.std(0) + rest, times, regions, name, "story")]
+        found = evaluate(
+            {"layer": [Features(copies, words)]},
+            runs,
+            settings=settings,
+            seed=int(rng.integers(1e6)),
+            low_level=LowLevel([Features(low, words)], ("word rate", "length")),
+        )
+        beyond = found.scored[-1].beyond
+        return float((beyond.p_max.min() if n_regions > 1 else beyond.p[0]) <= 0.05), 1
+
+    return simulate
+
+
 def end_to_end(rng: np.random.Generator) -> tuple[float, int]:
     """p of the mean over subjects, as `neurolm encode` has it, with no signal: one region of four subjects."""
     from neurolm.features import Features
@@ -270,6 +310,10 @@ def table() -> list[Row]:
     ]
     for signal in ("no signal", "word rate"):
         rows.append(Row(f"p, content-free draws, {signal}", content_free(signal), 0.05, 400, 0.35))
+    rows.append(Row("p, beyond low level, one subject, no signal", beyond_low_level(False), 0.05, 400, 0.2))
+    rows.append(Row("p, beyond low level, one subject, low-level signal", beyond_low_level(True), 0.05, 1000, 0.2))
+    group_of_six = beyond_low_level(True, 6, 4)
+    rows.append(Row("p, beyond low level, group of 6, ISC .3, low-level signal, max over regions", group_of_six, 0.05, 400, 0.5))
     for isc in (0.0, 0.15, 0.3):
         for statistic in ("region", "max over regions", "model difference"):
             rows.append(Row(f"p, group of 12, ISC {isc:g}, {statistic}", group(isc, statistic), 0.05, 400, 0.4))

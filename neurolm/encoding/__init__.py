@@ -17,6 +17,7 @@ bootstrap_correlation, bootstrap_mean   intervals over stretches of time and ove
 sign_flip_test                          mean over independent subjects, or for this stimulus alone
 variance_partition                      what each feature space explains alone and together
 content_free, time_shifted              one content-free draw of features; features at wrong times
+LowLevel                                plain properties of speech, for what feature sets predict beyond them
 """
 
 from neurolm.encoding.baseline import content_free, time_shifted
@@ -29,6 +30,7 @@ from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
 from neurolm.encoding.group_inference import GroupTest, group_test, sign_flip_test
 from neurolm.encoding.held_out import HeldOutScores, held_out_scores, nested_folds
 from neurolm.encoding.intervals import bootstrap_correlation, bootstrap_mean
+from neurolm.encoding.low_level import LowLevel
 from neurolm.encoding.model_comparison import ModelComparison, ModelScore, PairedTest
 from neurolm.encoding.nested import NestedRidge, NestedScores, nested_cv_scores
 from neurolm.encoding.recurrent_encoder import RecurrentEncoder
@@ -50,6 +52,7 @@ __all__ = [
     "EvaluationSettings",
     "GroupTest",
     "HeldOutScores",
+    "LowLevel",
     "ModelComparison",
     "ModelScore",
     "NestedRidge",

@@ -15,12 +15,13 @@ import numpy as np
 
 from neurolm.brain import BoldRun
 from neurolm.checks import bad
-from neurolm.encoding.evaluate import held_out_folds, story_ridge, with_penalty_grid
+from neurolm.encoding.evaluate import held_out_folds, with_penalty_grid
 from neurolm.encoding.evaluation import EvaluationSettings
 from neurolm.encoding.group_inference import sign_flip_test
 from neurolm.encoding.held_out import held_out_scores, mean_over_folds
 from neurolm.encoding.listeners import Listeners
 from neurolm.encoding.model_comparison import ModelComparison, ModelScore, PairedTest
+from neurolm.encoding.scoring_ways import story_ridge
 from neurolm.encoding.surrogate_scores import score_surrogates
 from neurolm.features import Features
 from neurolm.progress import Progress, silent

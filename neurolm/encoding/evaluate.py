@@ -7,7 +7,7 @@ set of factorisations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -17,13 +17,14 @@ import numpy as np
 from neurolm.brain import BoldRun
 from neurolm.checks import bad
 from neurolm.encoding.content_draws import content_scores, n_content_draws
-from neurolm.encoding.design import Design, stimuli_of
+from neurolm.encoding.design import stimuli_of
 from neurolm.encoding.evaluation import Evaluation, EvaluationSettings
 from neurolm.encoding.held_out import NestedFold, nested_folds, nested_ridge, train_test_fold
 from neurolm.encoding.listeners import Listeners
+from neurolm.encoding.low_level import LowLevel, beyond_low_level
 from neurolm.encoding.nested import NestedRidge
 from neurolm.encoding.penalty_grid import START, penalty_grid
-from neurolm.encoding.target_scores import TargetScores
+from neurolm.encoding.scoring_ways import design_matrix, score_ways, stories_of, story_ridge, ways_of_scoring
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
 
@@ -40,6 +41,7 @@ def evaluate(
     keep: Path | None = None,
     progress: Progress = silent,
     repeats: Mapping[str, Sequence[Sequence[BoldRun]]] | None = None,
+    low_level: LowLevel | None = None,
 ) -> Evaluation:
     """Score every feature set on held-out BOLD, penalties chosen inside the training part.
 
@@ -61,6 +63,8 @@ def evaluate(
     repeats : mapping of str to sequence of sequence of BoldRun, optional
         For each subject and story the runs whose mean is given in `subjects`: where all that is predicted was heard more than
         once, they give the noise ceiling of each subject.
+    low_level : LowLevel, optional
+        Plain properties of speech: do feature sets predict anything beyond them? See `beyond_low_level`.
 
     Returns
     -------
@@ -79,33 +83,15 @@ def evaluate(
         raise bad("feature_sets", "hold at least one", list(feature_sets))
     listeners = Listeners(subjects, repeats)
     first = next(iter([*baselines, *feature_sets]))
-    folds = held_out_folds(listeners, settings, _stories(first, baselines if first in baselines else feature_sets, listeners))
+    folds = held_out_folds(listeners, settings, stories_of(first, baselines if first in baselines else feature_sets, listeners))
     asked, settings = settings, with_penalty_grid(settings, [baselines, feature_sets], listeners, folds)
-    ways = _ways_of_scoring(listeners, folds, settings, seed, keep)
-    total = len(feature_sets) + len(baselines)
+    ways = ways_of_scoring(listeners, folds, settings, seed, keep)
 
     def ridge_of(name: str) -> NestedRidge:
         sets = baselines if name in baselines else feature_sets
-        return story_ridge(_stories(name, sets, listeners), listeners, folds, settings)
+        return story_ridge(stories_of(name, sets, listeners), listeners, folds, settings)
 
-    for i, name in enumerate([*baselines, *feature_sets]):
-        progress(i, total, "feature sets", name)
-        stories = _stories(name, baselines if name in baselines else feature_sets, listeners)
-        ridge = story_ridge(stories, listeners, folds, settings)
-        for way in ways:
-            if name in baselines:
-                way.add_baseline(ridge)
-            else:
-                way.add_set(ridge)
-    _add_surrogates(ways, baselines, feature_sets, ridge_of, progress)
-    for name in _refitted_for_intervals(ways, baselines, feature_sets):
-        ridge = ridge_of(name)
-        for way in ways:
-            if name in baselines and way.wants_difference_interval:
-                way.add_baseline_draws(ridge)
-            elif name in feature_sets and way.wants_choice_interval:
-                way.add_choice_draws(ridge)
-    progress(total, total, "feature sets")
+    score_ways(ways, baselines, feature_sets, ridge_of, progress)
     each, scored = ways[-1], [way.scored() for way in ways]
     n_draws = n_content_draws(settings, listeners.n_trs, listeners.n_voxels)
     if n_draws:
@@ -113,7 +99,7 @@ def evaluate(
             scored[0],
             content_free=content_scores(
                 tuple(feature_sets),
-                lambda name: _stories(name, feature_sets, listeners),
+                lambda name: stories_of(name, feature_sets, listeners),
                 [run.tr_times for run in listeners.runs],
                 ways[0].Y,
                 folds,
@@ -123,13 +109,19 @@ def evaluate(
                 progress=progress,
             ),
         )
+    single = tuple(each.each()) if listeners.is_group else ()
+    if low_level is not None:
+        ways_beyond, each_beyond = beyond_low_level(feature_sets, low_level, listeners, folds, settings, seed, keep, progress)
+        scored = [replace(one, beyond=found) for one, found in zip(scored, ways_beyond, strict=True)]
+        single = tuple(replace(one, beyond=found) for one, found in zip(single, each_beyond, strict=True))
     return Evaluation(
         sets=tuple(feature_sets),
         baselines=tuple(baselines),
         subjects=listeners.names,
         space=listeners.space,
         scored=tuple(scored),
-        each=tuple(each.each()) if listeners.is_group else (),
+        each=single,
+        low_level=() if low_level is None else low_level.names,
         listeners=each.subject_scores(),
         listeners_p=each.subject_p_values(),
         listener_baselines=each.subject_baselines(),
@@ -151,48 +143,11 @@ def with_penalty_grid(
     grid = settings.alphas or START
     for sets in feature_sets:
         for name in sets:
-            X = design_matrix(_stories(name, sets, listeners), listeners, settings)
+            X = design_matrix(stories_of(name, sets, listeners), listeners, settings)
             make_ridge = lru_cache(2)(partial(nested_ridge, X, folds, device=settings.device))  # both kinds of Y share hats
             for Y in [listeners.mean, listeners.each] if listeners.is_group else [listeners.each]:
                 grid = penalty_grid(make_ridge, Y, grid)
     return replace(settings, alphas=grid)
-
-
-def _stories(name: str, sets: Mapping[str, Sequence[Features]], listeners: Listeners) -> Sequence[Features]:
-    """One feature set, read now; it must go with the runs."""
-    stories = sets[name]
-    if len(stories) != len(listeners.runs):
-        raise bad(f"features of {name!r}", f"be one story for each of the {len(listeners.runs)} runs", len(stories))
-    return stories
-
-
-def _add_surrogates(
-    ways: Sequence[TargetScores],
-    baselines: Collection[str],
-    names: Collection[str],
-    ridge_of: Callable[[str], NestedRidge],
-    progress: Progress,
-) -> None:
-    """Rounds of surrogates after the first, as long as voxels are left whose p is not known: none unless sequential."""
-    for way in ways:
-        way.end_round()
-    n_rounds, all_names = 1, [*baselines, *names]
-    while any(way.has_round for way in ways):
-        n_rounds += 1
-        for i, name in enumerate(all_names):
-            progress(i, len(all_names), f"feature sets, round {n_rounds} of surrogates", name)
-            ridge = ridge_of(name)
-            for way in ways:
-                if way.has_round:
-                    way.add_surrogates(ridge, is_baseline=name in baselines)
-        for way in ways:
-            way.end_round()
-
-
-def _refitted_for_intervals(ways: Sequence[TargetScores], baselines: Collection[str], names: Collection[str]) -> list[str]:
-    """What must be fitted once more for the interval of the choice and of its differences from baselines."""
-    plain = baselines if any(way.wants_difference_interval for way in ways) else ()
-    return [*plain, *(names if any(way.wants_choice_interval for way in ways) else ())]
 
 
 def held_out_folds(listeners: Listeners, settings: EvaluationSettings, stories: Sequence[Features]) -> list[NestedFold]:
@@ -211,38 +166,3 @@ def held_out_folds(listeners: Listeners, settings: EvaluationSettings, stories: 
             "n_folds", f"leave at least {FEWEST_ROWS} rows in each held-out fold", f"{settings.n_folds}, which leave {fewest}"
         )
     return folds
-
-
-def _ways_of_scoring(
-    listeners: Listeners, folds: list[NestedFold], settings: EvaluationSettings, seed: int, keep: Path | None
-) -> list[TargetScores]:
-    """The mean listener and single listeners; of one subject, that subject."""
-    n, m = settings.n_permutations, settings.n_subject_permutations
-    if not listeners.is_group:
-        return [TargetScores(listeners.names[0], listeners.each, listeners, folds, settings, n_null=n, seed=seed, keep=keep)]
-    return [
-        TargetScores("mean listener", listeners.mean, listeners, folds, settings, n_null=n, seed=seed, keep=keep),
-        TargetScores("single listeners", listeners.each, listeners, folds, settings, n_null=m, seed=seed, keep=keep),
-    ]
-
-
-def story_ridge(
-    stories: Sequence[Features], listeners: Listeners, folds: list[NestedFold], settings: EvaluationSettings
-) -> NestedRidge:
-    """The ridge of one feature set, for any number of targets; `with_penalty_grid` gives settings without a grid theirs."""
-    assert settings.alphas is not None
-    X = design_matrix(stories, listeners, settings)
-    return nested_ridge(X, folds, settings.alphas, n_targets=settings.n_targets_batch, device=settings.device)
-
-
-def design_matrix(stories: Sequence[Features], listeners: Listeners, settings: EvaluationSettings) -> np.ndarray:
-    """(n_trs, n_delays * n_features) one feature set at the times of every run, z-scored by the training runs."""
-    training = [i for i in range(len(listeners.runs)) if i not in settings.test_runs]
-    design = Design.from_training(
-        [stories[i] for i in training],
-        [listeners.runs[i] for i in training],
-        settings.delays,
-        lobes=settings.lobes,
-        max_gap_s=settings.max_gap_s,
-    )
-    return design.stack(stories, listeners.runs, max_gap_s=settings.max_gap_s).X

@@ -4,7 +4,8 @@
     ├── Scored ...    one per way of scoring: "mean listener", "single listeners", or the only subject
     │   ├── Chosen    one feature set per voxel, chosen inside the training folds
     │   ├── Against   its difference from each baseline
-    │   └── ContentScores   content-free draws of the same features, where they were made
+    │   ├── ContentScores    content-free draws of the same features, where they were made
+    │   └── BeyondLowLevel   what the sets predict beyond plain properties of speech, where that was tested
     └── listeners     the same scores listener by listener
 
 Arrays are (n_sets, n_voxels) unless said; a value that is not known is NaN.
@@ -144,6 +145,31 @@ class ContentScores:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class BeyondLowLevel:
+    """Low-level features and feature sets fitted together, compared with low-level features alone: arrays of shape (n_voxels,).
+
+    Parameters
+    ----------
+    low_level, joint : held-out correlations; `joint` with the feature set that each fold chooses
+    difference : joint less low level
+    interval : array of shape (2, n_voxels)
+        Over subjects where there are several, else over shifts of the residuals with both fits repeated.
+    p : one-sided, against shifts of what the low-level model leaves, both fits repeated (Freedman & Lane 1983); all subjects
+        by the same lags
+    p_max : corrected for all voxels by the largest difference of each surrogate; NaN after a sequential test
+    q : false discovery rate over voxels
+    """
+
+    low_level: np.ndarray
+    joint: np.ndarray
+    difference: np.ndarray
+    interval: np.ndarray
+    p: np.ndarray
+    p_max: np.ndarray
+    q: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Scored:
     """Held-out correlations of one way of scoring, and what they must be compared with.
 
@@ -163,6 +189,7 @@ class Scored:
     baseline_interval : array of shape (2, n_baselines, n_voxels)
     content_free : ContentScores, optional
         Of the mean subject or the only one; None where it was not drawn.
+    beyond : BeyondLowLevel, optional
     ceiling : array of shape (n_voxels,)
         The ceiling that belongs to exactly this score; NaN with a single subject.
     ceiling_interval : array of shape (2, n_voxels)
@@ -189,9 +216,16 @@ class Scored:
     chosen: Chosen
     against: Against
     content_free: ContentScores | None = None
+    beyond: BeyondLowLevel | None = None
 
 
-PARTS = {"chosen": Chosen, "against": Against, "content_free": ContentScores}  # of a Scored; each is arrays only
+NAMES = ("sets", "baselines", "subjects", "low_level")
+PARTS = {
+    "chosen": Chosen,
+    "against": Against,
+    "content_free": ContentScores,
+    "beyond": BeyondLowLevel,
+}  # of a Scored; each is arrays only
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -214,6 +248,8 @@ class Evaluation:
     alphas : array
         The grid of penalties; `best_alphas` (n_sets, n_folds, n_targets) what was chosen from it,
         the mean listener's voxels first, then each subject's.
+    low_level : tuple of str
+        Columns of the low-level features; empty where nothing was compared with them.
     settings : mapping
     """
 
@@ -228,12 +264,13 @@ class Evaluation:
     alphas: np.ndarray
     best_alphas: np.ndarray
     each: tuple[Scored, ...] = ()
+    low_level: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def save(self, path: str | Path, provenance: Mapping[str, Any] | None = None) -> None:
         """Write everything to one HDF5 file, as a whole."""
         arrays, space = space_arrays(self.space)
-        names = {"sets": self.sets, "baselines": self.baselines, "subjects": self.subjects}
+        names = {name: getattr(self, name) for name in NAMES}
         attributes: dict[str, Any] = {"settings": dict(self.settings), "space": space, "provenance": dict(provenance or {})}
         arrays |= {name: np.array(values, dtype=object) for name, values in names.items()}
         for name in ("listeners", "listeners_p", "listener_baselines", "alphas", "best_alphas"):
@@ -251,7 +288,7 @@ class Evaluation:
         """Read what `save` wrote."""
         arrays, attributes = read_h5(path)
         ways = {kind: _put_together(kind, arrays, attributes) for kind in ("scored", "each")}
-        names: dict[str, Any] = {n: tuple(str(s) for s in arrays[n]) for n in ("sets", "baselines", "subjects")}
+        names: dict[str, Any] = {n: tuple(str(s) for s in arrays[n]) for n in NAMES if n in arrays}
         rest: dict[str, Any] = {n: arrays[n] for n in ("listeners", "listeners_p", "listener_baselines", "alphas", "best_alphas")}
         space = space_from_arrays(arrays, attributes["space"])
         return cls(**names, **rest, space=space, **ways, settings=attributes["settings"])

@@ -67,6 +67,8 @@ class NestedRidge:
     fit_intercept : bool
     standardize : bool
         Z-score every column of X by the mean and standard deviation of each outer fold's training rows.
+    column_scale : array of shape (n_features,), optional
+        Columns are multiplied by it once they are z-scored: a scale of 10 is a penalty of a hundredth.
     device, dtype
         As in `RidgeCV`.
     n_targets : int
@@ -84,6 +86,7 @@ class NestedRidge:
         scoring: str = "correlation",
         fit_intercept: bool = True,
         standardize: bool = False,
+        column_scale: np.ndarray | None = None,
         device: str = "auto",
         dtype: str = "float32",
         n_targets: int = TARGETS_BATCH,
@@ -102,7 +105,7 @@ class NestedRidge:
         self.folds = resolve_folds(outer, X)
         inner_folds = _inner_folds(inner, self.folds, gap)
         self._inner_folds = [_positions(pairs, train) for (train, _), pairs in zip(self.folds, inner_folds, strict=True)]
-        self.X, self.standardize, self._settings = X, standardize, settings
+        self.X, self.standardize, self.column_scale, self._settings = X, standardize, column_scale, settings
         size = len(self.folds) * len(self.alphas) * self.n_trs * min(X.shape) * np.dtype(dtype).itemsize
         self._keeps_hats = size <= NESTED_BYTES
         self._kept: dict[int, tuple[FoldHats, list[FoldHat], FoldHats]] = {}
@@ -162,6 +165,8 @@ class NestedRidge:
         if self.standardize:
             mean, std = column_moments(X[train])
             X = (X - mean) / std
+        if self.column_scale is not None:
+            X = X * np.asarray(self.column_scale, dtype=X.dtype)
         outer = FoldHats(X, [self.folds[o]], self.alphas, centred=False, **self._settings)
         inner = FoldHats(
             X[train],

@@ -19,6 +19,7 @@ import numpy as np
 from neurolm import __version__
 from neurolm.encoding.evaluation import EvaluationSettings
 from neurolm.encoding.held_out import HeldOutScores, NestedFold, SetChoice, held_out_scores, mean_over_folds
+from neurolm.encoding.intervals import predicted_part
 from neurolm.encoding.nested import NestedRidge
 from neurolm.statistics import STOP_AFTER, Draw, difference_p, draw_ranges, has_left, permutation_p, surrogate_draws, unit_columns
 from neurolm.storage import content_hash, read_h5, write_h5
@@ -47,6 +48,8 @@ class SurrogateScores:
         With the set that each fold would have chosen on this surrogate.
     plain : list of arrays of the same shape
         One per baseline: no fold can choose it.
+    signal : array like Y, or None
+        What stays in every surrogate: see `keep_signal`.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class SurrogateScores:
     ) -> None:
         self.Y, self.folds, self.settings, self.n, self.seed, self.keep = Y, folds, settings, n, seed, keep
         self.shape = n_subjects, Y.shape[1] // n_subjects
+        self.signal: np.ndarray | None = None
         self.is_refitted = len(folds) > 1
         rows = np.arange(len(Y)) if self.is_refitted else folds[0].test
         self.draws: list[Draw] = list(
@@ -122,6 +126,18 @@ class SurrogateScores:
         self._put(into[index], columns, outer)
         return outer, inner
 
+    def keep_signal(self, predictions: np.ndarray) -> None:
+        """Shift only what a first model does not predict, so that the null is "nothing beyond that model".
+
+        Differences are then tested for being greater. Freedman & Lane (1983), J Bus Econ Stat 1:292-298.
+
+        Parameters
+        ----------
+        predictions : array of shape (n_trs, n_targets)
+            Out of sample.
+        """
+        self.signal = predicted_part(self.Y, predictions)
+
     def end_round(self, scores: Sequence[np.ndarray], chosen: np.ndarray, plain: Sequence[np.ndarray] = ()) -> None:
         """Let voxels leave whose p is known for every set and baseline, for the choice, and for the mean over subjects.
 
@@ -135,6 +151,8 @@ class SurrogateScores:
             return
         self._put(self.chosen, np.flatnonzero(self._active.ravel()), self._choice.outer)
         pairs = [*zip(scores, self.sets), (chosen, self.chosen), *zip(plain, self.plain)]
+        if self.signal is not None:
+            pairs = [(chosen - r, self.chosen - null) for r, null in zip(plain, self.plain)]
         done = np.all([self._known(r, null) for r, null in pairs], axis=0)
         done &= np.all([self._known(r.mean(0), null.mean(1)) for r, null in pairs], axis=0)
         self._active = ~done
@@ -152,17 +170,19 @@ class SurrogateScores:
             return permutation_p(scores, np.fmax.reduce(null, axis=-1)[..., None])
 
     def difference_p_values(self, differences: np.ndarray, null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Two-sided p of differences (..., n_voxels) and p corrected over voxels; NaN without surrogates."""
+        """p of differences (..., n_voxels) and p corrected over voxels; NaN without surrogates. Two-sided unless a signal is kept."""
         if not self.n_drawn:
             return np.full(differences.shape, np.nan), np.full(differences.shape, np.nan)
-        return difference_p(differences, null, stop_after=self.stop_after)
+        alternative = "two-sided" if self.signal is None else "greater"
+        return difference_p(differences, null, stop_after=self.stop_after, alternative=alternative)
 
     def blocks(self, ridge: NestedRidge, *depends_on: Any) -> NullBlocks | None:
         """Where scored blocks are kept: those of this design, BOLD and settings, and of what they depend on beside."""
         if self.keep is None:
             return None
         rows = [[fold.train, fold.test, fold.inner] for fold in self.folds]
-        return NullBlocks(self.keep, ridge.X, self.Y, rows, asdict(self.settings), self.n, self.seed, *depends_on)
+        kept = () if self.signal is None else (self.signal,)
+        return NullBlocks(self.keep, ridge.X, self.Y, rows, asdict(self.settings), self.n, self.seed, *kept, *depends_on)
 
     def _begin_round(self) -> None:
         self._now = next(self._rounds, None) if self._active.any() else None
@@ -181,16 +201,23 @@ class SurrogateScores:
     def _refitted(self, ridge: NestedRidge, columns: np.ndarray) -> Block:
         assert self._now is not None
         kept = self.blocks(ridge, columns, [self._now.start, self._now.stop])
-        Y = self.Y if len(columns) == self.Y.shape[1] else self.Y[:, columns]
-        made = (draw(Y) for draw in self.draws[self._now])
+        made = (self._surrogate(draw, slice(None), columns) for draw in self.draws[self._now])
         return score_surrogates(ridge, made, len(columns), self.settings.n_targets_batch, kept)
+
+    def _surrogate(self, draw: Draw, rows: Any, columns: np.ndarray) -> np.ndarray:
+        """Some columns of the BOLD in these rows, or of what is not kept as signal, moved."""
+        Y = self.Y[rows] if len(columns) == self.Y.shape[1] else self.Y[rows][:, columns]
+        if self.signal is None:
+            return draw(Y)
+        signal = self.signal[rows][:, columns]
+        return signal + draw(Y - signal)
 
     def _shifted(self, measured: HeldOutScores) -> Block:
         """The only fold's predictions, of runs that no fit has seen, against surrogates of their BOLD."""
         assert measured.predictions is not None
-        rows = self.folds[0].test
-        unit, Y = unit_columns(measured.predictions[rows]), self.Y[rows]
-        drawn = [np.einsum("tv,tv->v", unit_columns(draw(Y)), unit) for draw in self.draws]
+        rows, columns = self.folds[0].test, np.arange(self.Y.shape[1])
+        unit = unit_columns(measured.predictions[rows])
+        drawn = [np.einsum("tv,tv->v", unit_columns(self._surrogate(draw, rows, columns)), unit) for draw in self.draws]
         outer = np.array(drawn, dtype=np.float32)[:, None]
         return outer, np.broadcast_to(measured.inner_scores, (len(outer), *measured.inner_scores.shape)).astype(np.float32)
 

@@ -41,6 +41,9 @@ class TargetScores:
         Surrogates; 0 for none.
     keep : path, optional
         Folder for blocks of surrogates that are scored; see `NullBlocks`.
+    beyond_baseline : bool
+        Surrogates keep what the only baseline predicts: the null is that feature sets, which hold the baseline's features
+        as well, predict nothing beyond it.
     """
 
     def __init__(
@@ -54,7 +57,9 @@ class TargetScores:
         n_null: int,
         seed: int,
         keep: Path | None = None,
+        beyond_baseline: bool = False,
     ) -> None:
+        self.beyond_baseline = beyond_baseline
         self.who, self.Y, self.listeners, self.folds, self.settings, self.seed = who, Y, listeners, folds, settings, seed
         self.n_voxels = listeners.n_voxels
         self.n_subjects = Y.shape[1] // self.n_voxels
@@ -72,6 +77,9 @@ class TargetScores:
         self._plain.append(self._result(ridge, fitted))
         if len(self.folds) == 1 and fitted.predictions is not None:
             self._plain_predictions.append(fitted.predictions[self.folds[0].test])
+        if self.beyond_baseline:
+            assert fitted.predictions is not None
+            self._null.keep_signal(fitted.predictions)
         self._null.add_plain(ridge, fitted)
 
     def add_set(self, ridge: NestedRidge) -> None:
@@ -207,7 +215,8 @@ class TargetScores:
         return np.stack(intervals, axis=1) if intervals else np.empty((2, 0, self.n_voxels))
 
     def _score(self, ridge: NestedRidge) -> HeldOutScores:
-        return held_out_scores(ridge, self.Y, keep_predictions=self._has_intervals or len(self.folds) == 1)
+        needs_predictions = self._has_intervals or len(self.folds) == 1 or self.beyond_baseline
+        return held_out_scores(ridge, self.Y, keep_predictions=needs_predictions)
 
     def _result(self, ridge: NestedRidge, fitted: HeldOutScores) -> _Result:
         scores = self._by_subject(fitted.fold_scores)

@@ -4,7 +4,7 @@ columnwise_correlation, unit_columns    Pearson correlation, whatever the unit o
 correlation_of_sums                     the same from sums of squares and products
 surrogates, circular_shifts             time series of a null hypothesis that keeps autocorrelation
 permutation_p, fdr                      p values from a null, false discovery rate over many tests
-difference_p                            two-sided p of paired differences, one by one and for all of them
+difference_p                            p of paired differences, one by one and for all of them
 written_p, p_equals                     p as text: an upper bound where permutations can give no less
 null_by_draws, draw_ranges              sequential tests: columns leave once their p is known
 smallest_share                          what a number of permutations can find at all

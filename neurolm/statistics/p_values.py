@@ -41,8 +41,10 @@ def permutation_p(scores: np.ndarray, null: np.ndarray, *, stop_after: int | Non
     return np.where(np.isfinite(scores), p, np.nan)
 
 
-def difference_p(differences: np.ndarray, null: np.ndarray, *, stop_after: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Two-sided p of differences between paired scores, one by one and corrected for all of them.
+def difference_p(
+    differences: np.ndarray, null: np.ndarray, *, stop_after: int | None = None, alternative: str = "two-sided"
+) -> tuple[np.ndarray, np.ndarray]:
+    """p of differences between paired scores, one by one and corrected for all of them.
 
     Parameters
     ----------
@@ -51,22 +53,27 @@ def difference_p(differences: np.ndarray, null: np.ndarray, *, stop_after: int |
         The same differences on surrogates. NaN counts as large.
     stop_after : int, optional
         As for `permutation_p`; after a sequential test there is no corrected p, and it is NaN.
+    alternative : {"two-sided", "greater"}
+        "greater" where the null need not lie around 0, as when the larger model pays for columns that tell nothing.
 
     Returns
     -------
     p, p_max : arrays of shape (..., n_tests)
-        p_max compares with the largest difference of any test in each surrogate, each over its own spread, measured and
-        surrogates together (max-T: Westfall & Young 1993).
+        p_max compares with the largest difference of any test in each surrogate, each over its own spread (around its own
+        mean, for "greater"), measured and surrogates together (max-T: Westfall & Young 1993).
     """
-    size, null_size = np.abs(differences), np.abs(null)
+    check_choice("alternative", alternative, ("two-sided", "greater"))
+    size, null_size = (differences, null) if alternative == "greater" else (np.abs(differences), np.abs(null))
     p = permutation_p(size, null_size, stop_after=stop_after)
     if stop_after is not None:
         return p, np.full(p.shape, np.nan)
-    spread = np.sqrt((np.concatenate([size[None], null_size]) ** 2).mean(0))
+    together = np.concatenate([size[None], null_size])
+    centre = together.mean(0) if alternative == "greater" else 0.0
+    spread = np.sqrt(((together - centre) ** 2).mean(0))
     spread = np.where(spread == 0, 1, spread)  # tests that never differ
     with np.errstate(invalid="ignore"):
-        largest = np.fmax.reduce(null_size / spread, axis=-1)[..., None]
-    return p, permutation_p(size / spread, largest)
+        largest = np.fmax.reduce((null_size - centre) / spread, axis=-1)[..., None]
+    return p, permutation_p((size - centre) / spread, largest)
 
 
 def smallest_share(n_permutations: int, q: float) -> float:
