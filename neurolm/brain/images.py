@@ -183,15 +183,15 @@ def check_mesh(path: str | Path, space: Surface) -> None:
             raise bad_file(path, f"has {n:,} vertices, as {actual} has; {space.mesh} has {expected:,}", f"Name it {actual}.")
 
 
-def check_grid(path: str | Path, shape: tuple[int, ...], affine: np.ndarray, space: VolumeMask) -> None:
+def check_grid(
+    path: str | Path, shape: tuple[int, ...], affine: np.ndarray, space: VolumeMask, advice: str = "Resample one of them first."
+) -> None:
     """Refuse an image on another grid than the mask."""
     if tuple(shape) != space.mask.shape:
-        raise bad_file(path, f"has shape {tuple(shape)}, the mask {space.mask.shape}", "Resample one of them first.")
+        raise bad_file(path, f"has shape {tuple(shape)}, the mask {space.mask.shape}", advice)
     if not np.allclose(affine, space.affine, atol=1e-3):
         offset = np.abs(affine - space.affine).max()
-        raise bad_file(
-            path, f"lies elsewhere than the mask (affines differ by up to {offset:.3g} mm)", "Resample one of them first."
-        )
+        raise bad_file(path, f"lies elsewhere than the mask (affines differ by up to {offset:.3g} mm)", advice)
 
 
 def load_image(path: str | Path, read: Any = None) -> Any:

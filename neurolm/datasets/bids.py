@@ -40,6 +40,10 @@ from neurolm.storage import read_json
 MASKS = ("common", "subject")
 NON_STEADY = ("drop", "keep")
 CONFOUNDS = ("timeseries", "regressors", "mixing", "AROMAnoiseICs")  # suffixes of the tables, and of their sidecars
+SUBJECTS_APART = (
+    "Subjects in native spaces share no voxels: choose a standard space with the option space, or analyse each subject in a "
+    "config of its own, with `subjects: [ID]` below `dataset:` and the option `mask: subject`."
+)
 SMALL_COMMON_MASK = 0.8  # of the median subject's: below it some subject's mask is odd
 
 INFO = DatasetInfo(
@@ -387,7 +391,7 @@ class Bids:
 
     @cached_property
     def _common_mask(self) -> VolumeMask:
-        return _intersection(self._every_mask, self._preprocessed, self.space)
+        return _intersection(self._every_mask, self._preprocessed, self.space, SUBJECTS_APART)
 
     def _subject_mask(self, subject: str) -> VolumeMask:
         return _intersection(self._mask_files(subject), self._preprocessed, self.space)
@@ -448,13 +452,13 @@ def _check_rows(path: Path, n_trs: int, n_rows: int) -> None:
         raise bad_file(path, f"has {n_trs} volumes, its confounds {n_rows} rows", "Copy both from one fMRIPrep run.")
 
 
-def _intersection(paths: Sequence[Path], root: Path, template: str) -> VolumeMask:
+def _intersection(paths: Sequence[Path], root: Path, template: str, advice: str = "Resample one of them first.") -> VolumeMask:
     """Voxels that every mask has."""
     first = read_mask(paths[0], template)
     kept = first.mask.copy()
     for path in paths[1:]:
         other = read_mask(path)
-        check_grid(path, other.mask.shape, other.affine, first)
+        check_grid(path, other.mask.shape, other.affine, first, advice)
         kept &= other.mask
     if not kept.any():
         raise bad_file(root, f"has {len(paths)} brain masks without a common voxel", "Look at the masks.")

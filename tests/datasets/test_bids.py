@@ -264,6 +264,15 @@ def test_impossible_requests_are_refused(whole, tmp_path):
         load_dataset("bids", folder=whole, tr=2000)
 
 
+def test_subjects_in_native_spaces_are_read_each_in_its_own_mask(tree):
+    for path in (tree / "derivatives/fmriprep/sub-02/func").glob("*MNI152NLin2009cAsym*.nii.gz"):
+        image = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine + np.diag([0.5, 0, 0, 0]), image.header), path)
+    with pytest.raises(FileError, match=r"lies elsewhere .* analyse each subject .* `mask: subject`"):
+        load_dataset("bids", folder=tree).bold("01", "clock_run-1")
+    assert load_dataset("bids", folder=tree, mask="subject").bold("02", "clock_run-1").n_trs == N_TRS
+
+
 def test_two_resolutions_must_be_told_apart(tree):
     path = tree / BOLD
     for source in (path, path.with_name(path.name.replace("preproc_bold", "brain_mask"))):
