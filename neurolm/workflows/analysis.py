@@ -54,9 +54,10 @@ def carry_out(plan: Any, stages: Sequence[Stage], *, n_targets: int = 1, dry_run
             for line in estimate():
                 say(line)
         return
-    due = [stage for stage in stages if _is_due(stage, stage in targets)]
-    for stage in targets if not due else ():
-        say(f"{stage.name}: there already, and fits the config")
+    due = due_stages(stages, n_targets)
+    for stage in targets:
+        if stage.record not in due:
+            say(f"{stage.name}: there already, and fits the config")
     if not due:
         return
     preflight(checked or plan)
@@ -66,17 +67,22 @@ def carry_out(plan: Any, stages: Sequence[Stage], *, n_targets: int = 1, dry_run
     for stage in targets if is_step else stages:
         if is_step:
             check_before(stage)
-        if not _is_due(stage, stage in targets):
-            if stage in targets:
-                say(f"{stage.name}: there already, and fits the config")
-            continue
-        with making(stage):
-            stage.function()
+        if stage.record in due:
+            with making(stage):
+                stage.function()
 
 
-def _is_due(stage: Stage, is_target: bool) -> bool:
-    """Whether a stage has to be made. Options of a command (device, seed, threads) may differ from those of earlier stages."""
-    return bool(Judge().own_reason(stage, but=() if is_target else OPTIONS))
+def due_stages(stages: Sequence[Stage], n_targets: int = 1) -> set[Path]:
+    """Records of the stages that have to be made: outdated themselves, or after one that is made.
+
+    Options of a command (device, seed, threads) may differ from those with which stages before the last ones were made.
+    """
+    judge, due = Judge(), set[Path]()
+    for i, stage in enumerate(stages):
+        but = () if i >= len(stages) - n_targets else OPTIONS
+        if judge.own_reason(stage, but=but) or any(up.record in due for up in stage.after):
+            due.add(stage.record)
+    return due
 
 
 def open_plan(config: Config, *kinds: str, output: str | Path | None = None, look: bool = True, **options: Any) -> Any:

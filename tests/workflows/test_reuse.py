@@ -13,6 +13,7 @@ from neurolm.checks import FileError, InputError
 from neurolm.lm import LSTM, load
 from neurolm.lm.weights import save_model
 from neurolm.storage import write_h5, write_json
+from neurolm.workflows.analysis import due_stages
 from neurolm.workflows.extraction import manifest_path, read_layer
 from neurolm.workflows.kinds import plan_of
 from neurolm.workflows.output_folder import analysis_folders, earlier_folders, own_folder, write_index
@@ -321,6 +322,19 @@ def test_every_command_says_the_same(kind, place, neurolm_here, monkeypatch):
             for command, stages in COMMANDS[kind]:
                 code, said, complained = neurolm_here(*command.split(), path, "--dry-run")
                 assert (code, to_make(said)) == (0, tuple(one for one in stages if one in expected)), (command, complained)
+
+
+def test_what_a_command_makes_again_is_what_a_run_would_make_again(place):
+    """Also where nothing was changed but a file of an earlier stage is gone."""
+    whole = plan(place, "encoding")
+    finish(whole)
+    stages = whole.stages()[:-1]
+    assert due_stages(stages) == set()
+    (place / "out" / stages[1].makes[0]).unlink()
+    expected = outdated(place, "encoding")
+    assert expected == ("features-bird", "encode", "report")
+    assert due_stages(stages) == {stage.record for stage in stages if stage.name in expected}
+    assert due_stages(stages[:1]) == set()
 
 
 # ---------------------------------------------------------------- leftovers, and folders that are shared
