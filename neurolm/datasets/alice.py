@@ -11,7 +11,7 @@ import numpy as np
 from neurolm.brain import BoldRun, Regions
 from neurolm.brain.preprocess import detrend_legendre, mean_run, zscore_run
 from neurolm.checks import FileError, bad, bad_file, check_choice, check_file
-from neurolm.datasets.dataset import DatasetInfo, Finding
+from neurolm.datasets.dataset import DatasetInfo, Finding, Regressors
 from neurolm.datasets.fetch import check_files, fetch_files, inside, read_registry
 from neurolm.datasets.places import cached_copy, find_copy, not_found
 from neurolm.progress import Progress, silent
@@ -137,6 +137,17 @@ class Alice:
         """The twelve published linguistic predictors, each (362,), HRF-convolved; the discarded volumes dropped."""
         table = _read_table(self._root / PREDICTORS_FILE, N_DISCARDED + N_TRS, len(PREDICTORS))[N_DISCARDED:]
         return dict(zip(PREDICTORS, table.T, strict=True))
+
+    def regressors_of(self, story: str = STORY) -> Regressors:
+        """Sound power, which is the same for all listeners to 1e-5, and log frequency of the words, orthogonal to their rate."""
+        check_choice("story", story, [STORY])
+        sound = np.mean([self.regressors(subject)["sound_power"] for subject in self.subjects()], axis=0)
+        return Regressors({"sound": sound, "frequency": self.predictors()["frq_conv_orth"]}, _tr_times())
+
+    def regressor_files(self, story: str = STORY) -> list[Path]:
+        """The files that `regressors_of` reads."""
+        own = [self._root / "alice_data_shared" / f"{s}-{name}.txt" for s in self.subjects() for name in ("rate", "sndpwr")]
+        return [self._root / PREDICTORS_FILE, *own]
 
     def check(self, progress: Progress = silent) -> list[Finding]:
         """Compare every file with its published hash, read every table, and name the known facts."""

@@ -3,16 +3,20 @@
 DatasetInfo    what is known about it, in one place: design, format, licence, known problems
 Dataset        a local copy that can be read: transcript(story), bold(subject, story), check()
 Finding        one thing that `check()` saw
+Regressors     columns at TR times that some data sets publish
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from neurolm.brain import BoldRun
-from neurolm.checks import FileError
+from neurolm.checks import FileError, bad
 from neurolm.progress import Progress, silent
 from neurolm.stimuli import Transcript
 
@@ -50,6 +54,33 @@ class DatasetInfo:
     facts: tuple[str, ...] = ()
     is_downloadable: bool = False
     is_simulated: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Regressors:
+    """Columns that a data set publishes at TR times, convolved with a haemodynamic response: they enter a design without delays.
+
+    A data set that has some offers `regressors_of(story) -> Regressors` and `regressor_files(story) -> list[Path]`.
+
+    Parameters
+    ----------
+    values : mapping of str to array of shape (n_trs,)
+        By the names of `neurolm.features.low_level.LOW_LEVEL`.
+    tr_times : array of shape (n_trs,)
+        s, on the clock of the runs.
+    """
+
+    values: Mapping[str, np.ndarray]
+    tr_times: np.ndarray
+
+    def at(self, tr_times: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """(n_rows, n_names) at the rows of a run, which may have been trimmed."""
+        tr = float(np.diff(self.tr_times).mean())
+        rows = np.rint((np.asarray(tr_times) - self.tr_times[0]) / tr).astype(int)
+        is_there = (rows >= 0) & (rows < len(self.tr_times))
+        if not is_there.all() or np.abs(self.tr_times[rows] - tr_times).max() > 0.1 * tr:
+            raise bad("tr_times", "be among those of the published regressors", tr_times, "Leave them out: `encode.low_level`.")
+        return np.stack([np.asarray(self.values[name])[rows] for name in names], axis=1)
 
 
 @dataclass(frozen=True)

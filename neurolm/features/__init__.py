@@ -4,7 +4,9 @@ Features, FeatureSpace, join    the type, the protocol, side by side
 LMStates                        hidden states of a language model, with exact contexts
 Surprisal                       how unexpected each word was; entropy before it
 WordRate, WordLength            that a word was there; its letters or seconds
+PauseBefore                     the silence before it
 LogFrequency, PhonemeCount      how frequent it is; its speech sounds
+LowLevelWords                   rate, duration, length, pauses and frequency side by side
 Norms, StaticEmbeddings         ratings from a table; word vectors from a file
 SoundEnvelope                   how loud it was
 FunctionFeatures                any function of a transcript, by name
@@ -18,8 +20,9 @@ from neurolm.features.cache import FeatureCache
 from neurolm.features.cache_care import CachedFeatures, list_cache, prune_cache, verify_cache
 from neurolm.features.feature_space import Features, FeatureSpace, join
 from neurolm.features.function_features import Averaged, FunctionFeatures
-from neurolm.features.lexical import LogFrequency, WordLength, WordRate
+from neurolm.features.lexical import LogFrequency, PauseBefore, WordLength, WordRate
 from neurolm.features.lm_states import LMStates
+from neurolm.features.low_level import LowLevelWords
 from neurolm.features.norms import Norms
 from neurolm.features.phonemes import PhonemeCount, read_pronunciations
 from neurolm.features.preflight import ExtractionPlan, plan_extraction
@@ -37,7 +40,9 @@ __all__ = [
     "FunctionFeatures",
     "LMStates",
     "LogFrequency",
+    "LowLevelWords",
     "Norms",
+    "PauseBefore",
     "PhonemeCount",
     "SoundEnvelope",
     "StaticEmbeddings",

@@ -50,6 +50,18 @@ class WordLength:
         return {"kind": "word_length", "unit": self.unit}
 
 
+class PauseBefore:
+    """Silence between the end of the previous word and the onset of each word, in seconds; 0 for the first word and overlaps."""
+
+    def extract(self, transcript: Transcript) -> Features:
+        pauses = np.zeros(len(transcript))
+        pauses[1:] = np.maximum(0, transcript.onsets[1:] - transcript.offsets[:-1])
+        return word_features(pauses, transcript, ["pause_before"], "pause_before", self.settings())
+
+    def settings(self) -> dict[str, Any]:
+        return {"kind": "pause_before"}
+
+
 class LogFrequency:
     """How frequent a word is, on the Zipf scale: log10 of occurrences in 10^9 words.
 

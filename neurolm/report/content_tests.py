@@ -1,11 +1,13 @@
-"""What the language model predicts beyond plain properties of speech: tables and sentences of the content-free draws."""
+"""What the language model predicts beyond plain properties of speech: low-level features, content-free draws."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from neurolm.report.encoding_report import EncodingReport, LayerScores
-from neurolm.report.markup import Markup, interval, number, probability, table
+from neurolm.report.markup import MISSING, Markup, interval, number, probability, table
 from neurolm.statistics import fdr
 
 
@@ -42,4 +44,45 @@ def content_table(report: EncodingReport, scores: LayerScores) -> Markup | None:
         caption=f"Content of the words: {len(content.draws):,} draws in which each word has the features of another one, all moved by "
         "the same number of words; layers and penalties chosen inside the folds in every draw. p: share of draws that "
         "predict as well, the measured one counted.",
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """ "word rate, pauses and sound power" """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def beyond_sentence(report: EncodingReport) -> str:
+    """In how many regions the language model predicts beyond low-level features; empty where that was not tested."""
+    beyond, level, names = report.scores[0].beyond, report.methods.fdr, report.methods.low_level
+    if beyond is None or not np.isfinite(beyond.q).any():
+        return ""
+    found, known = beyond.q < level, int(np.isfinite(beyond.q).sum())
+    gains = ""
+    if found.any():
+        low, high = (number(x) for x in (beyond.difference[found].min(), beyond.difference[found].max()))
+        gains = f"gain in held-out r {low} there, " if low == high else f"gain in held-out r {low} to {high} there, "
+    return (
+        f"The language model predicts beyond {listed(names)} in {int(found.sum()):,} of {known:,} {report.columns} "
+        f"({gains}false discovery rate {level:g})."
+    )
+
+
+def beyond_table(report: EncodingReport, scores: LayerScores) -> Markup | None:
+    """One row for each region: low-level features alone and with the language model, and the paired difference."""
+    if (beyond := scores.beyond) is None:
+        return None
+    smallest = 1 / (1 + scores.n_null) if scores.n_null else 0.0
+    rows = []
+    for j, region in enumerate(report.regions):
+        around = interval(*beyond.interval[:, j])
+        gain = number(beyond.difference[j]) + ("" if around == MISSING else f" ({around})")
+        tested = [probability(p, smallest) for p in (beyond.p[j], beyond.p_max[j])]
+        rows.append((region, number(beyond.low_level[j]), number(beyond.joint[j]), gain, *tested, probability(beyond.q[j])))
+    columns = listed(report.methods.low_level)
+    return table(
+        ("Region", "low level, r", "with language model, r", "Difference", "p", "p, max-T", "q"),
+        rows,
+        caption=f"Beyond low-level features ({columns}): ridge on these alone and together with the layer chosen inside the folds, in "
+        "the same rows. p: one-sided, against shifts of what the low-level model leaves, both fits repeated.",
     )

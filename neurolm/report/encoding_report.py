@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from neurolm.checks import bad
-from neurolm.encoding.evaluation import ContentScores
+from neurolm.encoding.evaluation import BeyondLowLevel, ContentScores
 from neurolm.report.alignment import StoryAlignment
 from neurolm.report.figures import Picture
 from neurolm.report.page import Section
@@ -106,6 +106,8 @@ class MethodFacts:
         Level of the false discovery rate.
     ceiling : str
         How the noise ceilings were made; a sentence.
+    low_level : tuple of str
+        Low-level features that were fitted beside the language model.
     """
 
     model: str
@@ -127,6 +129,7 @@ class MethodFacts:
     interval: str = ""
     fdr: float = 0.05
     ceiling: str = ""
+    low_level: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -213,6 +216,8 @@ class LayerScores:
     baselines : tuple of Baseline
     content : ContentScores, optional
         Content-free draws of the same features.
+    beyond : BeyondLowLevel, optional
+        Low-level features with and without the language model; `MethodFacts.low_level` names them.
     """
 
     who: str
@@ -230,6 +235,7 @@ class LayerScores:
     chosen: ChosenLayers | None = None
     baselines: tuple[Baseline, ...] = ()
     content: ContentScores | None = None
+    beyond: BeyondLowLevel | None = None
 
     @property
     def whose(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from neurolm.report.content_tests import listed
 from neurolm.report.encoding_report import EncodingReport, MethodFacts
 from neurolm.report.references import REFERENCES, Reference, references
 
@@ -98,6 +99,12 @@ def _statistics(report: EncodingReport) -> list[str]:
         null += (
             f" Differences from {' and '.join(tested)} in the same rows were tested two-sided against the same differences on "
             "these draws."
+        )
+    if null and m.low_level and report.scores[0].beyond is not None:
+        null += (
+            f" Low-level features ({listed(m.low_level)}) were fitted alone and together with each layer, scaled to the same total "
+            "variance; the difference was tested one-sided against circular shifts of the residuals of the low-level model with both "
+            f"fits repeated {_cite('freedman1983')}."
         )
     if (content := report.scores[0].content) is not None:
         null += (

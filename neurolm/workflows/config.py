@@ -142,6 +142,14 @@ class EncodeConfig(Section):
         description="Draws of the content-free baseline, each feature set moved over the words and the whole fit repeated; auto: 199 "
         "with up to 1,000 TRs and columns, else none.",
     )
+    low_level: list[Literal["word_rate", "duration", "length", "pauses", "frequency", "sound"]] = Field(
+        ["word_rate", "duration", "length", "pauses", "frequency", "sound"],
+        description="Plain properties of words and speech: is anything predicted beyond them? Those that the data set has are used; "
+        "[] for no such test.",
+    )
+    frequency_corpus: str | None = Field(
+        None, description="Text file in which words are counted for frequency; null: what the data set publishes, if it does."
+    )
     fdr: float = Field(0.05, gt=0, lt=1, description="False discovery rate over regions or voxels.")
 
 

@@ -19,8 +19,9 @@ from neurolm.progress import progress, say
 from neurolm.storage import write_text
 from neurolm.workflows.alignment import alignment_stage
 from neurolm.workflows.config import AnalysisConfig
-from neurolm.workflows.encoding_files import content_table, difference_table, score_table, write_recovery, write_subjects
+from neurolm.workflows.encoding_files import beyond_table, content_table, difference_table, score_table, write_recovery, write_subjects
 from neurolm.workflows.extraction import estimate_story, extract_story, open_states, read_layer, read_manifest
+from neurolm.workflows.low_level import low_level_features, low_level_files
 from neurolm.workflows.output_folder import analysis_folders, label, write_if_new, write_workflow
 from neurolm.workflows.prepared_runs import HeardStories, heard_stories, stimuli
 from neurolm.workflows.stage_inputs import Inputs, Reads, model_inputs, section_files
@@ -109,7 +110,7 @@ class Plan:
             makes=("encoding/scores.h5", "encoding/scores.tsv", *(f"{who}/{who}_encoding.h5" for who in self._labels())),
             what=f"{len(self.subjects)} subjects, {self.config.encode.permutations} shifts",
             settings={**runs_settings(self), **{key: config[key] for key in keys}},
-            inputs=self.reads.everything,
+            inputs=lambda: {**self.reads.everything(), **low_level_files(self)},
             after=tuple(self.feature_stages() if features is None else features),
             owns=("encoding/*", "sub-*/sub-*_encoding.h5", *maps, "group/func/group_desc-*_stat-*_statmap*"),
             function=partial(encode, self),
@@ -177,12 +178,14 @@ def _encode(plan: Plan, chosen: EvaluationSettings, heard: HeardStories) -> None
             keep=null,
             progress=report,
             repeats=heard.repeats,
+            low_level=low_level_features(plan, heard),
         )
     with progress("subjects") as report:
         write_subjects(plan, result, heard, chosen, report)
     write_text(plan.output / "encoding" / "scores.tsv", score_table(result))
     write_text(plan.output / "encoding" / "differences.tsv", difference_table(result))
     write_text(plan.output / "encoding" / "content_free.tsv", content_table(result))
+    write_text(plan.output / "encoding" / "beyond_low_level.tsv", beyond_table(result))
     result.save(plan.output / "encoding" / "scores.h5")
     say(f"{result.scored[0].who}: {_summary(result)} (layer chosen inside the folds)")
     write_recovery(plan, heard.runs, chosen)

@@ -1,6 +1,7 @@
 """Files of an encoding analysis: tables of scores, and maps and models of each subject in the shape of a BIDS derivative.
 
 encoding/scores.tsv, differences.tsv           every score; the chosen layer less each baseline
+encoding/beyond_low_level.tsv                  low-level features with and without the chosen layer
 encoding/content_free.tsv                      the features without their means, and content-free draws of them
 sub-*/sub-*_encoding.h5                        the fitted model: weights, penalties, folds, design, voxels
 sub-*/func/sub-*_desc-<model>L<layer>_stat-r_statmap.*   held-out correlation of one layer, with a JSON sidecar; stat-q
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,6 +91,20 @@ def content_table(result: Evaluation) -> str:
         for v, region in enumerate(place_names(result.space)):
             values = (found.r[v], found.draws[:, v].mean(), low[v], high[v], found.p_values[v])
             out.write("\t".join([scored.who, region, *(_number(x) for x in values), str(len(found.draws))]) + "\n")
+    return out.getvalue()
+
+
+def beyond_table(result: Evaluation) -> str:
+    """Low-level features with and without the chosen set, one row for each (who, region)."""
+    out = io.StringIO()
+    out.write("who\tregion\tlow_level\tjoint\tdifference\tlow\thigh\tp\tp_max\tq\n")
+    for scored in (*result.scored, *result.each):
+        if (found := scored.beyond) is None:
+            continue
+        for v, region in enumerate(place_names(result.space)):
+            tested = (found.p[v], found.p_max[v], found.q[v])
+            values = (found.low_level[v], found.joint[v], found.difference[v], *found.interval[:, v], *tested)
+            out.write("\t".join([scored.who, region, *(_number(x) for x in values)]) + "\n")
     return out.getvalue()
 
 
@@ -192,8 +208,9 @@ def write_recovery(plan: Study, subjects: Mapping[str, Sequence[BoldRun]], setti
         return
     subject, runs = next(iter(subjects.items()))
     sets = feature_sets(cortex, plan.stories)
+    scores_only = replace(settings, n_content_free=0)
     with progress("recovery") as report:
-        result = evaluate(sets, {subject: runs}, settings=settings, seed=plan.config.seed, progress=report)
+        result = evaluate(sets, {subject: runs}, settings=scores_only, seed=plan.config.seed, progress=report)
     found = recovered_maps(cortex, result, sets, runs)
     matches = agreement(cortex, found)
     for name, planted in cortex.planted().items():

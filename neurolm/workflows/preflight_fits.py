@@ -57,8 +57,10 @@ def encoding(opened: Opened) -> Iterator[Finding]:
     """Scores of every way of scoring, the null and the intervals, and the model that is saved for each subject."""
     from neurolm.encoding import EncodingModel, evaluate
     from neurolm.workflows.encoding import settings
+    from neurolm.workflows.low_level import word_frequency
 
     chosen = settings(opened.study)
+    word_frequency(opened.study)
     few = replace(
         chosen,
         alphas=GRID,

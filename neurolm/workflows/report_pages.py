@@ -226,6 +226,7 @@ def _method_facts(plan: Study, result: Evaluation, dropped: EdgeRows) -> MethodF
         stop_after=STOP_AFTER if np.isnan(result.scored[0].p_max).all() else 0,
         interval=result.scored[0].interval_name,
         fdr=config.encode.fdr,
+        low_level=result.low_level,
     )
 
 
@@ -275,6 +276,7 @@ def layer_scores(result: Evaluation, scored: Scored) -> LayerScores:
         ),
         baselines=tuple(plain),
         content=content,
+        beyond=scored.beyond,
     )
 
 
