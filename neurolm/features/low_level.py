@@ -50,7 +50,9 @@ class LowLevelWords:
             spaces["frequency"] = frequency
         unknown = [name for name in columns if name not in spaces]
         if unknown or not columns:
-            raise bad("columns", f"be some of {', '.join(spaces)}", ", ".join(unknown) or "none", "Frequency needs counts of words.")
+            raise bad(
+                "columns", f"be some of {', '.join(spaces)}", ", ".join(unknown) or "none", "Frequency needs counts of words."
+            )
         self.spaces = {name: spaces[name] for name in columns}
 
     def extract(self, transcript: Transcript) -> Features:

@@ -186,6 +186,18 @@ _WORKS = (
         doi="10.2202/1544-6115.1585",
     ),
     _entry(
+        "freedman1983",
+        "Freedman & Lane, 1983",
+        "article",
+        author="Freedman, David and Lane, David",
+        title="A Nonstochastic Interpretation of Reported Significance Levels",
+        journal="Journal of Business and Economic Statistics",
+        volume="1",
+        number="4",
+        pages="292--298",
+        year="1983",
+    ),
+    _entry(
         "besag1991",
         "Besag & Clifford, 1991",
         "article",

@@ -19,7 +19,14 @@ from neurolm.progress import progress, say
 from neurolm.storage import write_text
 from neurolm.workflows.alignment import alignment_stage
 from neurolm.workflows.config import AnalysisConfig
-from neurolm.workflows.encoding_files import beyond_table, content_table, difference_table, score_table, write_recovery, write_subjects
+from neurolm.workflows.encoding_files import (
+    beyond_table,
+    content_table,
+    difference_table,
+    score_table,
+    write_recovery,
+    write_subjects,
+)
 from neurolm.workflows.extraction import estimate_story, extract_story, open_states, read_layer, read_manifest
 from neurolm.workflows.low_level import low_level_features, low_level_files
 from neurolm.workflows.output_folder import analysis_folders, label, write_if_new, write_workflow

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from neurolm.features.low_level import LOW_LEVEL, LowLevelWords
 
 if TYPE_CHECKING:
-    from neurolm.workflows.stage_inputs import Inputs
-    from neurolm.workflows.prepared_runs import HeardStories
     from neurolm.encoding import LowLevel
     from neurolm.features import LogFrequency
+    from neurolm.workflows.prepared_runs import HeardStories
+    from neurolm.workflows.stage_inputs import Inputs
 
 
 def low_level_features(plan: Any, heard: HeardStories) -> LowLevel | None:

@@ -74,6 +74,8 @@ def test_the_demo_runs_is_reused_and_follows_its_config(neurolm, subset, finishe
         "report.html",
         "encoding/scores.h5",
         "encoding/scores.tsv",
+        "encoding/content_free.tsv",
+        "encoding/beyond_low_level.tsv",
         "stimuli/alignment.json",
         "dataset_description.json",
     ):
@@ -82,6 +84,9 @@ def test_the_demo_runs_is_reused_and_follows_its_config(neurolm, subset, finishe
     page = (output / "report.html").read_text()
     assert page.index("Do words and BOLD fit together?") < page.index("How well is BOLD predicted?")
     assert "SIMULATED" not in page
+    beyond = "word rate, word duration, word length, pauses, word frequency and sound power"
+    assert f"The language model predicts beyond {beyond} in " in page
+    assert "content-free draws in " in page
     assert "http://" not in page.split("<main")[0].replace("http://www.w3.org", "")
 
     again = neurolm("run", subset, "--output", output)
