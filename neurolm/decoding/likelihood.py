@@ -143,7 +143,7 @@ class ResponseLikelihood:
             -1/2 sum over TRs of residual P residual'. Comparable between any texts of the same run.
         """
         check_same_length("values", len(values), "word_times", len(word_times))
-        psi = self._psi(self._tensor(to_numpy(values)), self._weights(word_times))
+        psi = self._psi(self._tensor(to_numpy(values)), self._weights(word_times), word_times)
         quadratic = ((psi @ self.gram - 2 * self.cross) * psi).sum() + self.energy.sum()
         return float(-quadratic / 2)
 
@@ -160,18 +160,29 @@ class ResponseLikelihood:
         """(F,) the vector of an undecoded word in a story with these word times."""
         if self.blank is not None:
             return self.blank
-        words_per_tr = float(self._weights(word_times).sum(2).mean())
+        words_per_tr = float(self._weights(word_times).sum(2)[self._known(word_times)].mean())
         if words_per_tr <= 0:
             raise bad("word_times", "put at least one word into the run", word_times, "The word rate found no words.")
         return self._tensor(self.design.mean) / words_per_tr
 
     def _weights(self, word_times: Any) -> torch.Tensor:
         """(D, T, N): the word's share in each delayed row."""
-        return self._tensor(self.design.matrix(word_times, self.run.tr_times))
+        return self._tensor(self.design.matrix(word_times, self.run.tr_times)) * self._known(word_times)[..., None]
 
-    def _psi(self, values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def _known(self, word_times: Any) -> torch.Tensor:
+        """(D, T) bool: whether the stimulus is known that a row sees at a delay.
+
+        A run that begins in the middle of a story has rows that respond to words before it. Where no such words are given,
+        the design has its training mean there, as the published decoder has it, instead of silence.
+        """
+        times = np.asarray(self.run.tr_times)
+        seen = times - self.design.tr * np.asarray(self.design.delays)[:, None]  # (D, T) story time
+        is_unknown = (seen >= 0) & (seen < times[0]) & (not (np.asarray(word_times) < times[0]).any())
+        return torch.as_tensor(~is_unknown, device=self.device)
+
+    def _psi(self, values: torch.Tensor, weights: torch.Tensor, word_times: Any) -> torch.Tensor:
         """(T, D * F) delayed features of a text, centred but not scaled: the scale is in K and C."""
-        delayed = weights @ values - self._tensor(self.design.mean)  # (D, T, F)
+        delayed = weights @ values - self._known(word_times)[..., None] * self._tensor(self.design.mean)  # (D, T, F)
         return delayed.permute(1, 0, 2).reshape(self.n_trs, -1)
 
     def _tensor(self, array: Any) -> torch.Tensor:
@@ -196,7 +207,7 @@ class RunningScore:
         self.weights = weights  # (D, T, N)
         self.n_words = weights.shape[2]
         self.blank = likelihood.blank_for(word_times)  # (F,)
-        psi = likelihood._psi(self.blank.expand(self.n_words, -1), weights)
+        psi = likelihood._psi(self.blank.expand(self.n_words, -1), weights, word_times)
         self.g_blank = (psi @ likelihood.gram - likelihood.cross).unflatten(1, (likelihood.n_delays, -1))  # (T, D, F)
         self.gram = likelihood.gram.unflatten(0, (likelihood.n_delays, -1))  # (D, F, D * F)
         self.base = -0.5 * float(((psi @ likelihood.gram - 2 * likelihood.cross) * psi).sum() + likelihood.energy.sum())

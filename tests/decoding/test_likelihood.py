@@ -11,6 +11,7 @@ from neurolm.checks import InputError
 from neurolm.decoding.likelihood import ResponseLikelihood, mean_word_vector
 from neurolm.encoding import Design
 from neurolm.features import Features
+from neurolm.temporal import delay_run
 
 from .conftest import TR, make_listener, random_word_times, voxel_log_likelihood
 
@@ -225,3 +226,42 @@ def test_nan_voxels_and_a_foreign_design_are_refused(rng):
     other = Design.from_training([Features(rng.normal(size=(50, 3)), np.linspace(0, 70, 50))], [np.arange(40) * TR])
     with pytest.raises(InputError, match="4 delays x 3 features = 12 rows"):
         ResponseLikelihood(listener.model, None, other, None, listener.run)
+
+
+def middle_of(listener, first):
+    """The listener's run from row `first` on, as a scan that began in the middle of the story; and the words from there."""
+    run = listener.run
+    later = BoldRun(run.data[first:], run.tr_times[first:], run.space)
+    heard = listener.word_times >= later.tr_times[0]
+    return later, listener.values[heard], listener.word_times[heard]
+
+
+def test_rows_before_a_run_that_begins_mid_story_are_at_the_mean_of_training_not_silent(rng):
+    listener = make_listener(rng, noise=0.0)
+    run, values, times = middle_of(listener, 12)
+    likelihood = ResponseLikelihood(listener.model, listener.noise, listener.design, None, run)
+    design, n_delays = listener.design, len(listener.design.delays)
+    z = design.resample(Features(values, times, design.names), run.tr_times)
+    z[: max(design.delays)] = 0  # history that is not known
+    X = delay_run(z, design.delays)[max(design.delays) :]
+    residual = X @ listener.model.coef_ - run.data
+    expected = -0.5 * np.einsum("tv,vw,tw->", residual, listener.precision, residual)
+    assert likelihood.log_likelihood(values, times) == pytest.approx(expected, rel=1e-9)
+    silent = design.transform(Features(values, times, design.names), run.tr_times).astype(float) @ listener.model.coef_ - run.data
+    first = slice(0, n_delays)
+    assert np.square(residual[first]).mean() < 0.7 * np.square(silent[first]).mean()
+    assert np.abs(residual[max(design.delays) + 4 :]).max() < 1e-6  # the Lanczos kernel reaches over the edge for 3 TRs
+    running = likelihood.start(times)
+    for i in range(len(times)):
+        running.commit(running.score(*as_rows(values[i : i + 1], [0], [0])), *as_rows(values[i : i + 1], [0], [0]))
+    assert float(running.base + running.scores[0]) == pytest.approx(expected, rel=1e-8)
+
+
+def test_words_before_the_first_row_are_used_where_they_are_given(rng):
+    listener = make_listener(rng, noise=0.0)
+    run, _, _ = middle_of(listener, 12)
+    likelihood = ResponseLikelihood(listener.model, listener.noise, listener.design, None, run)
+    X = listener.design.transform(Features(listener.values, listener.word_times, listener.design.names), run.tr_times)
+    residual = X.astype(float) @ listener.model.coef_ - run.data
+    expected = -0.5 * np.einsum("tv,vw,tw->", residual, listener.precision, residual)
+    assert likelihood.log_likelihood(listener.values, listener.word_times) == pytest.approx(expected, abs=1e-9)
