@@ -27,6 +27,14 @@ class BoldRun:
         Where each column is.
     subject, story : str
         Labels for messages and files.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neurolm.brain import Regions
+    >>> run = BoldRun(np.zeros((8, 2), np.float32), 4.0 + 2.0 * np.arange(8), Regions(("left", "right")), "s01", "tale")
+    >>> run.n_trs, run.tr, float(run.tr_times[0])  # the first two volumes were discarded
+    (8, 2.0, 4.0)
     """
 
     data: np.ndarray

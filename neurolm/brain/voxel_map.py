@@ -31,6 +31,12 @@ class VoxelMap:
         Where the voxels are.
     name : str
         What the numbers are; a column's title in CSV.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from neurolm.brain import Regions
+    >>> VoxelMap(np.array([0.3, 0.1]), Regions(("left", "right")), "r").to_csv("scores.csv")  # doctest: +SKIP
     """
 
     values: np.ndarray

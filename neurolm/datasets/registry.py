@@ -66,6 +66,12 @@ def load_dataset(name: str, **options: Any) -> Dataset:
     ------
     DatasetNotFound
         If there is no copy and none can be downloaded.
+
+    Examples
+    --------
+    >>> dataset = load_dataset("simulated", n_subjects=2)
+    >>> dataset.subjects(), dataset.bold("sim01", dataset.stories()[0]).n_trs
+    (['sim01', 'sim02'], 350)
     """
     plugin = _plugin(name)
     return plugin.load(**checked_options(name, plugin.load, options))

@@ -38,6 +38,14 @@ def contiguous_blocks(n_trs: int, n_folds: int, gap: int = 0) -> list[Fold]:
     ------
     InputError
         With fewer rows than folds, or when a gap leaves no training rows.
+
+    Examples
+    --------
+    >>> for train, test in contiguous_blocks(12, 3, gap=1):
+    ...     print(train.tolist(), test.tolist())
+    [5, 6, 7, 8, 9, 10, 11] [0, 1, 2, 3]
+    [0, 1, 2, 9, 10, 11] [4, 5, 6, 7]
+    [0, 1, 2, 3, 4, 5, 6] [8, 9, 10, 11]
     """
     _check_whole("n_trs", n_trs, 2)
     return blocks_of_rows(np.arange(n_trs), n_folds, gap)
@@ -211,6 +219,13 @@ def leave_one_run_out(
     ------
     InputError
         With a single run: hold out blocks of it instead.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> splitter = leave_one_run_out([0, 3, 5])
+    >>> [test.tolist() for _, test in splitter.split(np.zeros((8, 1)))]
+    [[0, 1, 2], [3, 4], [5, 6, 7]]
     """
     splitter = LeaveOneRunOut(run_onsets, run_groups)
     return splitter if n_trs is None else list(splitter.split(range(n_trs)))

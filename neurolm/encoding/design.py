@@ -119,6 +119,17 @@ class Design:
     -----
     Nothing is zero-filled: what was heard before the first measured row drives that row through
     the delays, and before the first word there were no words. Alice's row 0 is story time 20 s.
+
+    Examples
+    --------
+    >>> from neurolm.datasets import load_dataset
+    >>> from neurolm.features import WordRate
+    >>> dataset = load_dataset("simulated", n_subjects=1)
+    >>> story, run = dataset.transcript(), dataset.bold("sim01", dataset.stories()[0])
+    >>> features = WordRate().extract(story)
+    >>> design = Design.from_training([features], [run], delays=[1, 2, 3, 4])
+    >>> design.transform(features, run.tr_times).shape  # (n_trs, n_delays * n_features)
+    (350, 4)
     """
 
     delays: tuple[int, ...]

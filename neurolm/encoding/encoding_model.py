@@ -69,6 +69,16 @@ class EncodingModel:
     space_ : Space
     inputs_ : list of dict
         For each run: subject, story, rows, content hashes and settings of its features.
+
+    Examples
+    --------
+    >>> from neurolm.datasets import load_dataset
+    >>> from neurolm.features import WordRate
+    >>> dataset = load_dataset("simulated", n_subjects=1)
+    >>> story, run = dataset.transcript(), dataset.bold("sim01", dataset.stories()[0])
+    >>> model = EncodingModel(alphas=[10.0, 1000.0], delays=[1, 2, 3])
+    >>> model.held_out([WordRate().extract(story)], [run]).scores.shape
+    (9,)
     """
 
     design_: Design

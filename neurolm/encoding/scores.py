@@ -21,6 +21,13 @@ def correlation_score(Y: Any, Y_pred: Any) -> Any:
     -------
     r : (n_voxels,) of the same kind; a scalar for one-dimensional input
         NaN where either is constant or not finite, never 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Y = np.array([[1.0, 2.0], [2.0, 1.0], [3.0, 2.0], [4.0, 1.0]])
+    >>> correlation_score(Y, Y * 10 + 3)
+    array([1., 1.])
     """
     Y, Y_pred, is_single = _matrices(Y, Y_pred)
     r = columnwise_correlation(Y, Y_pred)
@@ -32,6 +39,13 @@ def r2_score(Y: Any, Y_pred: Any) -> Any:
 
     Parameters and result as for `correlation_score`. 1 is perfect, 0 is as good as the mean, negative
     is worse. NaN where the response is constant or anything is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Y = np.array([[1.0], [2.0], [3.0]])
+    >>> r2_score(Y, np.array([[1.0], [2.0], [2.0]]))
+    array([0.5])
     """
     Y, Y_pred, is_single = _matrices(Y, Y_pred)
     undefined = constant_columns(Y)

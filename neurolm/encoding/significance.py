@@ -115,6 +115,16 @@ def permutation_test(
     Returns
     -------
     PermutationTest
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> signal = rng.standard_normal((200, 1))
+    >>> Y = np.hstack([signal, np.zeros((200, 1))]) + rng.standard_normal((200, 2))
+    >>> found = permutation_test(Y, np.hstack([signal, signal]), n_permutations=99, rng=0)
+    >>> bool(found.p_values[0] < 0.05 < found.p_values[1])
+    True
     """
     measured = correlation_score(Y, Y_pred)
     y, prediction = unit_columns(Y), unit_columns(Y_pred)

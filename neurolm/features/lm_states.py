@@ -51,6 +51,15 @@ class LMStates:
     References
     ----------
     Jain and Huth (2018), Incorporating context into language encoding models for fMRI, NeurIPS.
+
+    Examples
+    --------
+    >>> from neurolm.lm import load
+    >>> from neurolm.stimuli import ContextWindow, Transcript
+    >>> story = Transcript(("alice", "was", "very", "tired"), [0.0, 0.5, 0.9, 1.3], [0.4, 0.8, 1.2, 1.9])
+    >>> states = LMStates(load("neurolm/lstm-small"), 2, ContextWindow(3, "words")).extract(story)
+    >>> states.values.shape[0]
+    4
     """
 
     def __init__(

@@ -35,8 +35,9 @@ class LowLevelWords:
     --------
     >>> from neurolm.stimuli import Transcript
     >>> story = Transcript(("Alice", "was"), [0.0, 0.5], [0.4, 0.7])
-    >>> LowLevelWords(["word_rate", "pauses"]).extract(story).values.round(1).tolist()
-    [[1.0, 0.0], [1.0, 0.1]]
+    >>> LowLevelWords(["word_rate", "pauses"]).extract(story).values.round(1)
+    array([[1. , 0. ],
+           [1. , 0.1]], dtype=float32)
     """
 
     def __init__(self, columns: Sequence[str], frequency: LogFrequency | None = None) -> None:

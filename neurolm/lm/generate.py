@@ -81,6 +81,13 @@ def generate(
     -------
     continuation : str
         Without the prompt.
+
+    Examples
+    --------
+    >>> from neurolm.lm import load
+    >>> text = generate(load("neurolm/lstm-small"), "once upon a", max_tokens=5, temperature=0)
+    >>> text == generate(load("neurolm/lstm-small"), "once upon a", max_tokens=5, temperature=0)
+    True
     """
     check_seed("seed", seed)
     if max_tokens < 0:

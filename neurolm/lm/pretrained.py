@@ -67,6 +67,13 @@ def load(
     ------
     InputError
         If the model is not available; the message says what to do.
+
+    Examples
+    --------
+    >>> lm = load("neurolm/lstm-small")
+    >>> lm.n_layers
+    2
+    >>> load("gpt2")  # doctest: +SKIP
     """
     check_choice("dtype", dtype, DTYPES)
     check_choice("implementation", implementation, ("auto", "neurolm", "transformers"))

@@ -97,6 +97,12 @@ def fdr(p_values: np.ndarray, method: str = "bh") -> np.ndarray:
     References
     ----------
     Benjamini & Hochberg (1995), J R Stat Soc B 57:289-300; Benjamini & Yekutieli (2001), Ann Stat 29:1165-1188.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> fdr(np.array([0.001, 0.02, 0.5, np.nan])).round(3)
+    array([0.003, 0.03 , 0.5  ,   nan])
     """
     from scipy.stats import false_discovery_control
 

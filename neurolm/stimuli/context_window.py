@@ -28,6 +28,11 @@ class ContextWindow:
         - "story": everything since the story began. Recurrent models stream it.
 
     Windows are shorter at the start of a story; features say how long each one really was.
+
+    Examples
+    --------
+    >>> ContextWindow(20, "words")
+    ContextWindow(n=20, unit='words')
     """
 
     n: int | None = None

@@ -30,6 +30,14 @@ class Transcript:
     left_out : mapping of str to int
         What the file held beside these words, counted: pauses and noises by their label ("empty" for
         a blank one), rows without a time as "untimed". For reports; it does not count as content.
+
+    Examples
+    --------
+    >>> story = Transcript(("Alice", "was", "beginning"), [0.0, 0.5, 0.8], [0.4, 0.7, 1.5])
+    >>> len(story), story.text
+    (3, 'Alice was beginning')
+    >>> story[1:].onsets
+    array([0.5, 0.8])
     """
 
     words: tuple[str, ...]

@@ -35,6 +35,14 @@ def delay_run(X: Any, delays: Sequence[int]) -> Any:
     References
     ----------
     Huth et al. (2016), Nature 532:453-458.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> delay_run(np.array([[1.0], [2.0], [3.0]]), [0, 1])
+    array([[1., 0.],
+           [2., 1.],
+           [3., 2.]])
     """
     n_trs, n_features = X.shape
     delays = check_delays(delays, n_trs)

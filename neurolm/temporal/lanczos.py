@@ -31,6 +31,14 @@ def lanczos_matrix(from_times: Any, to_times: Any, lobes: int = 3) -> np.ndarray
     References
     ----------
     Huth et al. (2016), Nature 532:453-458; LeBel et al. (2023), Scientific Data 10:555.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> word_times, tr_times = np.arange(0.25, 10, 0.5), np.arange(1.0, 9.0, 2.0)
+    >>> weights = lanczos_matrix(word_times, tr_times)  # (n_trs, n_words)
+    >>> weights.shape
+    (4, 20)
     """
     from_times = np.asarray(from_times, dtype=np.float64).reshape(-1)
     to_times = np.asarray(to_times, dtype=np.float64).reshape(-1)

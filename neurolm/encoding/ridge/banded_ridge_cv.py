@@ -61,6 +61,18 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     References
     ----------
     Dupre la Tour et al. (2022), NeuroImage 264:119728; Nunez-Elizalde et al. (2019), NeuroImage 197:482.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((200, 12)).astype("float32")
+    >>> Y = (X[:, :4] @ rng.standard_normal((4, 2)) + 3 * rng.standard_normal((200, 2))).astype("float32")
+    >>> spaces = {"sound": slice(0, 4), "words": slice(4, 12)}
+    >>> model = BandedRidgeCV(spaces, alphas=[0.001, 1.0, 10.0, 1000.0], n_iter=20, random_state=0).fit(X, Y)
+    >>> shares = model.split_score(X, Y)
+    >>> bool((shares["sound"] > shares["words"]).all())
+    True
     """
 
     def __init__(

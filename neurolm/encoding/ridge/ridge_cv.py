@@ -75,6 +75,18 @@ class RidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     References
     ----------
     Dupre la Tour et al. (2022), NeuroImage 264:119728 (himalaya).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((200, 10)).astype("float32")
+    >>> Y = X @ rng.standard_normal((10, 3)).astype("float32") + 3 * rng.standard_normal((200, 3)).astype("float32")
+    >>> model = RidgeCV(alphas=[0.01, 10.0, 10000.0], cv=5).fit(X, Y)
+    >>> model.coef_.shape, model.best_alphas_.shape, model.cv_scores_.shape
+    ((10, 3), (3,), (3, 3))
+    >>> bool((model.cv_scores_.max(axis=0) > 0.3).all())
+    True
     """
 
     def __init__(
