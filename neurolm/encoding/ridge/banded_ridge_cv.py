@@ -70,7 +70,7 @@ class BandedRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     >>> Y = (X[:, :4] @ rng.standard_normal((4, 2)) + 3 * rng.standard_normal((200, 2))).astype("float32")
     >>> spaces = {"sound": slice(0, 4), "words": slice(4, 12)}
     >>> model = BandedRidgeCV(spaces, alphas=[0.001, 1.0, 10.0, 1000.0], n_iter=20, random_state=0).fit(X, Y)
-    >>> shares = model.split_score(X, Y)
+    >>> shares = model.product_measure(X, Y)
     >>> bool((shares["sound"] > shares["words"]).all())
     True
     """
