@@ -27,6 +27,7 @@ from neurolm.decoding.proposals import WordProposals
 from neurolm.decoding.word_rate import WordRateModel
 from neurolm.encoding import Design, EncodingData, RidgeCV
 from neurolm.encoding.crossval import without_repeats
+from neurolm.encoding.ridge.ridge_cv import check_alphas
 from neurolm.lm.language_model import LanguageModel
 from neurolm.progress import Progress, silent
 from neurolm.stimuli.transcript import Transcript
@@ -84,6 +85,8 @@ class DecoderSettings:
                 raise bad(name, "be at least 1", getattr(self, name))
         if self.seed < 0:
             raise bad("seed", "be at least 0", self.seed)
+        if not self.context_s > 0 or not self.hop_s >= 0:
+            raise bad("context_s and hop_s", "be above 0 s and at least 0 s", (self.context_s, self.hop_s))
         for name in ("held_out_share", "mass", "ratio"):
             if not 0 < getattr(self, name) <= 1:
                 raise bad(name, "lie in (0, 1]", getattr(self, name))
@@ -91,8 +94,7 @@ class DecoderSettings:
             raise bad("shrinkage", "lie in [0, 1]", self.shrinkage)
         if not self.delays or min(self.delays) < 0:
             raise bad("delays", "be TRs >= 0, at least one", self.delays, "Delays are in TRs, not in seconds.")
-        if not self.alphas or min(self.alphas) <= 0:
-            raise bad("alphas", "be > 0, at least one", self.alphas)
+        check_alphas(self.alphas)
 
     def vocabulary(self, stories: Sequence[Transcript]) -> frozenset[str]:
         """Words that can be decoded after training on these stories.

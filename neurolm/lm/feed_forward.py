@@ -58,6 +58,8 @@ class FeedForward(nn.Module):
         super().__init__()
         if min(width, n_layers, window) < 1:
             raise bad("width, n_layers and window", "be at least 1", (width, n_layers, window))
+        if not 0 <= dropout < 1:
+            raise bad("dropout", "lie in [0, 1)", dropout)
         self.name, self.tokenizer, self.n_layers, self.window = name, tokenizer, n_layers, window
         self.config: dict[str, Any] = {
             "kind": "FeedForward",

@@ -7,6 +7,8 @@ so that a mixture of two models, or half of one, is noticed.
 from __future__ import annotations
 
 import json
+import math
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +50,38 @@ def build_model(config: dict[str, Any], tokenizer: Tokenizer, *, seed: int = 0, 
     vocab_size = settings.pop("vocab_size", None)
     if vocab_size != tokenizer.vocab_size:
         raise bad("tokenizer", f"have the model's {vocab_size} tokens", tokenizer.vocab_size)
-    if isinstance(settings.get("dropout"), dict):
-        settings["dropout"] = RecurrentDropout(**settings["dropout"])
     if name is not None:
         settings["name"] = name
     try:
-        return model(tokenizer, seed=seed, **settings)
+        if isinstance(settings.get("dropout"), dict):
+            settings["dropout"] = RecurrentDropout(**_of_their_types(RecurrentDropout, settings["dropout"]))
+        return model(tokenizer, seed=seed, **_of_their_types(model, settings))
     except TypeError as error:
-        raise bad("config", f"hold the settings of {model.__name__}", str(error)) from None
+        raise bad("config", f"hold the settings of {model.__name__}", str(error).splitlines()[0]) from None
+    except (MemoryError, RuntimeError) as error:
+        raise bad("config", f"be of a {model.__name__} that fits in memory", str(error).splitlines()[0]) from None
+
+
+def _of_their_types(kind: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a class whose numbers are what its signature says: whole, finite, true or false.
+
+    Raises
+    ------
+    InputError
+        With the name of the setting.
+    """
+    hints = typing.get_type_hints(kind.__init__)
+    for name, value in settings.items():
+        allowed = typing.get_args(hints.get(name)) or (hints.get(name),)
+        if value is None and type(None) in allowed:
+            continue
+        if bool in allowed and not isinstance(value, bool):
+            raise bad(f"model setting {name}", "be true or false", value)
+        if int in allowed and (isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**31):
+            raise bad(f"model setting {name}", "be a whole number below 2^31", value)
+        if float in allowed and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
+            raise bad(f"model setting {name}", "be a finite number", value)
+    return settings
 
 
 def save_model(lm: Any, folder: str | Path, *, dtype: torch.dtype = torch.float32, about: dict[str, Any] | None = None) -> None:

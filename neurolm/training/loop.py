@@ -301,7 +301,14 @@ class Trainer:
         }
         return tensors, facts
 
-    def _find(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+    def check_checkpoint(self) -> None:
+        """Refuse a folder whose checkpoint is damaged or of a run with other settings, as `fit` does; for a dry run.
+
+        With how many processes a run was begun is left aside: a dry run is one.
+        """
+        self._find(but="processes")
+
+    def _find(self, but: str = "") -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
         """The folder's checkpoint, if there is one and it is of this run."""
         path = self._checkpoint_path()
         if path is None or not path.exists():
@@ -310,7 +317,7 @@ class Trainer:
         ours = self.settings.decisive() | {"data": self.batches.data_hash(), "processes": n_processes()}
         theirs = facts["settings"] | {"data": facts["data"], "processes": facts["n_processes"]}
         for name in ours:
-            if ours[name] != theirs.get(name):
+            if name != but and ours[name] != theirs.get(name):
                 problem = f"is of a run with other settings ({name}: {theirs.get(name)} there, {ours[name]} here)"
                 raise bad_file(path, problem, "Train in another folder, or with the settings of that run.")
         return tensors, facts

@@ -92,8 +92,8 @@ class DesignConfig(Section):
 class AlphasConfig(Section):
     """A grid of ridge penalties, evenly spaced in the logarithm."""
 
-    low: float = Field(1e1, gt=0, description="The smallest.")
-    high: float = Field(1e6, gt=0, description="The largest.")
+    low: float = Field(1e1, ge=1e-37, description="The smallest.")
+    high: float = Field(1e6, gt=0, le=1e38, description="The largest.")
     count: int = Field(11, ge=1, le=1000, description="How many.")
 
     def grid(self) -> tuple[float, ...]:

@@ -187,7 +187,7 @@ def training(opened: Opened) -> Iterator[Finding]:
 
     if opened.is_dry:
         device = "cpu" if opened.is_elsewhere else opened.plan.machine.device
-        prepare_training(opened.plan.config, opened.plan.output, device=device)
+        prepare_training(opened.plan.config, opened.plan.output, device=device)[2].check_checkpoint()
     yield from ()
 
 

@@ -3,11 +3,15 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from neurolm.checks import InputError
 from neurolm.lm import LSTM, BytePairTokenizer, CharTokenizer, ToyModel, Transformer, WordTokenizer, beam_search, generate
 from neurolm.lm.generate import Sampling, draw, generate_ids, restrict
+
+from ..error_lines import one_line
 
 TOKENIZER = WordTokenizer([f"w{i}" for i in range(6)], unknown=None)
 
@@ -219,3 +223,19 @@ def test_a_seed_that_no_generator_takes_is_refused(seed):
 def test_a_negative_number_of_tokens_is_refused():
     with pytest.raises(InputError, match="max_tokens must be at least 0; got -1"):
         generate(MODELS["toy"], "w1", -1)
+
+
+@settings(max_examples=120, deadline=None, derandomize=True, database=None)
+@given(
+    temperature=st.sampled_from([-1.0, 0.0, 1e-320, 1e-45, 1e-7, 1.0, 1e7, 1e38, 1e300, math.inf, math.nan]),
+    top_k=st.sampled_from([None, -1, 0, 1, 3, 4, 5, 10**9, 2**63]),
+    top_p=st.sampled_from([None, -0.1, 0.0, 1e-320, 0.5, 1.0, 1.1, math.nan]),
+    seed=st.sampled_from([-1, 0, 2**31, 2**32 - 1, 2**32, 2**63, 2**64]),
+)
+def test_extreme_sampling_writes_tokens_or_is_refused_with_one_line(temperature, top_k, top_p, seed):
+    try:
+        text = generate(MODELS["toy"], "w1", 3, temperature=temperature, top_k=top_k, top_p=top_p, seed=seed)
+    except InputError as error:
+        one_line(error)
+        return
+    assert set(text.split()) <= {f"w{i}" for i in range(6)}

@@ -24,6 +24,7 @@ from neurolm.encoding.ridge.ridge_search import RidgeFit, fit_ridge_cv
 from neurolm.progress import Progress, silent
 from neurolm.storage import whole_file
 
+LEAST_ALPHA, MOST_ALPHA = 1e-37, 1e38  # normal numbers of float32
 EDGE_SHARE = 0.05  # of the targets, at one end of the grid: from here on the fit warns
 
 
@@ -198,10 +199,12 @@ def _weights(path: str | Path | None, n_targets: int, hats: FoldHats) -> Iterato
 
 
 def check_alphas(alphas: Any) -> np.ndarray:
-    """Penalties as a float64 vector, every one positive and finite."""
+    """Penalties as a float64 vector, every one positive in float32 too, in which voxels keep theirs."""
     checked = np.atleast_1d(np.asarray(to_numpy(alphas), dtype=np.float64))
     if checked.ndim != 1 or not checked.size or not np.isfinite(checked).all() or (checked <= 0).any():
         raise bad("alphas", "be positive numbers, at least one", alphas, "A penalty of zero is not ridge regression.")
+    if checked.min() < LEAST_ALPHA or checked.max() > MOST_ALPHA:
+        raise bad("alphas", f"lie in {LEAST_ALPHA:g} ... {MOST_ALPHA:g}, what float32 holds", alphas)
     return checked
 
 

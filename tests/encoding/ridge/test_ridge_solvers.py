@@ -7,7 +7,7 @@ import scipy.signal
 from sklearn.linear_model import Ridge
 
 from neurolm.checks import InputError
-from neurolm.encoding import blocked_cholesky, onednn_algebra
+from neurolm.encoding.ridge import blocked_cholesky, onednn_algebra
 from neurolm.encoding.crossval import contiguous_blocks
 from neurolm.encoding.nested import NestedRidge
 from neurolm.encoding.ridge.banded_search import fit_banded_cv
