@@ -7,9 +7,9 @@ import scipy.signal
 from sklearn.linear_model import Ridge
 
 from neurolm.checks import InputError
-from neurolm.encoding.ridge import blocked_cholesky, onednn_algebra
 from neurolm.encoding.crossval import contiguous_blocks
 from neurolm.encoding.nested import NestedRidge
+from neurolm.encoding.ridge import blocked_cholesky, onednn_algebra
 from neurolm.encoding.ridge.banded_search import fit_banded_cv
 from neurolm.encoding.ridge.cost_model import METHODS, cheapest, ridge_costs
 from neurolm.encoding.ridge.fold_hats import FoldHats
