@@ -8,6 +8,7 @@ import numpy as np
 
 from neurolm.report.encoding_report import EncodingReport, LayerScores
 from neurolm.report.markup import MISSING, Markup, interval, number, probability, table
+from neurolm.report.resolution import could_be_found
 from neurolm.statistics import fdr
 
 
@@ -15,12 +16,13 @@ def content_sentence(scores: LayerScores, columns: str, level: float) -> str:
     """In how many regions the content of the words is predicted; empty where it was not tested."""
     if scores.content is None:
         return ""
-    q = fdr(scores.content.p_values)
+    q, n_draws = fdr(scores.content.p_values), len(scores.content.draws)
     found, known = int((q < level).sum()), int(np.isfinite(q).sum())
-    return (
+    said = (
         f"With the mean of every feature removed, so that word rate is in none, the language model predicts better than "
-        f"{len(scores.content.draws):,} content-free draws in {found:,} of {known:,} {columns} (false discovery rate {level:g})."
+        f"{n_draws:,} content-free draws in {found:,} of {known:,} {columns} (false discovery rate {level:g})."
     )
+    return said if found else f"{said} {could_be_found(n_draws, known, level, columns)}".rstrip()
 
 
 def content_table(report: EncodingReport, scores: LayerScores) -> Markup | None:
@@ -52,9 +54,9 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def beyond_sentence(report: EncodingReport) -> str:
+def beyond_sentence(report: EncodingReport, scores: LayerScores) -> str:
     """In how many regions the language model predicts beyond low-level features; empty where that was not tested."""
-    beyond, level, names = report.scores[0].beyond, report.methods.fdr, report.methods.low_level
+    beyond, level, names = scores.beyond, report.methods.fdr, report.methods.low_level
     if beyond is None or not np.isfinite(beyond.q).any():
         return ""
     found, known = beyond.q < level, int(np.isfinite(beyond.q).sum())
@@ -62,10 +64,11 @@ def beyond_sentence(report: EncodingReport) -> str:
     if found.any():
         low, high = (number(x) for x in (beyond.difference[found].min(), beyond.difference[found].max()))
         gains = f"gain in held-out r {low} there, " if low == high else f"gain in held-out r {low} to {high} there, "
-    return (
+    said = (
         f"The language model predicts beyond {listed(names)} in {int(found.sum()):,} of {known:,} {report.columns} "
-        f"({gains}false discovery rate {level:g})."
+        f"({gains}paired test, false discovery rate {level:g})."
     )
+    return said if found.any() else f"{said} {could_be_found(scores.n_null, known, level, report.columns)}".rstrip()
 
 
 def beyond_table(report: EncodingReport, scores: LayerScores) -> Markup | None:

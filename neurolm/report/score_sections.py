@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from neurolm.report.baseline_tests import compared, listener_differences
-from neurolm.report.content_tests import beyond_table, content_table
+from neurolm.report.content_tests import beyond_sentence, beyond_table, content_sentence, content_table
 from neurolm.report.encoding_figures import (
     alpha_histogram,
     best_layers,
@@ -78,6 +78,8 @@ def _scores(report: EncodingReport, scores: LayerScores, i: int) -> Iterator[Mar
     if n_regions <= MOST_ROWS:
         numbers = _score_table(report, scores)
         yield numbers if n_regions <= MOST_CURVES else details(f"All {n_regions} {report.columns}", numbers)
+    yield paragraphs(beyond_sentence(report, scores), content_sentence(scores, report.columns, report.methods.fdr))
+    if n_regions <= MOST_CURVES:
         yield beyond_table(report, scores)
         yield content_table(report, scores)
     if len(scores.layers) < 2:

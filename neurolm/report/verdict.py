@@ -104,7 +104,7 @@ def _what_was_found(report: EncodingReport) -> str:
     second += f", {_share_of_ceiling(now, best)} of the noise ceiling" if np.isfinite(now.share[best]) else ""
     said = [one.sentence(report.columns, level) for one in compared(scores, now.q, level)]
     against = "".join(
-        f" {one}" for one in (*said, beyond_sentence(report), content_sentence(scores, report.columns, level)) if one
+        f" {one}" for one in (*said, beyond_sentence(report, scores), content_sentence(scores, report.columns, level)) if one
     )
     return f"{first}{second}.{against}{_others(report, best)}"
 

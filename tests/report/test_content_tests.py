@@ -30,9 +30,9 @@ def test_regions_with_a_gain_are_counted_with_the_columns_that_were_in(build):
     report = with_tests(build())
     said = (
         "The language model predicts beyond word rate, pauses and sound power in 2 of 6 regions "
-        "(gain in held-out r 0.10 to 0.20 there, false discovery rate 0.05)."
+        "(gain in held-out r 0.10 to 0.20 there, paired test, false discovery rate 0.05)."
     )
-    assert beyond_sentence(report) == said
+    assert beyond_sentence(report, report.scores[0]) == said
     assert said in verdict(report)
     assert "predicts better than 199 content-free draws in 5 of 6 regions" in verdict(report)
     assert "word rate, pauses and sound power" in methods_paragraph(report)
@@ -49,10 +49,20 @@ def test_a_p_at_its_floor_is_an_upper_bound_in_both_tables(build):
 
 def test_nothing_is_said_where_nothing_was_tested(build):
     report = build()
-    assert beyond_sentence(report) == ""
+    assert beyond_sentence(report, report.scores[0]) == ""
     assert content_sentence(report.scores[0], "regions", 0.05) == ""
     assert beyond_table(report, report.scores[0]) is None
     assert content_table(report, report.scores[0]) is None
+
+
+def test_nothing_found_says_what_so_few_draws_could_have_found(build):
+    report = with_tests(build())
+    first = report.scores[0]
+    beyond = replace(first.beyond, q=np.full(6, 0.9))
+    few = replace(first, beyond=beyond, n_null=10, content=replace(first.content, draws=first.content.draws[:10] + 1))
+    for said in (beyond_sentence(report, few), content_sentence(few, "regions", 0.05)):
+        assert " in 0 of 6 regions" in said
+        assert "Nothing could have been found: no p is smaller than 1/11" in said
 
 
 def test_names_are_listed_as_in_a_sentence():
