@@ -73,7 +73,12 @@ def write_chronological(tiers):
     return "\n".join(lines) + "\n"
 
 
-WRITERS = {"long": write_long, "short": write_short, "chronological": write_chronological}
+def write_older_short(tiers):
+    """As older Praat, the Penn aligner and praatIO < 5 write it: the kind of file says short, the class has no key."""
+    return write_short(tiers).replace('"ooTextFile"\nObject class = "TextGrid"', '"ooTextFile short"\n"TextGrid"', 1)
+
+
+WRITERS = {"long": write_long, "short": write_short, "older short": write_older_short, "chronological": write_chronological}
 
 
 def save(path, tiers, form="long", encoding="utf-8"):
