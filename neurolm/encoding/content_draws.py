@@ -15,7 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +27,7 @@ from neurolm.encoding.design import resampling_weights
 from neurolm.encoding.evaluation import ContentScores, EvaluationSettings
 from neurolm.encoding.held_out import NestedFold, mean_over_folds
 from neurolm.encoding.kernel_scores import KernelFolds
+from neurolm.encoding.surrogate_scores import Block, NullBlocks
 from neurolm.features import Features
 from neurolm.progress import Progress, silent
 from neurolm.statistics import MIN_SHIFT, circular_shifts
@@ -44,6 +48,7 @@ def content_scores(
     *,
     n_draws: int = 199,
     seed: int = 0,
+    keep: Path | None = None,
     progress: Progress = silent,
 ) -> ContentScores:
     """Score feature sets and content-free draws of them, each fold with the set and the penalty that do best inside it.
@@ -57,9 +62,11 @@ def content_scores(
     Y : array of shape (n_trs, n_voxels)
         Runs below each other.
     settings : EvaluationSettings
-        `alphas` must be given. Features are z-scored with the training rows of each outer fold.
+        `alphas` must be given; every second of them is tried. Features are z-scored over the words.
     n_draws : int
         Each story is moved by its own lag, the same for all feature sets.
+    keep : path, optional
+        Folder for the scores of feature sets that are finished; see `NullBlocks`.
 
     Returns
     -------
@@ -73,11 +80,11 @@ def content_scores(
     for i, name in enumerate(set_names):
         stories = stories_of(name)
         lags = word_lags(stories, tr_times, n_draws, seed) if i == 0 else lags
-        kernels, drawn = WordKernels(stories, tr_times, settings), []
-        for k, scores in enumerate(_in_threads(partial(_score, kernels, cross_validation, targets), lags)):
-            progress(i * len(lags) + k, len(set_names) * len(lags), "content-free draws", name)
-            drawn.append(scores)
-        one_inner, one_outer = (np.stack(scores) for scores in zip(*drawn, strict=True))  # (1 + n_draws, n_folds, n_known)
+        score = partial(_scores, stories, tr_times, targets, settings, lags, cross_validation)
+        parts = [story.content_hash() for story in stories], list(tr_times), targets, lags, asdict(settings), _rows(folds)
+        kept = None if keep is None else NullBlocks(keep, "content-free", *parts)
+        shown = partial(_told, progress, name, i * len(lags), len(set_names) * len(lags))
+        one_outer, one_inner = score(shown) if kept is None else kept.get(0, partial(score, shown))
         if i == 0:
             inner, outer = one_inner, one_outer
         better = one_inner > inner
@@ -87,8 +94,34 @@ def content_scores(
     return ContentScores(r[0], r[1:])
 
 
+def _scores(
+    stories: Sequence[Features],
+    tr_times: Sequence[np.ndarray],
+    Y: np.ndarray,
+    settings: EvaluationSettings,
+    lags: np.ndarray,
+    cross_validation: KernelFolds,
+    progress: Callable[[int], None],
+) -> Block:
+    """Outer and inner scores of one feature set at every lag, each (n_lags, n_folds, n_voxels)."""
+    kernels, drawn = WordKernels(stories, tr_times, settings), []
+    for k, scores in enumerate(_in_threads(partial(_score, kernels, cross_validation, Y), lags)):
+        progress(k)
+        drawn.append(scores)
+    inner, outer = (np.stack(each) for each in zip(*drawn, strict=True))
+    return outer, inner
+
+
 def _score(kernels: WordKernels, cross_validation: KernelFolds, Y: np.ndarray, lags: np.ndarray) -> _Scores:
     return cross_validation.scores(kernels.at(lags), Y)
+
+
+def _told(progress: Progress, name: str, before: int, total: int, k: int) -> None:
+    progress(before + k, total, "content-free draws", name)
+
+
+def _rows(folds: Sequence[NestedFold]) -> list[Any]:
+    return [[fold.train, fold.test, fold.inner] for fold in folds]
 
 
 def n_content_draws(settings: EvaluationSettings, n_trs: int, n_voxels: int) -> int:

@@ -106,6 +106,7 @@ def evaluate(
                 settings,
                 n_draws=n_draws,
                 seed=seed,
+                keep=keep,
                 progress=progress,
             ),
         )

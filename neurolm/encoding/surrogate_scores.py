@@ -43,7 +43,7 @@ class SurrogateScores:
     Attributes
     ----------
     sets : list of arrays of shape (n_drawn, n_subjects, n_voxels)
-        One per feature set, NaN where a voxel had left.
+        One per feature set, NaN where a voxel had left; none where a signal is kept.
     chosen : array of the same shape
         With the set that each fold would have chosen on this surrogate.
     plain : list of arrays of the same shape
@@ -121,6 +121,8 @@ class SurrogateScores:
         else:
             assert measured is not None
             outer, inner = self._shifted(measured)
+        if self.signal is not None and into is self.sets:
+            return outer, inner  # only the choice between sets is compared with what stays
         if index == len(into):
             into.append(np.full_like(self.chosen, np.nan))
         self._put(into[index], columns, outer)

@@ -187,16 +187,17 @@ class TargetScores:
         return np.stack([one.best_alphas for one in self._sets])
 
     def _put_together(self, *, r: np.ndarray, null: np.ndarray, **rest: object) -> Scored:
-        p = self._null.p_values(r, null)
+        tested = len(null) > 0
+        p = self._null.p_values(r, null) if tested else np.full(r.shape, np.nan)
         known = np.full((2, *r.shape), np.nan)
-        if self._null.n_drawn:
+        if tested:
             finite = np.isfinite(null).any(0)
             known[:, finite] = np.nanquantile(null[:, finite], [0.025, 0.975], axis=0)
         return Scored(
             r=r,
             p=p,
             q=fdr_rows(p),
-            p_max=self._null.max_p_values(r, null),
+            p_max=self._null.max_p_values(r, null) if tested else p,
             null=known,
             n_null=self._null.n_drawn,
             **rest,  # type: ignore[arg-type]
@@ -204,7 +205,7 @@ class TargetScores:
 
     def _null_of_sets(self) -> np.ndarray:
         """(n_drawn, n_sets, n_subjects, n_voxels)"""
-        if not self._null.n_drawn:
+        if not self._null.sets:
             return np.empty((0, len(self._sets), self.n_subjects, self.n_voxels))
         return np.stack(self._null.sets, axis=1)
 

@@ -119,3 +119,18 @@ def test_an_evaluation_keeps_its_draws_in_its_file_and_reads_files_without_them(
     none = evaluate({"layer 0": [features]}, {"a": [run]}, settings=replace(SETTINGS, n_content_free=0))
     none.save(tmp_path / "none.h5")
     assert Evaluation.load(tmp_path / "none.h5").scored[0].content_free is None
+
+
+def test_feature_sets_that_a_killed_run_had_drawn_are_not_drawn_again(tmp_path, monkeypatch):
+    from neurolm.encoding import content_draws
+
+    features, Y = story(), np.random.default_rng(0).standard_normal((N, 2))
+    sets = {"a": [features], "b": [Features(features.values[::-1].copy(), features.times)]}
+    counted, made = [], content_draws.WordKernels
+    monkeypatch.setattr(content_draws, "WordKernels", lambda *args: counted.append(1) or made(*args))
+    draw = lambda names: content_scores(names, sets.__getitem__, [TIMES], Y, FOLDS, SETTINGS, n_draws=9, keep=tmp_path)  # noqa: E731
+    draw(["a"])
+    both = draw(["a", "b"])
+    assert len(counted) == 2
+    np.testing.assert_array_equal(draw(["a", "b"]).draws, both.draws)
+    assert len(counted) == 2
