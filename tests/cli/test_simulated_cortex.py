@@ -32,7 +32,7 @@ def small(tmp_path, data):
     config["dataset"]["options"] |= {"model": str(tmp_path / "model"), "layer": 1, "stride": 4, "stories": stories}
     config["dataset"]["options"]["timescales"] = [1, 16]
     config["features"] |= {"model": str(tmp_path / "model"), "layers": [1]}
-    config["encode"] |= {"permutations": 150, "alphas": {"low": 10, "high": 100000, "count": 5}}
+    config["encode"] |= {"permutations": 150, "low_level": [], "alphas": {"low": 10, "high": 100000, "count": 5}}
     config["threads"] = 1
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(config))
