@@ -259,6 +259,8 @@ def _summary(result: Evaluation) -> str:
 
 def estimate_encoding(plan: Plan) -> Iterator[str]:
     """Rows, columns and number of fits, for a dry run."""
+    from neurolm.encoding.content_draws import n_content_draws
+
     heard = heard_stories(plan)
     yield from heard.notes
     runs = next(iter(heard.runs.values()))
@@ -268,6 +270,10 @@ def estimate_encoding(plan: Plan) -> Iterator[str]:
     penalties = f"{encode.alphas.count} or more" if encode.alphas.extend else str(encode.alphas.count)
     yield f"{encode.folds} outer x {encode.inner_folds} inner folds x {penalties} penalties"
     yield f"up to {encode.permutations} shifts of the mean listener, {encode.subject_permutations} of each listener"
+    n_draws = n_content_draws(settings(plan), rows, voxels)
+    yield f"{n_draws} content-free draws" if n_draws else "no content-free draws (encode.content_free_draws)"
+    low = low_level_features(plan, heard)
+    yield "no test beyond low-level features" if low is None else f"joint fits beyond {', '.join(low.names)}"
     yield f"-> {plan.output / 'encoding/scores.h5'}"
 
 
