@@ -35,6 +35,7 @@ class Opened:
         self.plan, self.is_dry, self.is_elsewhere, self.only_reads = plan, is_dry, is_elsewhere, only_reads
         self.report: Progress = silent
         self.models: dict[tuple[str, str | None], Any] = {}  # by name and vocabulary, those that were loaded for a check
+        self.material: Any = None  # stories and runs of a decoding, opened by its check
         self.feature_bytes = 0  # what the features will take on disk; counted when the models have been looked at
 
     @property

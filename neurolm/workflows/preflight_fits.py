@@ -173,7 +173,7 @@ def decoding(opened: Opened) -> Iterator[Finding]:
     from neurolm.workflows.decoding_material import open_material
 
     config = opened.plan.config
-    material = open_material(config, None)
+    opened.material = material = open_material(config, None)
     for note in material.notes:
         yield Finding("note", note)
     check_material(config, material)

@@ -60,10 +60,17 @@ def states(opened: Opened) -> Iterator[Finding]:
         if "states" in config.identify.features:
             yield from _reading(opened, config.states, [config.states.layer], opened.transcripts, config.states.vocabulary)
         return
-    for asked in (config.features, config.proposals):
-        if asked.model is not None:
-            layers = [config.features.layer] if asked is config.features else [0]
-            yield from _reading(opened, asked, layers, (), asked.vocabulary)
+    from neurolm.workflows.decoding_checks import check_models
+    from neurolm.workflows.decoding_material import Models, open_states
+
+    material, features = opened.material, config.features
+    proposals = config.proposals if config.proposals.model is not None else features
+    yield from _reading(opened, features, [features.layer], material.stories, features.vocabulary)
+    if proposals is not features:
+        yield from _reading(opened, proposals, [0], (), proposals.vocabulary)
+    lm, proposer = (opened.models.get((asked.model, asked.vocabulary)) for asked in (features, proposals))
+    if lm is not None and proposer is not None:
+        check_models(config, Models(open_states(lm, features), proposer), material)
 
 
 def _reading(opened: Opened, asked: Any, layers: Any, stories: Any, vocabulary: str | None = None) -> Iterator[Finding]:
@@ -81,8 +88,10 @@ def _reading(opened: Opened, asked: Any, layers: Any, stories: Any, vocabulary: 
     if n_bytes > LARGE_BYTES:
         yield Finding("note", f"{asked.model} holds {bytes_text(n_bytes)} of weights: its layers are checked when it is loaded")
         return
-    opened.report(0, 1, "", f"loading {asked.model}")
-    lm = opened.models.setdefault((asked.model, vocabulary), load_lm(asked.model, vocabulary, "cpu"))
+    if (asked.model, vocabulary) not in opened.models:
+        opened.report(0, 1, "", f"loading {asked.model}")
+        opened.models[asked.model, vocabulary] = load_lm(asked.model, vocabulary, "cpu")
+    lm = opened.models[asked.model, vocabulary]
     if not hasattr(asked, "context"):  # a model that only proposes words
         return
     context = ContextWindow(None if asked.context.unit == "story" else asked.context.n, asked.context.unit)

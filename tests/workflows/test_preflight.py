@@ -205,7 +205,6 @@ def test_rest_is_judged_on_the_rows_that_all_subjects_have(config):
 
 def test_the_model_is_not_loaded_where_the_features_are_there(config, neurolm_here, monkeypatch, tmp_path):
     path, _ = config("encoding", "features", {"model": str(save_tiny_model(tmp_path / "tiny")), "layers": [1]})
-    assert neurolm_here("stimuli", "check", path)[0] == 0
     assert neurolm_here("features", "extract", path)[0] == 0
     monkeypatch.setattr("neurolm.workflows.decoding_material.load_lm", None)
     plan = plan_of(path, output=None, look=False)[1]
@@ -237,4 +236,12 @@ def test_what_an_estimator_cannot_read_with_the_model_is_refused_before_the_work
     path.write_text(yaml.safe_dump(values | {"features": LM | {"model": transformer, "layer": 1}} | changes))
     code, _, complained = neurolm_here("run", path, "--dry-run")
     assert (code, message in complained) == (2, True), complained
+    assert not output.exists()
+
+
+def test_what_a_decoding_cannot_read_with_the_model_is_refused_before_the_fit(config, transformer, neurolm_here):
+    context = {"n": 100, "unit": "words"}
+    path, output = config("decoding", "features", {"model": transformer, "layer": 1, "context": context})
+    code, _, complained = neurolm_here("run", path, "--dry-run")
+    assert (code, "64" in complained) == (2, True), complained
     assert not output.exists()
