@@ -313,11 +313,7 @@ def table() -> list[Row]:
     rows.append(Row("p, beyond low level, one subject, no signal", beyond_low_level(False), 0.05, 400, 0.1))
     rows.append(Row("p, beyond low level, one subject, low-level signal", beyond_low_level(True), 0.05, 400, 0.1))
     group_of_six = beyond_low_level(True, 6, 4)  # what a penalised low-level fit leaves of a strong signal widens the null
-    rows.append(
-        Row(
-            "p, beyond low level, group of 6, ISC .3, low-level signal, max over regions", group_of_six, 0.05, 400, 0.2, "at most"
-        )
-    )
+    rows.append(Row("p, beyond low level, group of 6, ISC .3, low-level signal, max over regions", group_of_six, 0.05, 400, 0.2))
     for isc in (0.0, 0.15, 0.3):
         for statistic in ("region", "max over regions", "model difference"):
             rows.append(Row(f"p, group of 12, ISC {isc:g}, {statistic}", group(isc, statistic), 0.05, 400, 0.4))
