@@ -16,6 +16,9 @@ from neurolm.lm.weights import save_model
 from neurolm.workflows.kinds import KINDS, plan_of
 from neurolm.workflows.preflight import check_lists, findings
 from neurolm.workflows.preflight_data import Opened, cover
+from neurolm.workflows.preflight_data import names as heard
+
+from ..datasets.miniature_fmriprep import build
 
 STUDY = {"dataset": {"name": "simulated", "options": {"n_subjects": 6}}, "threads": 1, "preprocess": {"detrend_degree": 2}}
 LM = {"model": "neurolm/lstm-small", "context": {"n": 16, "unit": "words"}}
@@ -201,6 +204,22 @@ def test_rest_is_judged_on_the_rows_that_all_subjects_have(config):
     opened.__dict__["runs"] = {first: [earlier]}
     with pytest.raises(InputError, match=r"design\.max_gap_s must be at least"):
         list(cover(opened))
+
+
+def test_a_subject_who_lacks_a_story_is_said_once_with_the_keys_that_work(config, tmp_path):
+    tree = build(tmp_path / "ds", n_trs=40, forms=("volume",))
+    for path in tree.rglob("sub-02_task-clock_run-2*"):
+        path.unlink()
+    path, _ = config("encoding", "dataset", {"name": "bids", "options": {"folder": str(tree)}})
+    problems = [
+        str(finding) for finding in findings(Opened(plan_of(path, output=None, look=False)[1])) if finding.level == "problem"
+    ]
+    (problem,) = problems
+    assert '`stories: [clock_run-1]` (all subjects) or `subjects: ["01"]` (all stories)' in problem
+    for key, names in (("stories", ["clock_run-1"]), ("subjects", ["01"])):
+        path, _ = config("encoding", "dataset", {"name": "bids", "options": {"folder": str(tree)}, key: names})
+        study = Opened(plan_of(path, output=None, look=False)[1])
+        assert [finding.level for finding in heard(study)] == ["ok"]
 
 
 def test_the_model_is_not_loaded_where_the_features_are_there(config, neurolm_here, monkeypatch, tmp_path):
