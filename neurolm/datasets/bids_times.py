@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def run_tr(images: Sequence[BidsFile], preprocessed: MetadataTree, raw: Metadata
     if named is not None:
         return named
     sidecar = _said(_all_levels(images, preprocessed, raw), "RepetitionTime", SHORTEST_TR_S, LONGEST_TR_S)
-    header = _said_by_header(images[0], is_needed=sidecar is None)
+    header = _said_by_header(images[0], sidecar)
     if sidecar is None and header is None:
         hint = "Put RepetitionTime into its JSON, or set the option tr."
         raise bad_file(images[0].path, "has no sidecar that says its TR", hint)
@@ -71,14 +72,18 @@ def _own_levels(images: Sequence[BidsFile], preprocessed: MetadataTree) -> list[
     return [*own, preprocessed.other_forms(images[0])]
 
 
-def _said_by_header(image: BidsFile, *, is_needed: bool) -> float | None:
+def _said_by_header(image: BidsFile, sidecar: tuple[Path, float] | None) -> float | None:
+    """What the header says, or None where a sidecar has to do; a header that says what cannot be seconds is named."""
     if image.extension not in (".nii", ".nii.gz", ".dtseries.nii"):
         return None
     try:
         return cifti_tr(image.path) if image.extension == ".dtseries.nii" else header_tr(image.path)
     except FileError as error:
-        if is_needed or "does not know its TR" not in str(error):
+        if sidecar is None or "does not know its TR" not in str(error):
             raise
+        if "says 0 " not in str(error) and "unknown" not in str(error):  # headers of many tools say nothing in these words
+            said = str(error).removesuffix(" Give tr in seconds.")
+            warnings.warn(f"{said} The {sidecar[1]:g} s of {sidecar[0].name} are used.", stacklevel=2)
         return None
 
 

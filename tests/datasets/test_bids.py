@@ -352,3 +352,11 @@ VALUES = st.none() | st.booleans() | st.integers() | st.floats() | ANY_NAME | st
 def test_whatever_a_config_says_the_answer_is_a_data_set_or_an_error_of_ours(whole, options):
     with contextlib.suppress(InputError):
         load_dataset("bids", **{"folder": whole, "space": "fsLR"} | options).bold("01", "clock_run-1")
+
+
+def test_a_header_whose_tr_cannot_be_seconds_is_named_where_a_sidecar_has_to_do(tree):
+    write_json(tree / f"{RUN}_{VOLUME}_desc-preproc_bold.json", {"RepetitionTime": TR})
+    rewrite(tree / BOLD, lambda d, a, t: (d, a, 2000.0))
+    with pytest.warns(UserWarning, match=r"does not know its TR \(its header says 2000 sec\)\. The 2 s of .*json are used\."):
+        run = load_dataset("bids", folder=tree).bold("01", "clock_run-1")
+    assert run.tr == pytest.approx(TR)
