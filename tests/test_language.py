@@ -24,10 +24,9 @@ ALLOWED = {"tests/test_language.py"}
 def texts():
     for folder in ("neurolm", "docs", "configs", "notebooks", "pipelines", "benchmarks", "tests"):
         for path in sorted((ROOT / folder).rglob("*")):
-            is_copy = folder == "docs" and path.suffix == ".ipynb"  # of a lesson, made for the manual
-            if path.suffix in (".py", ".md", ".yaml", ".ipynb", ".smk") and not {"_build", "__pycache__"} & set(path.parts):
-                if not is_copy:
-                    yield path
+            is_made = {"_build", "__pycache__", "lessons"} & set(path.parts)  # copies for the manual
+            if path.suffix in (".py", ".md", ".yaml", ".ipynb", ".smk") and not is_made:
+                yield path
     yield from (ROOT / name for name in ("README.md", "CONTRIBUTING.md"))
 
 
