@@ -7,7 +7,7 @@ there and belongs to its inputs is reused. `run` has Snakemake make them.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from neurolm.checks import bad, check_choice
 from neurolm.progress import say
+from neurolm.workflows.config import Source
 from neurolm.workflows.kinds import plan_of
 from neurolm.workflows.output_folder import lay_plan
 from neurolm.workflows.preflight import preflight
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from neurolm.encoding.evaluation import Evaluation
     from neurolm.timescales import WindowResult
     from neurolm.workflows.gated_units import UnitSettings
-
-Config = str | Path | Mapping[str, Any]
 
 
 def carry_out(plan: Any, stages: Sequence[Stage], *, n_targets: int = 1, dry_run: bool = False, checked: Any = None) -> None:
@@ -85,7 +84,7 @@ def due_stages(stages: Sequence[Stage], n_targets: int = 1) -> set[Path]:
     return due
 
 
-def open_plan(config: Config, *kinds: str, output: str | Path | None = None, look: bool = True, **options: Any) -> Any:
+def open_plan(config: Source, *kinds: str, output: str | Path | None = None, look: bool = True, **options: Any) -> Any:
     """The plan of a config of one of the kinds; says where simulated data stand in for measured ones."""
     asked, plan = plan_of(config, kinds=kinds, output=output, look=look, **options)
     section = getattr(asked, "dataset", None)
@@ -95,7 +94,7 @@ def open_plan(config: Config, *kinds: str, output: str | Path | None = None, loo
     return plan
 
 
-def check(config: Config, *, dry_run: bool = False) -> list[AlignmentCheck]:
+def check(config: Source, *, dry_run: bool = False) -> list[AlignmentCheck]:
     """Check words against BOLD, as every analysis does before anything is fitted.
 
     Raises
@@ -125,7 +124,7 @@ def check(config: Config, *, dry_run: bool = False) -> list[AlignmentCheck]:
 
 
 def extract(
-    config: Config,
+    config: Source,
     *,
     story: str | None = None,
     device: str | None = None,
@@ -154,7 +153,7 @@ def extract(
 
 
 def encode(
-    config: Config,
+    config: Source,
     *,
     output: str | Path | None = None,
     device: str | None = None,
@@ -169,7 +168,7 @@ def encode(
     return None if dry_run else Evaluation.load(plan.output / "encoding" / "scores.h5")
 
 
-def report(config: Config, *, beside: Sequence[Path] = (), dry_run: bool = False) -> Path:
+def report(config: Source, *, beside: Sequence[Path] = (), dry_run: bool = False) -> Path:
     """Write the pages of an encoding analysis; timescales and decoding in its folder, or in those of `beside`, become sections."""
     from neurolm.workflows.output_folder import analysis_folders
     from neurolm.workflows.report_pages import write_reports
@@ -190,7 +189,7 @@ def report(config: Config, *, beside: Sequence[Path] = (), dry_run: bool = False
 
 
 def compare(
-    config: Config,
+    config: Source,
     *,
     output: str | Path | None = None,
     device: str | None = None,
@@ -206,7 +205,7 @@ def compare(
 
 
 def timescales(
-    config: Config,
+    config: Source,
     *,
     estimators: Sequence[str] = (),
     output: str | Path | None = None,
@@ -224,9 +223,8 @@ def timescales(
     page : bool
         Write figures and page too.
     """
-    from neurolm.timescales import load_windows
     from neurolm.workflows.timescale_maps import estimate_timescales
-    from neurolm.workflows.timescales_files import result_files
+    from neurolm.workflows.timescales_files import load_results
 
     plan = open_plan(config, "timescales", output=output, device=device, seed=seed)
     asked = [check_choice("--estimator", name, plan.config.estimators) for name in estimators or plan.config.estimators]
@@ -240,15 +238,10 @@ def timescales(
         return {}
     if page and not is_whole:
         plan.write_page()
-    results: dict[str, dict[str, WindowResult]] = {}
-    for path in result_files(plan, [name for name in asked if name != "isc"]):
-        if path.suffix == ".h5":
-            who, name = path.parent.name, path.stem.split("_desc-")[1].removesuffix("_timescales")
-            results.setdefault(who, {})[name] = load_windows(path)[0]
-    return results
+    return load_results(plan, asked)
 
 
-def timescales_report(config: Config, *, output: str | Path | None = None, dry_run: bool = False) -> Path:
+def timescales_report(config: Source, *, output: str | Path | None = None, dry_run: bool = False) -> Path:
     """Write the figures and the page of timescales from the estimators that are finished."""
     from neurolm.workflows.timescales_files import result_files
 
@@ -266,7 +259,7 @@ def timescales_report(config: Config, *, output: str | Path | None = None, dry_r
 
 
 def contrast(
-    config: Config,
+    config: Source,
     *,
     output: str | Path | None = None,
     device: str | None = None,
@@ -280,7 +273,7 @@ def contrast(
 
 
 def decode(
-    config: Config,
+    config: Source,
     *,
     stage: str = "all",
     output: str | Path | None = None,
@@ -310,7 +303,7 @@ def decode(
 
 
 def train(
-    config: Config,
+    config: Source,
     *,
     output: str | Path | None = None,
     device: str = "auto",

@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from neurolm.progress import say, seconds_text
-from neurolm.workflows.analysis import Config, open_plan
+from neurolm.workflows.analysis import open_plan
+from neurolm.workflows.config import Source
 from neurolm.workflows.engine import WorkflowState, run_workflow
 from neurolm.workflows.kinds import Runnable
 from neurolm.workflows.output_folder import earlier_folders, leftovers_text, write_index
@@ -23,7 +24,7 @@ def _unwatched(plan: Runnable) -> Watch:
 
 
 def run(
-    config: Config,
+    config: Source,
     *,
     output: str | Path | None = None,
     cores: int = os.cpu_count() or 1,

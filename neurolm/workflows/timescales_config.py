@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -15,7 +14,6 @@ from neurolm.workflows.config import (
     DatasetConfig,
     PreprocessConfig,
     Section,
-    read_config_as,
 )
 
 Estimator = Literal["context", "surprisal", "bands", "scramble", "swap", "switch", "forecast", "isc"]
@@ -198,13 +196,3 @@ class ContrastConfig(Analysis):
             if sentence.count("{}") != 1 or not sentence.split("{}")[0].strip():
                 raise ValueError(f'must each hold "{{}}" once, after at least one word; this one does not: {sentence}')
         return sentences
-
-
-def read_timescales_config(path: str | Path) -> TimescalesConfig:
-    """Read and check the config of `neurolm timescales map`; errors name file and line."""
-    return read_config_as(TimescalesConfig, path)
-
-
-def read_contrast_config(path: str | Path) -> ContrastConfig:
-    """Read and check the config of `neurolm timescales contrast`; errors name file and line."""
-    return read_config_as(ContrastConfig, path)

@@ -37,6 +37,18 @@ def result_files(plan: Study, finished: Sequence[str]) -> list[Path]:
     return [plan.output / file for name in finished for file in read_json(mark_path(plan, name))["files"]]
 
 
+def load_results(plan: Study, finished: Sequence[str]) -> dict[str, dict[str, WindowResult]]:
+    """{"group" or "sub-01": {estimator: result}} of finished estimators; isc has a table instead."""
+    from neurolm.timescales import load_windows
+
+    results: dict[str, dict[str, WindowResult]] = {}
+    for path in result_files(plan, finished):
+        if path.suffix == ".h5":
+            who, name = path.parent.name, path.stem.split("_desc-")[1].removesuffix("_timescales")
+            results.setdefault(who, {})[name] = load_windows(path)[0]
+    return results
+
+
 def write_windows(plan: Study, bench: Bench, name: str, report: Progress) -> None:
     """Estimate, save and map one estimator for everyone."""
     from neurolm.timescales import save_windows
@@ -80,13 +92,8 @@ def write_isc(plan: Study, report: Progress) -> None:
 def write_page(plan: Study, finished: Sequence[str]) -> Path:
     """Figures and report.html from the estimators that are finished."""
     from neurolm.report.timescale_page import timescale_page
-    from neurolm.timescales import load_windows
 
-    results: dict[str, dict[str, WindowResult]] = {}
-    for path in result_files(plan, finished):
-        if path.suffix == ".h5":
-            who, name = path.parent.name, path.stem.split("_desc-")[1].removesuffix("_timescales")
-            results.setdefault(who, {})[name] = load_windows(path)[0]
+    results = load_results(plan, finished)
     has_isc = "isc" in finished
     isc = read_columns(plan.output / "timescales" / "isc.csv") if has_isc else None
     if not results and isc is None:
