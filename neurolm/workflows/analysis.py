@@ -86,11 +86,14 @@ def due_stages(stages: Sequence[Stage], n_targets: int = 1) -> set[Path]:
 
 def open_plan(config: Source, *kinds: str, output: str | Path | None = None, look: bool = True, **options: Any) -> Any:
     """The plan of a config of one of the kinds; says where simulated data stand in for measured ones."""
+    plan: Any
     asked, plan = plan_of(config, kinds=kinds, output=output, look=look, **options)
     section = getattr(asked, "dataset", None)
     if section is not None and section.fallback and plan.config.dataset.name == section.fallback:
         say(f"NOTE: {section.name!r} is not available here. SIMULATED data with a planted truth are analysed instead;")
         say("      their numbers say nothing about any brain.")
+    elif plan.workflow in ("timescales", "contrast") and plan.dataset.is_simulated:
+        say("NOTE: these are SIMULATED data with a planted truth; their numbers say nothing about any brain.")
     return plan
 
 
